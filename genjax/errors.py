@@ -1,0 +1,60 @@
+"""Mistakes a user can make, as one-line errors that name the value and the choices."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(ValueError):
+    """Input that genjax can't use; the message is one line and says what to do next.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def suggest(value: str, choices: Iterable[str]) -> str:
+    """Names the closest choice, then all of them, for the end of an error message.
+
+    Args:
+      value: what was given.
+      choices: what is accepted.
+
+    Returns:
+      For example ``did you mean 'hinge'? choices: hinge, minimax``.
+    """
+    choices = sorted(choices)
+    close = difflib.get_close_matches(value, choices, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}choices: {', '.join(choices)}"
+
+
+def lookup(table: Mapping[str, T], name: str, what: str) -> T:
+    """Reads an entry of a registry.
+
+    Args:
+      table: a registry from name to entry.
+      name: the entry asked for.
+      what: what the registry holds, in words, for the error.
+
+    Returns:
+      The entry.
+
+    Raises:
+      UserError: no such entry; the message lists the choices.
+
+    Example:
+      >>> lookup({"adam": 1, "sgd": 2}, "sgd", "optimizer")
+      2
+    """
+    if name not in table:
+        raise UserError(f"unknown {what} {name!r}; {suggest(name, table)}")
+    return table[name]
+
+
+class RunFailed(RuntimeError):
+    """Training can't go on; the message is one line and names what is left to go on from.
+
+    The command line prints it without a traceback and exits with status 1.
+    """
