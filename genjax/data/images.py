@@ -1,0 +1,153 @@
+"""Single images: decoding PNG and JPEG, and resizing."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genjax.errors import UserError
+
+Image = npt.NDArray[np.uint8]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_GREY_MODES = ("1", "L", "LA")
+
+
+def decode(content: bytes, channels: int, where: str, resolution: int | None = None) -> Image:
+    """Decodes a PNG or JPEG, dropping transparency.
+
+    Args:
+      content: the file's bytes.
+      channels: 1 for grey, 3 for RGB; the image is converted.
+      where: what to call the image in an error.
+      resolution: side to resize to, see `resize`.
+
+    Returns:
+      uint8 [h, w, channels].
+
+    Raises:
+      UserError: it cannot be decoded, or has more than 8 bits a channel or several frames.
+    """
+    from PIL import Image as pillow
+
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        picture = _open(content, where)
+        if picture.mode != mode:
+            picture = picture.convert(mode)
+        return _array(_square(picture, resolution))
+    except UserError:
+        raise
+    # Pillow raises any of these for a damaged file.
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        pillow.DecompressionBombError,
+    ) as error:
+        raise _unreadable(where, error) from error
+
+
+def describe(content: bytes, where: str) -> tuple[int, int, int]:
+    """Reads an image's header.
+
+    Args:
+      content: the file's bytes.
+      where: what to call the image in an error.
+
+    Returns:
+      Height, width and channels: 1 if grey, otherwise 3.
+
+    Raises:
+      UserError: as `decode`.
+    """
+    from PIL import Image as pillow
+
+    try:
+        picture = _open(content, where)
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+        raise _unreadable(where, error) from error
+    return picture.height, picture.width, 1 if picture.mode in _GREY_MODES else 3
+
+
+def encode(image: Image) -> bytes:
+    """Encodes an image as PNG.
+
+    Args:
+      image: uint8 [h, w, c] with c of 1 or 3.
+
+    Returns:
+      The file's bytes.
+    """
+    stream = io.BytesIO()
+    _picture(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def resize(image: Image, resolution: int | None) -> Image:
+    """Crops the central square and resizes it with Lanczos' filter, antialiased.
+
+    Args:
+      image: uint8 [h, w, c] with c of 1 or 3.
+      resolution: side of the result in pixels; None leaves the image as it is.
+
+    Returns:
+      uint8 [resolution, resolution, c], or the image itself if it has that size already.
+    """
+    if resolution is None or image.shape[:2] == (resolution, resolution):
+        return image
+    return _array(_square(_picture(image), resolution))
+
+
+def _open(content: bytes, where: str) -> Any:
+    from PIL import Image as pillow
+
+    if not content:
+        raise UserError(f"{where} is empty (0 bytes); remove it or get it again")
+    # Pillow silently drops the low byte of 16-bit colour, so look at the file's own bit depth.
+    deep = content[:8] == _PNG and content[24:25] == b"\x10"
+    picture = pillow.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+    if deep or picture.mode.startswith(("I", "F")):
+        raise UserError(f"{where} has more than 8 bits a channel; convert it to 8 bits")
+    if getattr(picture, "n_frames", 1) > 1:
+        raise UserError(f"{where} is animated; keep one frame of it or remove it")
+    return picture
+
+
+def _unreadable(where: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "cannot identify" in reason:
+        reason = "neither PNG nor JPEG"
+    return UserError(f"cannot read the image {where}: {reason}; remove it or get it again")
+
+
+def _picture(image: Image) -> Any:
+    from PIL import Image as pillow
+
+    return pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _array(picture: Any) -> Image:
+    array = np.asarray(picture, np.uint8)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _square(picture: Any, resolution: int | None) -> Any:
+    from PIL import Image as pillow
+
+    if resolution is None or picture.size == (resolution, resolution):
+        return picture
+    width, height = picture.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    # Not resize(box=...): its filter would reach beyond the square.
+    square = picture.crop((left, top, left + side, top + side))
+    return square.resize((resolution, resolution), pillow.Resampling.LANCZOS)

@@ -1,0 +1,221 @@
+"""Turns a folder of images into a prepared data set, without TensorFlow.
+
+The result is a data set of TensorFlow Datasets like any other: a standard set is stored under its
+standard version with its standard features, so that other programs read it by its name too.
+"""
+
+import dataclasses
+import os
+import re
+import tempfile
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from genjax.data import images, prepared, readers
+from genjax.data.progress import Progress, no_progress
+from genjax.data.raw import Raw, RawSplit
+from genjax.data.standard import STANDARD, Standard, content_hash
+from genjax.errors import UserError
+
+_OWN_VERSION = "1.0.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+      name: the data set.
+      path: the folder it was stored in.
+      splits: number of examples of each split.
+      shape: height, width and channels; height and width are None if they vary.
+      classes: number of classes, 0 without labels.
+      warnings: what the user should know, a line each.
+    """
+
+    name: str
+    path: Path
+    splits: Mapping[str, int]
+    shape: tuple[int | None, int | None, int]
+    classes: int
+    warnings: tuple[str, ...]
+
+
+def import_dataset(
+    name: str,
+    source: Path,
+    directory: str | Path | None = None,
+    progress: Progress = no_progress,
+    resolution: int | None = None,
+) -> Imported:
+    """Imports a folder as a prepared data set.
+
+    Accepted are IDX files, one .npz, PNG and JPEG files in a folder or in a folder for each class,
+    optionally below ``train`` and ``test``, and the official archives of CIFAR-10 (binary) and
+    SVHN (.mat). Images become 8-bit grey, if all of them are, or RGB.
+
+    Args:
+      name: what to call it: lower-case letters, digits and underscores. A standard name such as
+        ``cifar10`` is kept for data of the standard's size, shape and classes.
+      source: the folder, or an .npz file.
+      directory: folder of prepared data sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
+      progress: shows how far the import is.
+      resolution: side to resize the images to; None keeps their sizes.
+
+    Returns:
+      A summary.
+
+    Raises:
+      UserError: the name is taken or invalid, or the source cannot be used. Nothing is stored then.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UserError(
+            f"data set name {name!r} isn't usable; write it with lower-case letters, digits and "
+            "underscores, starting with a letter"
+        )
+    if name == "digits":
+        raise UserError("'digits' is embedded in scikit-learn; choose another name")
+    if resolution is not None and resolution < 1:
+        raise UserError(f"resolution must be at least 1, got {resolution}")
+    standard = STANDARD.get(name)
+    root = prepared.data_directory(directory)
+    target = root / name / (standard.version if standard else _OWN_VERSION)
+    present = prepared.find(name, root)
+    if present or target.exists():
+        path = present.path if present else target
+        raise UserError(f"{name!r} is already in {path}; delete that folder to import it again")
+    raw = readers.read(source, standard, resolution, progress)
+    classes = _count_classes(raw)
+    warnings: tuple[str, ...] = ()
+    if standard:
+        _check_standard(name, standard, raw)
+        classes = len(standard.class_names)
+        warnings = _compare_contents(name, standard, raw)
+    path = _store(name, standard, raw, classes, root, progress)
+    counts = {key: split.count for key, split in raw.splits.items()}
+    return Imported(name, path, counts, raw.shape, classes, warnings)
+
+
+def _count_classes(raw: Raw) -> int:
+    if raw.class_names is not None:
+        return len(raw.class_names)
+    maxima = [int(s.labels.max()) for s in raw.splits.values() if s.labels is not None]
+    return max(maxima) + 1 if maxima else 0
+
+
+def _check_standard(name: str, standard: Standard, raw: Raw) -> None:
+    counts = {key: split.count for key, split in raw.splits.items()}
+    for what, given, expected in (
+        ("numbers of images", counts, dict(standard.counts)),
+        ("images of shape", raw.shape, standard.shape),
+    ):
+        if given != expected:
+            raise UserError(
+                f"the source has {what} {given} but {name!r} has {expected}; "
+                "import it under another name"
+            )
+    for key, split in raw.splits.items():
+        if split.labels is None:
+            raise UserError(
+                f"the source has no labels but {name!r} has; import it under another name"
+            )
+        if split.labels.max() >= len(standard.class_names):
+            raise UserError(
+                f"{key} holds label {split.labels.max()} but {name!r} has 0 to "
+                f"{len(standard.class_names) - 1}; import it under another name"
+            )
+
+
+def _compare_contents(name: str, standard: Standard, raw: Raw) -> tuple[str, ...]:
+    def equal(key: str, split: RawSplit) -> bool | None:
+        if split.array is None or split.labels is None or key not in standard.contents:
+            return None
+        return content_hash(split.array, split.labels) == standard.contents[key]
+
+    results = {key: equal(key, split) for key, split in raw.splits.items()}
+    warnings = []
+    for result, how in ((False, "differ from"), (None, "could not be compared with")):
+        keys = [key for key, value in results.items() if value is result]
+        if keys:
+            warnings.append(
+                f"the images or labels of {' and '.join(keys)} {how} the official {name}: scores "
+                "on them may not compare with published ones"
+            )
+    return tuple(warnings)
+
+
+def _store(
+    name: str, standard: Standard | None, raw: Raw, classes: int, root: Path, progress: Progress
+) -> Path:
+    tfds = prepared.import_tfds()
+    tfds.disable_progress_bar()
+    features = _features(tfds, standard, raw, classes)
+    labelled = "label" in features
+
+    def info(self: Any) -> Any:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Imported by genjax.",
+            features=features,
+            supervised_keys=("image", "label") if labelled else None,
+        )
+
+    def splits(self: Any, manager: Any) -> Any:
+        return {
+            key: _examples(key, split, standard, f"storing {name} {key}", progress)
+            for key, split in raw.splits.items()
+        }
+
+    members = {
+        "VERSION": tfds.core.Version(standard.version if standard else _OWN_VERSION),
+        "name": name,
+        "_info": info,
+        "_split_generators": splits,
+        "_generate_examples": _examples,
+        # TFDS announces a download here, on stdout.
+        "_log_download_bytes": lambda self: None,
+        "_log_download_done": lambda self: None,
+    }
+    builder_class = types.new_class(
+        "Imported",
+        (tfds.core.GeneratorBasedBuilder,),
+        {"skip_registration": True},
+        lambda namespace: namespace.update(members),
+    )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        builder = builder_class(data_dir=os.fspath(root), file_format=prepared.FILE_FORMAT)
+        with tempfile.TemporaryDirectory() as unused:
+            builder.download_and_prepare(download_dir=unused)
+    except OSError as error:
+        raise UserError(f"cannot store {name!r} in {root}: {error}") from error
+    return Path(builder.data_dir)
+
+
+def _features(tfds: Any, standard: Standard | None, raw: Raw, classes: int) -> Any:
+    # PNG and not raw bytes: another program reading a standard set decodes it with the features
+    # of its own definition, which are Image.
+    features = {"image": tfds.features.Image(shape=raw.shape, encoding_format="png")}
+    names = standard.class_names if standard else raw.class_names
+    if names:
+        features["label"] = tfds.features.ClassLabel(names=names)
+    elif classes:
+        features["label"] = tfds.features.ClassLabel(num_classes=classes)
+    if standard and standard.id_digits:
+        features["id"] = tfds.features.Text()
+    return tfds.features.FeaturesDict(features)
+
+
+def _examples(
+    key: str, split: RawSplit, standard: Standard | None, description: str, progress: Progress
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    digits = standard.id_digits if standard else None
+    for position in progress(range(split.count), description, split.count):
+        example: dict[str, Any] = {"image": images.encode(split.read(position))}
+        if split.labels is not None:
+            example["label"] = int(split.labels[position])
+        if digits:
+            example["id"] = f"{key}_{position:0{digits}d}"
+        yield position, example

@@ -1,0 +1,176 @@
+"""Prepared data sets on disk, in the layout of TensorFlow Datasets, found without importing it."""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from genjax.errors import UserError, suggest
+
+FILE_FORMAT = "array_record"
+
+_METADATA = ("dataset_info.json", "features.json")
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set that lies ready in a folder.
+
+    Attributes:
+      name: ``name`` or ``name/configuration``.
+      path: the folder of its newest version.
+      splits: number of examples of each split.
+      readable: whether it is stored as array_record, which needs no TensorFlow.
+    """
+
+    name: str
+    path: Path
+    splits: Mapping[str, int]
+    readable: bool
+
+
+def data_directory(directory: str | Path | None) -> Path:
+    """Says where prepared data sets lie.
+
+    Args:
+      directory: a folder; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
+
+    Returns:
+      The folder, which need not exist.
+    """
+    chosen = directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(chosen).expanduser()
+
+
+def find(name: str, directory: Path) -> Prepared | None:
+    """Looks for a prepared data set.
+
+    Args:
+      name: ``name`` or ``name/configuration``.
+      directory: folder of prepared data sets.
+
+    Returns:
+      Its newest version, or None.
+
+    Raises:
+      UserError: the name has several configurations prepared and none is chosen.
+    """
+    if not _NAME.fullmatch(name):
+        return None
+    found = _below(name, directory / name)
+    if len(found) > 1:
+        choices = ", ".join(sorted(found))
+        raise UserError(f"{name!r} has several configurations; choose one of: {choices}")
+    return _describe(*found.popitem()) if found else None
+
+
+def scan(directory: Path) -> list[Prepared]:
+    """Finds everything prepared in a folder.
+
+    Args:
+      directory: folder of prepared data sets.
+
+    Returns:
+      The data sets by name, newest versions only.
+    """
+    roots = [root for root in _folders(directory) if _NAME.fullmatch(root.name)]
+    return [_describe(*item) for root in roots for item in _below(root.name, root).items()]
+
+
+def import_tfds() -> Any:
+    """Imports TensorFlow Datasets, which few commands need.
+
+    Returns:
+      The module.
+
+    Raises:
+      UserError: it isn't installed.
+    """
+    try:
+        import array_record  # noqa: F401
+        import importlib_resources  # noqa: F401
+        import tensorflow_datasets
+    except ImportError as error:
+        raise UserError(
+            f"prepared data sets need a package that is missing ({error.name}): "
+            "pip install tensorflow-datasets array_record importlib_resources"
+        ) from error
+    return tensorflow_datasets
+
+
+def list_builders() -> set[str]:
+    """Lists the data sets that TensorFlow Datasets defines itself, without asking the network.
+
+    Returns:
+      Their names.
+
+    Raises:
+      UserError: TensorFlow Datasets isn't installed.
+    """
+    return set(import_tfds().list_builders(with_community_datasets=False))
+
+
+def unknown(name: str, choices: Iterable[str]) -> UserError:
+    """Words the error for a name that means nothing.
+
+    Args:
+      name: what was asked for.
+      choices: names that would have been understood.
+
+    Returns:
+      The error, with the closest choice only, because there are hundreds.
+    """
+    close = suggest(name, choices).split("choices:")[0]
+    return UserError(
+        f"unknown data set {name!r}; {close}to use images of your own: "
+        f"genjax data import {name} --from DIR; choices: genjax data list"
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot look into {folder}: {error.strerror}") from error
+
+
+def _below(name: str, root: Path) -> dict[str, Path]:
+    """Finds the newest version of a data set, or of each of its configurations."""
+    folders = _folders(root)
+    newest = _newest(folders)
+    if newest is not None:
+        return {name: newest}
+    versions = {f"{name}/{folder.name}": _newest(_folders(folder)) for folder in folders}
+    return {key: version for key, version in versions.items() if version is not None}
+
+
+def _newest(folders: list[Path]) -> Path | None:
+    versions = [
+        folder
+        for folder in folders
+        if _VERSION.fullmatch(folder.name) and all((folder / name).is_file() for name in _METADATA)
+    ]
+    return max(versions, key=lambda f: [int(part) for part in f.name.split(".")], default=None)
+
+
+def _describe(name: str, path: Path) -> Prepared:
+    info_path = path / _METADATA[0]
+    try:
+        info = json.loads(info_path.read_text(encoding="utf-8"))
+        splits = {
+            split["name"]: sum(int(length) for length in split.get("shardLengths", ()))
+            for split in info.get("splits", ())
+        }
+        formats = [info.get("fileFormat"), *info.get("alternativeFileFormats", ())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{info_path} is damaged; delete the folder {path} and prepare {name!r} again"
+        ) from error
+    return Prepared(name, path, splits, FILE_FORMAT in formats)

@@ -1,0 +1,169 @@
+"""Reads folders of images in the forms they come in: IDX, npz, class folders, official archives."""
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genjax.data import folders, idx, images
+from genjax.data.progress import Progress
+from genjax.data.raw import ACCEPTED, Raw, RawSplit
+from genjax.data.standard import Standard
+from genjax.errors import UserError
+
+Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32] | None]
+
+_ARCHIVE = "cifar-10-binary.tar.gz"
+_MAT = "{}_32x32.mat"
+_MAX_LABEL = 65_535
+_NPZ_KEYS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
+
+
+def read(
+    source: Path, standard: Standard | None, resolution: int | None, progress: Progress
+) -> Raw:
+    """Finds out what a source holds and reads it; image files are decoded only later.
+
+    Args:
+      source: a folder, or one .npz file.
+      standard: what is known of the data set, for its official files and the order of classes.
+      resolution: side to resize the images to.
+      progress: shows how far the reading is.
+
+    Returns:
+      The data set.
+
+    Raises:
+      UserError: nothing usable is there, or it is faulty.
+    """
+    if source.is_file() and source.suffix == ".npz":
+        return _from_npz(source, resolution)
+    if not source.is_dir():
+        what = "is neither a folder nor an .npz file" if source.exists() else "doesn't exist"
+        raise UserError(f"{source} {what}; {ACCEPTED}")
+    pairs = idx.find(source)
+    if pairs:
+        return _arrays({key: idx.read_split(pair) for key, pair in pairs.items()}, resolution)
+    if (source / _ARCHIVE).is_file():
+        return _arrays(_read_cifar(source / _ARCHIVE), resolution)
+    mats = {key: source / _MAT.format(key) for key in ("train", "test")}
+    if any(path.is_file() for path in mats.values()):
+        present = {key: path for key, path in mats.items() if path.is_file()}
+        return _arrays({key: _read_svhn(path) for key, path in present.items()}, resolution)
+    archives = sorted(source.glob("*.npz"))
+    if len(archives) > 1:
+        names = ", ".join(path.name for path in archives)
+        raise UserError(f"{source} holds several .npz files ({names}); give the path of one")
+    if archives:
+        return _from_npz(archives[0], resolution)
+    return folders.read(source, standard, resolution, progress)
+
+
+def _arrays(splits: Mapping[str, Arrays], resolution: int | None) -> Raw:
+    shapes = {array.shape[1:] for array, _ in splits.values()}
+    if len(shapes) > 1:
+        raise UserError(f"the splits differ in the shape of images: {sorted(shapes)}")
+    if len({labels is None for _, labels in splits.values()}) > 1:
+        raise UserError("one split has labels and the other has none; give both or neither")
+    height, width, channels = shapes.pop()
+    shape = (resolution or height, resolution or width, channels)
+
+    def split(array: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32] | None) -> RawSplit:
+        return RawSplit(
+            len(array), lambda i: images.resize(array[i], resolution), labels, array=array
+        )
+
+    return Raw(shape, {key: split(*value) for key, value in splits.items()})
+
+
+def _from_npz(path: Path, resolution: int | None) -> Raw:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            keys = set(archive.files)
+            used = {s: pair for s, pair in _NPZ_KEYS.items() if pair[0] in keys}
+            if "images" in keys:
+                used["train"] = ("images", "labels")
+            if not used:
+                raise UserError(f"{path} holds {sorted(keys)}; {ACCEPTED}")
+            content = {
+                split: (archive[x], archive[y] if y in keys else None)
+                for split, (x, y) in used.items()
+            }
+    except UserError:
+        raise
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise UserError(f"cannot read {path}: {error}; write it with numpy.savez") from error
+    return _arrays(
+        {s: _check_arrays(f"{path} ({s})", *xy) for s, xy in content.items()}, resolution
+    )
+
+
+def _check_arrays(
+    where: str, pixels: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | None
+) -> Arrays:
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
+        raise UserError(
+            f"{where} holds images of type {pixels.dtype} and shape {pixels.shape}; "
+            "needed: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3]"
+        )
+    if not pixels.size:
+        raise UserError(f"{where} holds no images: their shape is {pixels.shape}")
+    if labels is None:
+        return pixels.astype(np.uint8, copy=False), None
+    if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(pixels):
+        raise UserError(
+            f"{where} holds {len(pixels)} images but labels of type {labels.dtype} and shape "
+            f"{labels.shape}; needed: one integer for each image"
+        )
+    flat = labels.reshape(-1).astype(np.int64)
+    if flat.min() < 0 or flat.max() > _MAX_LABEL:
+        raise UserError(
+            f"{where} holds labels from {flat.min()} to {flat.max()}; number the classes from 0"
+        )
+    return pixels.astype(np.uint8, copy=False), flat.astype(np.int32)
+
+
+def _read_cifar(path: Path) -> dict[str, Arrays]:
+    """Reads CIFAR-10's binary version: per image a label, then the red, green and blue plane."""
+    files = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+    content: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                stream = archive.extractfile(member)
+                if stream is not None:
+                    content[Path(member.name).name] = stream.read()
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise UserError(f"cannot read {path}: {error}; get the file again") from error
+    splits: dict[str, Arrays] = {}
+    for split, names in files.items():
+        missing = [name for name in names if name not in content]
+        if missing:
+            raise UserError(f"{path} lacks {', '.join(missing)}; get the file again")
+        joined = b"".join(content[name] for name in names)
+        if not joined or len(joined) % 3073:
+            raise UserError(f"{path} holds a truncated batch of {split}; get the file again")
+        records = np.frombuffer(joined, np.uint8).reshape(-1, 3073)
+        pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        splits[split] = (pixels, records[:, 0].astype(np.int32))
+    return splits
+
+
+def _read_svhn(path: Path) -> Arrays:
+    """Reads SVHN's MATLAB file, where the digit 0 has label 10."""
+    from scipy import io
+
+    try:
+        content = io.loadmat(path)
+        pixels, labels = np.moveaxis(content["X"], -1, 0), content["y"]
+    # scipy has no common base for what a damaged file raises.
+    except Exception as error:
+        raise UserError(f"cannot read {path}: {error}; get the file again") from error
+    array, numbers = _check_arrays(str(path), pixels, labels)
+    return array, None if numbers is None else numbers % 10
