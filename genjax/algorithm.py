@@ -1,0 +1,100 @@
+"""What a family of models is to the rest of genjax: four pure functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genjax.rng import example_index, example_keys, stream
+from genjax.types import Batch, Images, Index, Key, Metrics, RawImages, State
+
+Tree = TypeVar("Tree")
+
+
+class Algorithm(NamedTuple):
+    """A family of models, ready to be compiled.
+
+    Attributes:
+      init: ``(key) -> state``; everything that training changes, as one pytree.
+      step: ``(state, batch) -> (state, metrics)``; one training step, pure and not yet compiled.
+      sample: ``(state, key, index) -> images``; sample number `index[i]` of the series that `key`
+        names, as float32 [batch, height, width, channels] in [-1, 1]. A sample does not depend on
+        the others in its batch.
+      evaluate: ``(state, batch, key) -> metrics`` on held-out data, or None.
+      examples: examples that one step consumes, over all devices.
+    """
+
+    init: Callable[[Key], State]
+    step: Callable[[State, Batch], tuple[State, Metrics]]
+    sample: Callable[[State, Key, Index], Images]
+    evaluate: Callable[[State, Batch, Key], Metrics] | None
+    examples: int
+
+
+def pmean(tree: Tree, axis_name: str | None) -> Tree:
+    """Averages over the devices of a mapped axis; the identity without one."""
+    if axis_name is None:
+        return tree
+    result: Tree = jax.lax.pmean(tree, axis_name)
+    return result
+
+
+def ema_update(average: Tree, new: Tree, decay: float) -> Tree:
+    """Moves an exponential average: ``decay * average + (1 - decay) * new``, leaf by leaf."""
+    result: Tree = jax.tree.map(lambda a, n: decay * a + (1 - decay) * n, average, new)
+    return result
+
+
+def global_norm(tree: Any) -> Float[Array, ""]:
+    """Euclidean norm of all leaves together, summed in float32."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.tree.leaves(tree)))
+
+
+def scale_images(images: RawImages) -> Images:
+    """Maps uint8 0..255 to float32 [-1, 1]: ``x / 127.5 - 1``."""
+    return images.astype(jnp.float32) / 127.5 - 1.0
+
+
+def quantize_images(images: Images) -> RawImages:
+    """Maps float [-1, 1] to the nearest uint8, the inverse of `scale_images`."""
+    levels = jnp.round((images.astype(jnp.float32) + 1.0) * 127.5)
+    return jnp.clip(levels, 0, 255).astype(jnp.uint8)
+
+
+def flip_images(images: Images, key: Key, index: Index) -> Images:
+    """Mirrors each image left to right with probability 1/2.
+
+    Args:
+      images: float32 [batch, height, width, channels].
+      key: key of the draw.
+      index: int32 [batch], positions in the whole batch.
+
+    Returns:
+      The images, some of them mirrored.
+    """
+    heads = jax.vmap(jax.random.bernoulli)(example_keys(key, index))
+    return jnp.where(heads[:, None, None, None], images[:, :, ::-1], images)
+
+
+def with_raw_images(algorithm: Algorithm, flip: bool, axis_name: str | None) -> Algorithm:
+    """Lets an algorithm's step take batches of uint8 images, as the data sets hold them.
+
+    Args:
+      algorithm: its step takes ``batch["image"]`` as float32 in [-1, 1].
+      flip: mirror each image with probability 1/2.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      The algorithm with scaling and flips compiled into the step.
+    """
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        images = scale_images(batch["image"])
+        if flip:
+            index = example_index(images.shape[0], axis_name)
+            images = flip_images(images, stream(state.key, "flip", state.step), index)
+        return algorithm.step(state, {**batch, "image": images})
+
+    return algorithm._replace(step=step)

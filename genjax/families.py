@@ -1,0 +1,62 @@
+"""Which family of models a configuration describes, and its algorithm."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from genjax.algorithm import Algorithm, with_raw_images
+from genjax.config import Experiment, GANConfig
+from genjax.gan.algorithm import make_gan
+from genjax.types import BatchSpec, NetState, State
+
+FAMILIES: dict[type, Callable[[Any, BatchSpec, str | None], Algorithm]] = {GANConfig: make_gan}
+
+
+def make_algorithm(
+    experiment: Experiment,
+    image: tuple[int, int, int],
+    classes: int = 0,
+    axis_name: str | None = None,
+) -> Algorithm:
+    """Builds the algorithm of an experiment.
+
+    Args:
+      experiment: the configuration.
+      image: (height, width, channels) of the data.
+      classes: number of class labels; 0 without labels.
+      axis_name: mapped axis over the devices (pmap), if any.
+
+    Returns:
+      An algorithm whose step takes uint8 images.
+
+    Raises:
+      UserError: the configuration names something unknown, or does not fit the data.
+    """
+    spec = BatchSpec(experiment.batch_size, image, classes)
+    algorithm = FAMILIES[type(experiment.model)](experiment.model, spec, axis_name)
+    return with_raw_images(algorithm, experiment.data.flip, axis_name)
+
+
+def count_parameters(experiment: Experiment, image: tuple[int, int, int]) -> dict[str, int]:
+    """Counts the trainable numbers of each player, without making any.
+
+    Args:
+      experiment: the configuration.
+      image: (height, width, channels) of the data.
+
+    Returns:
+      From player to count.
+    """
+    state = jax.eval_shape(make_algorithm(experiment, image).init, jax.random.key(0))
+    return {
+        name: sum(leaf.size for leaf in jax.tree.leaves(player.params))
+        for name, player in players(state).items()
+    }
+
+
+def players(state: State) -> dict[str, NetState]:
+    """The networks of a training state, by name: every field that is a `NetState`."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {name: value for name, value in fields.items() if isinstance(value, NetState)}

@@ -1,0 +1,66 @@
+"""The types that every family shares, with the shapes' names."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.struct
+import jax
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+
+Key: TypeAlias = PRNGKeyArray
+Params: TypeAlias = Mapping[str, Any]
+"""Trainable arrays, float32."""
+Variables: TypeAlias = Mapping[str, Any]
+"""Flax collections beside the parameters, such as ``{"batch_stats": ...}``."""
+Metrics: TypeAlias = Mapping[str, Float[Array, ""]]
+"""Scalars of one step, named ``player/quantity``."""
+
+Images: TypeAlias = Float[Array, "batch height width channels"]
+"""In [-1, 1]."""
+RawImages: TypeAlias = UInt8[Array, "batch height width channels"]
+"""As they are stored, in 0..255."""
+Logits: TypeAlias = Float[Array, "batch"]
+PerExample: TypeAlias = Float[Array, "batch"]
+Index: TypeAlias = Int[Array, "batch"]
+"""Global positions of examples, over all devices."""
+
+Batch: TypeAlias = Mapping[str, Any]
+"""``{"image": uint8 [b, h, w, c]}`` and, for a labelled set, ``"label": int32 [b]``."""
+
+
+class BatchSpec(NamedTuple):
+    """What a model must know of its data before it sees any.
+
+    Attributes:
+      size: examples in one update, over all devices.
+      image: (height, width, channels).
+      classes: number of class labels; 0 without labels.
+    """
+
+    size: int
+    image: tuple[int, int, int]
+    classes: int = 0
+
+
+@flax.struct.dataclass
+class NetState:
+    """One player: a network, its optimizer and its moving average.
+
+    Attributes:
+      params: trainable arrays, float32.
+      variables: other collections, for example batch statistics.
+      opt: state of the optimizer over `params`.
+      ema: moving average of ``{"params": params, **variables}``, or None.
+    """
+
+    params: Params
+    variables: Variables
+    opt: optax.OptState
+    ema: Variables | None = None
+
+
+State: TypeAlias = Any
+"""A pytree with the fields ``step`` (int32 scalar) and ``key`` (the base key)."""
+
+Device: TypeAlias = jax.Device
