@@ -1,0 +1,88 @@
+"""What a person sees while a run goes on: a bar in a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
+
+
+class TrainingDisplay:
+    """Shows the progress of a run; a context manager."""
+
+    def __init__(self, console: Console, name: str, first: int, total: int) -> None:
+        """Prepares the display.
+
+        Args:
+          console: where to show it.
+          name: of the run.
+          first: steps made before.
+          total: steps to make altogether.
+        """
+        self._console = console
+        self._total = total
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            expand=True,
+        )
+        self._task = self._progress.add_task(name, total=total, completed=first, status="compiling")
+
+    def __enter__(self) -> "TrainingDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to a step."""
+        self._progress.update(self._task, completed=step)
+
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows the losses, the speed and, in plain lines, the time left."""
+        losses = "  ".join(
+            f"{name.removesuffix('/loss')} {value:.3f}"
+            for name, value in metrics.items()
+            if name.endswith("/loss")
+        )
+        if "images_per_second" in metrics:
+            losses += f"  {metrics['images_per_second']:,.0f} images/s"
+        if self._console.is_terminal:
+            self._progress.update(self._task, status=losses)
+            return
+        if "seconds_per_step" in metrics:
+            left = round((self._total - step) * metrics["seconds_per_step"])
+            losses += f"  {left // 60}:{left % 60:02d} left"
+        self.say(f"step {step}/{self._total}  {losses}")
+
+    def say(self, message: str) -> None:
+        """Prints a line above the bar."""
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def track(console: Console, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Passes items on while a bar counts them; silent outside a terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield from progress.track(items, total=total, description=description)

@@ -1,0 +1,71 @@
+"""Where metrics go: JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from genjax.config import Experiment, to_dict
+from genjax.errors import UserError
+
+
+class MetricLog:
+    """Writes the metrics of one run; to be closed at its end."""
+
+    def __init__(self, directory: Path, experiment: Experiment, resumed_at: int | None) -> None:
+        """Opens the logs.
+
+        Args:
+          directory: of the run.
+          experiment: its configuration.
+          resumed_at: step at which the run is taken up again; None for a new one.
+
+        Raises:
+          UserError: Weights & Biases is asked for but not installed.
+        """
+        self._wandb = import_wandb() if experiment.wandb else None
+        self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
+        # TensorBoard hides what an interrupted run wrote after the step it goes on from.
+        purge = None if resumed_at is None else resumed_at + 1
+        self._events = SummaryWriter(str(directory), purge_step=purge)
+        if self._wandb is not None:
+            # The path names the run, so a resumed one continues the same curves.
+            identity = directory.absolute().as_posix().replace("/", "-").strip("-")[-64:]
+            self._wandb.init(
+                project="genjax",
+                id=identity,
+                name=experiment.name,
+                config=to_dict(experiment),
+                resume="allow",
+                dir=str(directory),
+            )
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Writes one line of metrics, at once."""
+        self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._lines.flush()
+        for name, value in metrics.items():
+            self._events.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(dict(metrics), step=step)
+
+    def close(self) -> None:
+        """Closes all files."""
+        self._lines.close()
+        self._events.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def import_wandb() -> ModuleType | Any:
+    """Imports the optional package; raises UserError with the command that installs it."""
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(
+            "--wandb needs the package wandb: pip install 'genjax[wandb]', or leave it out"
+        ) from None
+    return wandb

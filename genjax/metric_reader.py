@@ -1,0 +1,89 @@
+"""Reads a run's metrics off the device, late enough that the device never waits."""
+
+import math
+import time
+from pathlib import Path
+
+import jax
+
+from genjax.console import TrainingDisplay
+from genjax.errors import RunFailed
+from genjax.logs import MetricLog
+from genjax.types import Metrics
+
+
+class MetricReader:
+    """Keeps the metrics of each step on the device until they are read together.
+
+    Attributes:
+      good: the latest checkpoint, named if the run must stop; None before the first.
+    """
+
+    def __init__(self, every: int, examples: int, log: MetricLog, display: TrainingDisplay) -> None:
+        """Prepares the reader.
+
+        Args:
+          every: steps between two that are logged.
+          examples: images in a step.
+          log: where the logged steps are written.
+          display: where they are shown.
+        """
+        self.good: Path | None = None
+        self._every = every
+        self._examples = examples
+        self._log = log
+        self._display = display
+        self._queue: list[tuple[int, Metrics]] = []
+        self._since: float | None = None
+        self._started = time.perf_counter()
+        self._steps = 0
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Queues the metrics of a step; the first step's are waited for, to time its compilation.
+
+        Args:
+          step: number of the step, from 1.
+          metrics: scalars, still on the device.
+        """
+        self._queue.append((step, metrics))
+        if self._since is None:
+            jax.block_until_ready(metrics)
+            self._since = time.perf_counter()
+            seconds = self._since - self._started
+            self._display.say(f"first step, with its compilation: {seconds:.1f} s")
+            self._steps = -1
+
+    def read(self) -> None:
+        """Reads all that is queued, checks every step and logs those that are due.
+
+        Raises:
+          RunFailed: a metric is not finite.
+        """
+        queue, self._queue = jax.device_get(self._queue), []
+        for step, metrics in queue:
+            self._steps += 1
+            values = {name: float(value) for name, value in metrics.items()}
+            self._check(step, values)
+            if step % self._every == 0:
+                self._report(step, values)
+        if queue:
+            self._display.advance(queue[-1][0])
+
+    def _report(self, step: int, values: dict[str, float]) -> None:
+        now = time.perf_counter()
+        if self._since is not None and self._steps > 0:
+            seconds = (now - self._since) / self._steps
+            values["seconds_per_step"] = seconds
+            values["images_per_second"] = self._examples / seconds
+            self._since, self._steps = now, 0
+        self._log.write(step, values)
+        self._display.metrics(step, values)
+
+    def _check(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                player, quantity = name.split("/")
+                good = f"the last good checkpoint is {self.good}"
+                if self.good is None:
+                    good = "no checkpoint was written before"
+                raise RunFailed(f"step {step}: the {player}'s {quantity} is {value}; {good}")

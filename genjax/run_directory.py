@@ -1,0 +1,179 @@
+"""The folder of a run: what it holds, how it begins and how it is taken up again.
+
+::
+
+    config.json      the complete configuration; `genjax resume` reads it back
+    manifest.json    versions, device, commit, command line, data
+    metrics.jsonl    one JSON object a line, each with its "step"
+    events.out...    the same for TensorBoard
+    samples/         grids of fixed latents
+    checkpoints/     Orbax, the whole state
+    *.safetensors    the weights at the end, one file a player
+"""
+
+import importlib.metadata
+import json
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from genjax import config as configuration
+from genjax.config import Experiment
+from genjax.data.sources import Dataset
+from genjax.errors import UserError
+
+_PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that the file is whole, old or new, whatever happens."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def check_new(directory: Path) -> None:
+    """Refuses a folder that already holds something.
+
+    Raises:
+      UserError: it does; nothing in it was touched.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        hint = (
+            f"; `genjax resume {shlex.quote(str(directory))}` continues it"
+            if (directory / "config.json").exists()
+            else ""
+        )
+        raise UserError(f"{directory} already exists; choose another --out{hint}")
+
+
+def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
+    """Begins a run: makes its folders and writes its configuration and manifest.
+
+    Args:
+      directory: a folder that is empty or not there yet.
+      experiment: the configuration.
+      dataset: the data it trains on.
+
+    Raises:
+      UserError: the folder holds something, or can't be made.
+    """
+    check_new(directory)
+    try:
+        (directory / "samples").mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot create {directory}: {error.strerror}") from None
+    write_json(
+        directory / "manifest.json",
+        {
+            "config_hash": configuration.config_hash(experiment),
+            "data": {
+                "name": dataset.name,
+                "split": dataset.split,
+                "count": len(dataset.images),
+                "image": list(dataset.images.shape[1:]),
+                "classes": dataset.classes,
+            },
+            "sessions": [_session()],
+        },
+    )
+    _write_config(directory, experiment)
+
+
+def extend(directory: Path, experiment: Experiment, step: int) -> None:
+    """Notes in an existing run that it is taken up again at a step.
+
+    Args:
+      directory: of the run.
+      experiment: its configuration, perhaps with more steps.
+      step: steps made so far.
+    """
+    manifest = read_manifest(directory)
+    manifest["config_hash"] = configuration.config_hash(experiment)
+    manifest["sessions"].append({**_session(), "resumed_at": step})
+    write_json(directory / "manifest.json", manifest)
+    _write_config(directory, experiment)
+
+
+def read_config(directory: Path) -> Experiment:
+    """Reads a run's configuration.
+
+    Raises:
+      UserError: the folder is not a run, or its configuration is damaged.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a folder; give the folder of a run")
+    if not (directory / "config.json").exists():
+        raise UserError(f"{directory} is not a run: it has no config.json")
+    return configuration.load(directory / "config.json")
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Reads a run's manifest; raises UserError where it is missing or damaged."""
+    path = directory / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        height, width, channels = manifest["data"]["image"]
+        manifest["data"]["image"] = (int(height), int(width), int(channels))
+        manifest["data"]["classes"] = int(manifest["data"]["classes"])
+        manifest["sessions"] = list(manifest["sessions"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read {path}: {error!r}") from None
+    return manifest
+
+
+def truncate_metrics(directory: Path, step: int) -> None:
+    """Drops lines of metrics after a step, and a last line that was cut off."""
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(kept), encoding="utf-8")
+    part.replace(path)
+
+
+def _write_config(directory: Path, experiment: Experiment) -> None:
+    write_json(directory / "config.json", configuration.to_dict(experiment))
+
+
+def _session() -> dict[str, Any]:
+    """Where and with what a run runs."""
+    devices = jax.devices()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "machine": platform.platform(),
+        "device": {
+            "platform": devices[0].platform,
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+        },
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of the source that runs, with ``-dirty`` for changes; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        result = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
