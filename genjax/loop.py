@@ -24,7 +24,7 @@ from genjax.errors import UserError
 from genjax.evals.frechet import pixel_frechet_distance
 from genjax.families import make_algorithm
 from genjax.grid import save_grid
-from genjax.logs import MetricLog
+from genjax.logs import MetricLog, import_wandb
 from genjax.metric_reader import MetricReader
 from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
 from genjax.rng import stream
@@ -61,7 +61,10 @@ def train(
     compiled = compile_step(algorithm, mode, jax.devices())
     batch_indices(0, algorithm.examples, len(dataset.images), experiment.seed)
     key = jax.random.key(experiment.seed)
-    jax.eval_shape(algorithm.init, key)  # Shows misfits before anything is written.
+    # What can't work shows before anything is written.
+    jax.eval_shape(algorithm.init, key)
+    if experiment.wandb:
+        import_wandb()
 
     if not resume:
         run_directory.create(directory, experiment, dataset)

@@ -51,7 +51,8 @@ def permute(
       >>> sorted(permute(np.arange(5), 5, seed=1, epoch=0).tolist())
       [0, 1, 2, 3, 4]
     """
-    bits = max(2, (size - 1).bit_length())
+    # A network over fewer bits would not mix well enough.
+    bits = max(8, (size - 1).bit_length())
     low = bits // 2
     high = bits - low
 

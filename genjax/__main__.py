@@ -1,0 +1,5 @@
+"""``python -m genjax`` is the command ``genjax``."""
+
+from genjax.cli import main
+
+main()

@@ -1,0 +1,30 @@
+"""Grids show every image, in order, unchanged but for whole-number enlargement."""
+
+import numpy as np
+from PIL import Image
+
+from genjax.grid import image_grid, save_grid
+
+
+def test_layout():
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 60, 60, 3), np.uint8)
+    grid = image_grid(images, columns=2)
+    assert grid.shape == (3 * 62 + 2, 2 * 62 + 2, 3)
+    corners = [grid[2 + 62 * (i // 2), 2 + 62 * (i % 2), 0] for i in range(5)]
+    assert corners == [0, 1, 2, 3, 4]
+
+
+def test_small_images_are_enlarged():
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
+    grid = image_grid(image)
+    assert grid.shape == (60, 60, 1)
+    np.testing.assert_array_equal(grid[2:58:7, 2:58:7], image[0])
+
+
+def test_file(tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
+    save_grid(tmp_path / "grid.png", images)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "grid.png")), image_grid(images)[..., 0]
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]

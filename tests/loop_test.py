@@ -1,0 +1,170 @@
+"""A run from its first step to its files, in this process."""
+
+import dataclasses
+import io
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from safetensors.numpy import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from genjax import checkpoint, config, loop
+from genjax.data.sources import load
+from genjax.errors import RunFailed, UserError
+from genjax.families import make_algorithm
+from genjax.sampling import sample_run
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def run(small_experiment, tmp_path, console):
+    """A finished run of six steps, its folder and what it printed."""
+    loop.train(small_experiment, tmp_path / "run", load(small_experiment.data), console)
+    return tmp_path / "run", console.file.getvalue()
+
+
+def rows(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_run_directory(small_experiment, run):
+    directory, printed = run
+    assert config.load(directory / "config.json") == small_experiment
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["config_hash"] == config.config_hash(small_experiment)
+    assert manifest["data"] == {
+        "name": "digits",
+        "split": "train",
+        "count": 1500,
+        "image": [8, 8, 1],
+        "classes": 10,
+    }
+    session = manifest["sessions"][0]
+    assert session["versions"]["jax"] == jax.__version__
+    assert session["device"] == {"platform": "cpu", "kind": "cpu", "count": 8}
+
+    logged = [row["step"] for row in rows(directory) if "generator/loss" in row]
+    assert logged == [2, 4, 6]
+    scored = {
+        row["step"]: row["evaluation/pixel_frechet"]
+        for row in rows(directory)
+        if "evaluation/pixel_frechet" in row
+    }
+    assert sorted(scored) == [2, 4, 6]
+    events = EventAccumulator(str(directory)).Reload()
+    values = {event.step: event.value for event in events.Scalars("generator/loss")}
+    assert values == {
+        row["step"]: np.float32(row["generator/loss"])
+        for row in rows(directory)
+        if "generator/loss" in row
+    }
+
+    pictures = sorted(path.name for path in (directory / "samples").iterdir())
+    assert pictures == ["step_00000003.png", "step_00000006.png"]
+    assert np.asarray(Image.open(directory / "samples" / pictures[0])).std() > 1
+
+    kept = {int(path.name) for path in (directory / "checkpoints").iterdir()}
+    assert kept == {4, 6, min(scored, key=scored.get)}
+    assert "step 6/6" in printed
+    assert "images/s" in printed
+
+
+def test_exported_weights_are_the_checkpoints(small_experiment, run):
+    directory, _ = run
+    algorithm = make_algorithm(small_experiment, (8, 8, 1))
+    with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
+        state = checkpoint.restore(manager, 6, algorithm.init, jax.random.key(0), None)
+    generator = load_file(directory / "generator.safetensors")
+    np.testing.assert_array_equal(
+        generator["params/Dense_0/kernel"], state.generator.params["Dense_0"]["kernel"]
+    )
+    assert "ema/batch_stats/BatchNorm_0/mean" in generator
+    discriminator = load_file(directory / "discriminator.safetensors")
+    assert set(discriminator) >= {"params/Conv_0/kernel", "batch_stats/BatchNorm_0/var"}
+
+
+def test_samples_of_a_run(run):
+    directory, _ = run
+    few, step = sample_run(directory, 3, seed=1, which="last")
+    many, _ = sample_run(directory, 300, seed=1, which="last")
+    assert step == 6
+    assert many.shape == (300, 8, 8, 1)
+    assert many.dtype == np.uint8
+    np.testing.assert_array_equal(few, many[:3])
+    assert not np.array_equal(few, sample_run(directory, 3, seed=2, which="last")[0])
+    assert sample_run(directory, 3, seed=1, which=4)[1] == 4
+    with pytest.raises(UserError, match=r"no checkpoint of step 5; choices: .*4, 6"):
+        sample_run(directory, 3, seed=1, which=5)
+
+
+def test_an_existing_run_is_not_overwritten(small_experiment, run, console):
+    directory, _ = run
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="already exists; choose another --out; `genjax resume"):
+        loop.train(small_experiment, directory, load(small_experiment.data), console)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_finished_run_asks_for_more_steps(small_experiment, run, console):
+    with pytest.raises(UserError, match="already at step 6; give --steps above 6"):
+        loop.train(small_experiment, run[0], load(small_experiment.data), console, resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_refused(small_experiment, run, console):
+    model = dataclasses.replace(small_experiment.model, latent=9)
+    other = dataclasses.replace(small_experiment, model=model, steps=8)
+    with pytest.raises(UserError, match="damaged or belongs to another model"):
+        loop.train(other, run[0], load(other.data), console, resume=True)
+
+
+def test_a_misfit_writes_nothing(small_experiment, tmp_path, console):
+    data = dataclasses.replace(small_experiment.data, resolution=9)
+    experiment = dataclasses.replace(small_experiment, data=data)
+    with pytest.raises(UserError, match="8 or 12"):
+        loop.train(experiment, tmp_path / "run", load(data), console)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("at", "good"), [(1, "no checkpoint was written"), (5, "checkpoints/4")])
+def test_a_nan_stops_the_run(small_experiment, tmp_path, console, monkeypatch, at, good):
+    def poisoned(*args, **kwargs):
+        algorithm = make_algorithm(*args, **kwargs)
+
+        def step(state, batch):
+            state, metrics = algorithm.step(state, batch)
+            loss = jnp.where(state.step >= at, jnp.nan, metrics["discriminator/loss"])
+            return state, {**metrics, "discriminator/loss": loss}
+
+        return algorithm._replace(step=step)
+
+    monkeypatch.setattr(loop, "make_algorithm", poisoned)
+    message = f"step {at}: the discriminator's loss is nan; .*{good}"
+    with pytest.raises(RunFailed, match=message):
+        loop.train(small_experiment, tmp_path / "run", load(small_experiment.data), console)
+    assert [row["step"] for row in rows(tmp_path / "run") if row["step"] >= at] == []
+
+
+@pytest.mark.parametrize("mode", ["mesh", "pmap"])
+def test_a_run_resumes_in_another_mode(small_experiment, run, console, mode):
+    directory, _ = run
+    longer = dataclasses.replace(small_experiment, steps=8, mode=mode)
+    loop.train(longer, directory, load(longer.data), console, resume=True)
+    assert rows(directory)[-1]["step"] == 8
+
+
+def test_wandb_is_never_required(small_experiment, tmp_path, console, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    experiment = dataclasses.replace(small_experiment, wandb=True)
+    with pytest.raises(UserError, match=r"pip install 'genjax\[wandb\]'"):
+        loop.train(experiment, tmp_path / "run", load(experiment.data), console)
+    assert not (tmp_path / "run").exists()

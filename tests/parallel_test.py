@@ -1,0 +1,114 @@
+"""One step body in three modes: the same numbers, traced once, with the old state donated."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax.algorithm import Algorithm
+from genjax.config import NetworkConfig
+from genjax.data.order import batch_indices
+from genjax.errors import UserError
+from genjax.families import make_algorithm
+from genjax.parallel import choose_mode, compile_step, mapped_axis
+from genjax.rng import example_index
+
+PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
+
+
+def run(experiment, mode, count, raw_batch, steps=5):
+    algorithm = make_algorithm(experiment, (8, 8, 1), axis_name=mapped_axis(mode))
+    compiled = compile_step(algorithm, mode, jax.devices()[:count])
+    state = compiled.init(jax.random.key(0))
+    for step in range(steps):
+        batch = raw_batch(step, algorithm.examples)
+        state, metrics = compiled.step(state, compiled.place(batch))
+    return jax.device_get((state.generator, state.discriminator, metrics))
+
+
+@pytest.mark.parametrize("network", ["dcgan", "mlp"])
+def test_modes_agree(small_experiment, raw_batch, network):
+    """With plain SGD: Adam would hide a gradient that is n times too large."""
+    nets = NetworkConfig(network, width=8)
+    model = dataclasses.replace(
+        small_experiment.model, generator=nets, discriminator=nets, discriminator_updates=2
+    )
+    data = dataclasses.replace(small_experiment.data, flip=True)
+    experiment = dataclasses.replace(small_experiment, model=model, data=data)
+    reference = run(experiment, "jit", 1, raw_batch)
+    for mode, count in [("mesh", 8), ("pmap", 8)]:
+        other = run(experiment, mode, count, raw_batch)
+        for a, b in zip(jax.tree.leaves(reference), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * max(1, np.abs(a).max()))
+
+
+def checksums() -> Algorithm:
+    """An algorithm that learns nothing but which image arrived at which place of the batch."""
+
+    def step(state, batch, axis_name=None):
+        image = batch["image"].astype(jnp.float32)
+        place = example_index(image.shape[0], axis_name).astype(jnp.float32)
+        total = jnp.sum(image.mean(axis=(1, 2, 3)) * (1 + place))
+        return state + 1, {"sum": total if axis_name is None else jax.lax.psum(total, axis_name)}
+
+    return Algorithm(lambda key: jnp.zeros((), jnp.int32), step, None, None, examples=16)
+
+
+def test_every_device_count_sees_the_same_data_in_the_same_order():
+    images = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 1), dtype=np.uint8)
+
+    def sums(mode, count, first=0):
+        algorithm = checksums()
+        if axis_name := mapped_axis(mode):
+            body = algorithm.step
+            algorithm = algorithm._replace(step=lambda s, b: body(s, b, axis_name))
+        compiled = compile_step(algorithm, mode, jax.devices()[:count])
+        state, result = compiled.init(jax.random.key(0)), []
+        for step in range(first, 9):
+            batch = {"image": images[batch_indices(step, 16, 100, seed=7)]}
+            state, metrics = compiled.step(state, compiled.place(batch))
+            result.append(float(metrics["sum"]))
+        return result
+
+    reference = sums("jit", 1)
+    assert len(set(reference)) == 9
+    for mode, count in PLACES:
+        np.testing.assert_allclose(sums(mode, count), reference, rtol=1e-6)
+    # Taken up again after four steps.
+    assert sums("jit", 1, first=4) == reference[4:]
+
+
+@pytest.mark.parametrize(("mode", "count"), [("jit", 1), ("mesh", 8), ("pmap", 8)])
+def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
+    algorithm = make_algorithm(small_experiment, (8, 8, 1), axis_name=mapped_axis(mode))
+    traces = []
+
+    def counted(state, batch):
+        traces.append(1)
+        return algorithm.step(state, batch)
+
+    compiled = compile_step(algorithm._replace(step=counted), mode, jax.devices()[:count])
+    state = compiled.init(jax.random.key(0))
+    for step in range(4):
+        old = state
+        state, _ = compiled.step(old, compiled.place(raw_batch(step, 16)))
+        if step > 0:
+            arrays = jax.tree.leaves((old.generator, old.discriminator))
+            assert all(array.is_deleted() for array in arrays)
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("mode", ["mesh", "pmap"])
+def test_a_batch_that_cannot_be_split_is_refused(small_experiment, mode):
+    experiment = dataclasses.replace(small_experiment, batch_size=12)
+    algorithm = make_algorithm(experiment, (8, 8, 1), axis_name=mapped_axis(mode))
+    with pytest.raises(UserError, match="12 images a step can't be split over 8 devices"):
+        compile_step(algorithm, mode, jax.devices())
+
+
+def test_auto_mode():
+    assert choose_mode("auto", jax.devices()[:1]) == "jit"
+    assert choose_mode("auto", jax.devices()) == "mesh"
+    assert choose_mode("pmap", jax.devices()) == "pmap"

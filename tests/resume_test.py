@@ -1,0 +1,79 @@
+"""A run that is killed and resumed equals one that was not, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from genjax import checkpoint, run_directory
+from genjax.families import make_algorithm
+
+SIZES = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "32")
+OFTEN = ("--log-every", "10", "--sample-every", "50", "--checkpoint-every", "40")
+FLAGS = (*SIZES, *OFTEN, "--model.ema-decay", "0.99", "--data.flip", "True")
+TIMES = {"images_per_second", "seconds_per_step"}
+
+
+def genjax(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "genjax", *arguments]
+
+
+def run(*arguments: str) -> None:
+    subprocess.run(genjax(*arguments), check=True, timeout=240, capture_output=True)
+
+
+def final_state(directory: Path, step: int):
+    experiment = run_directory.read_config(directory)
+    algorithm = make_algorithm(experiment, (8, 8, 1), 10)
+    with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
+        assert checkpoint.find_step(manager, "last") == step
+        state = checkpoint.restore(manager, step, algorithm.init, jax.random.key(0), None)
+    return state.replace(key=jax.random.key_data(state.key))
+
+
+def metrics(directory: Path):
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def test_sigkill_and_resume_is_exact(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run("train", "--steps", "200", "--out", str(whole), *FLAGS)
+
+    # More steps than wanted, so that it is surely still running when it is killed.
+    command = genjax("train", "--steps", "100000", "--out", str(killed), *FLAGS)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (killed / "checkpoints" / "120").exists():
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    # What a kill in the middle of a write leaves behind.
+    with (killed / "metrics.jsonl").open("a") as lines:
+        lines.write('{"step": 130, "generator/lo')
+
+    steps = [int(p.name) for p in (killed / "checkpoints").iterdir() if p.name.isdecimal()]
+    assert 120 <= max(steps) < 200
+    run("resume", str(killed), "--steps", "200")
+
+    a, b = final_state(whole, 200), final_state(killed, 200)
+    assert a.generator.ema is not None
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert metrics(whole) == metrics(killed)
+    for name in ("generator.safetensors", "discriminator.safetensors"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes()
+    last = "samples/step_00000200.png"
+    assert (whole / last).read_bytes() == (killed / last).read_bytes()
+    sessions = run_directory.read_manifest(killed)["sessions"]
+    assert [session.get("resumed_at") for session in sessions] == [None, max(steps)]
