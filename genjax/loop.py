@@ -81,12 +81,13 @@ def train(
         if resume:
             run_directory.truncate_metrics(directory, first)
             run_directory.extend(directory, experiment, first)
+        devices = 1 if mode == "jit" else jax.device_count()
         log = MetricLog(directory, experiment, resumed_at=first if resume else None)
         try:
             with TrainingDisplay(console, experiment.name, first, experiment.steps) as display:
                 display.say(
                     f"{experiment.name}: steps {first + 1} to {experiment.steps} in mode {mode} "
-                    f"on {jax.device_count()} x {jax.devices()[0].device_kind}, into {directory}"
+                    f"on {devices} x {jax.devices()[0].device_kind}, into {directory}"
                 )
                 reader = MetricReader(experiment.log_every, algorithm.examples, log, display)
                 reader.good = manager.directory / str(first) if first else None

@@ -9,6 +9,7 @@ import zlib
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from jaxtyping import Key as Keys
 
 from genjax.types import Index, Key
 
@@ -50,7 +51,7 @@ def example_index(size: int, axis_name: str | None) -> Index:
     return first + jnp.arange(size, dtype=jnp.int32)
 
 
-def example_keys(key: Key, index: Index) -> Key:
+def example_keys(key: Key, index: Index) -> Keys[Array, "batch"]:
     """One key an example: `key` with the example's position folded in; [batch]."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 

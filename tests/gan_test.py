@@ -26,7 +26,7 @@ def build(config, size=16):
 
 
 def scaled(batch):
-    return {"image": scale_images(batch["image"])}
+    return {"image": scale_images(jnp.asarray(batch["image"]))}
 
 
 def close(a, b, **tolerances):

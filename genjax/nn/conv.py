@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-FeatureMap = Float[Array, "batch height width channels"]
-Kernel = Float[Array, "k k inputs outputs"]
+FeatureMap = Float[Array, "batch _ _ _"]
+Kernel = Float[Array, "_ _ _ _"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
