@@ -1,11 +1,12 @@
 """How long work on data reports its progress, without depending on a terminal."""
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Passes items through while showing how far the work is."""
 

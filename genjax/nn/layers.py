@@ -1,5 +1,6 @@
 """Layers that Flax lacks or that must not depend on the number of devices."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.rng import example_index, example_keys
+from genjax.types import Key
 
 
 class Dropout(nn.Module):
@@ -34,6 +36,15 @@ class Dropout(nn.Module):
         return jnp.where(keep, x / (1 - self.rate), 0).astype(x.dtype)
 
 
+def symmetric_uniform(limit: float) -> Callable[..., Array]:
+    """An initialiser that draws from the uniform distribution on [-limit, limit)."""
+
+    def init(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return init
+
+
 class Maxout(nn.Module):
     """A layer of units that each take the largest of several linear pieces.
 
@@ -43,6 +54,7 @@ class Maxout(nn.Module):
       units: outputs.
       pieces: linear pieces a unit.
       dtype: type of the computation.
+      kernel_init: initialiser of the weights.
 
     Reference: Goodfellow et al. 2013, equation 1.
     """
@@ -50,8 +62,9 @@ class Maxout(nn.Module):
     units: int
     pieces: int
     dtype: Any = jnp.float32
+    kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch units"]:
-        y = nn.Dense(self.units * self.pieces, dtype=self.dtype)(x)
+        y = nn.Dense(self.units * self.pieces, dtype=self.dtype, kernel_init=self.kernel_init)(x)
         return y.reshape(x.shape[0], self.units, self.pieces).max(axis=-1)

@@ -7,8 +7,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.nn.layers import Dropout, Maxout
+from genjax.nn.layers import Dropout, Maxout, symmetric_uniform
 from genjax.types import Images, Logits
+
+# The ranges of the published configuration.
+_GENERATOR_INIT = symmetric_uniform(0.05)
+_DISCRIMINATOR_INIT = symmetric_uniform(0.005)
 
 
 class MLPGenerator(nn.Module):
@@ -29,9 +33,11 @@ class MLPGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "batch latent"], train: bool) -> Images:
-        x = nn.relu(nn.Dense(self.width, dtype=self.dtype)(z))
-        x = nn.relu(nn.Dense(self.width, dtype=self.dtype)(x))
-        x = jnp.tanh(nn.Dense(math.prod(self.image), dtype=self.dtype)(x))
+        x = z
+        for _ in range(2):
+            x = nn.relu(nn.Dense(self.width, dtype=self.dtype, kernel_init=_GENERATOR_INIT)(x))
+        pixels = math.prod(self.image)
+        x = jnp.tanh(nn.Dense(pixels, dtype=self.dtype, kernel_init=_GENERATOR_INIT)(x))
         return x.reshape(-1, *self.image).astype(jnp.float32)
 
 
@@ -55,6 +61,7 @@ class MaxoutDiscriminator(nn.Module):
         x = images.reshape(images.shape[0], -1)
         for rate in (0.2, 0.5):
             x = Dropout(rate, self.axis_name)(x, train)
-            x = Maxout(self.width, pieces=5, dtype=self.dtype)(x)
+            x = Maxout(self.width, 5, self.dtype, _DISCRIMINATOR_INIT)(x)
         x = Dropout(0.5, self.axis_name)(x, train)
-        return nn.Dense(1, dtype=self.dtype)(x)[:, 0].astype(jnp.float32)
+        x = nn.Dense(1, dtype=self.dtype, kernel_init=_DISCRIMINATOR_INIT)(x)
+        return x[:, 0].astype(jnp.float32)
