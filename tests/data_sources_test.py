@@ -228,7 +228,7 @@ def test_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(make(tmp_path, "old"), fileFormat="tfrecord")
     (tmp_path / "downloads").mkdir()
     rows = {row.name: row for row in list_datasets(tmp_path)}
-    assert list(rows)[:2] == ["digits", "mnist"]
+    assert list(rows)[:4] == ["digits", "gaussians-8", "gaussians-25", "mnist"]
     assert rows["digits"].splits == {"train": 1500, "test": 297}
     assert rows["mine"].status == "prepared"
     assert rows["mine"].where == str(path)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from genjax.data import idx, prepared, sources
+from genjax.data import idx, mixtures, prepared, sources
 from genjax.data.standard import STANDARD
 
-KNOWN = ("digits", *STANDARD, "celeb_a")
+KNOWN = ("digits", *mixtures.MIXTURES, *STANDARD, "celeb_a")
 """Data sets listed even where they are missing."""
 
 Status = Literal["embedded", "prepared", "found", "unreadable", "missing"]
@@ -52,6 +52,8 @@ def _row(name: str, found: prepared.Prepared | None) -> Listing:
     if name == "digits":
         splits = {key: len(range(1797)[part]) for key, part in sources.DIGITS_SPLITS.items()}
         return Listing(name, "embedded", "scikit-learn", splits)
+    if name in mixtures.MIXTURES:
+        return Listing(name, "embedded", "genjax", mixtures.SPLITS)
     if found:
         return Listing(
             name, "prepared" if found.readable else "unreadable", str(found.path), found.splits

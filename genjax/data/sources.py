@@ -1,4 +1,4 @@
-"""Loads a data set into memory, whole: images as bytes, labels as integers.
+"""Loads a data set into memory, whole: images as bytes, points as floats, labels as integers.
 
 Nothing here downloads: what isn't on the disk is reported at once, with the command that gets it.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genjax.config import DataConfig
-from genjax.data import idx, images, prepared
+from genjax.data import idx, images, mixtures, prepared
 from genjax.data.prepared import Prepared
 from genjax.data.progress import Progress, no_progress
 from genjax.errors import UserError, lookup
@@ -28,29 +28,33 @@ _BATCH = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images in memory.
+    """Images or points in memory.
 
     Attributes:
       name: the data set.
       split: the split.
-      images: uint8 [n, h, w, c] with c of 1 (grey) or 3 (RGB).
+      images: uint8 [n, h, w, c] with c of 1 (grey) or 3 (RGB); or points of the plane, float32
+        [n, 1, 1, 2] in [-1, 1].
       labels: int32 [n], or None for a set without class labels.
       classes: number of classes, 0 without labels.
+      modes: the mixture that the points are drawn from, where it is known.
     """
 
     name: str
     split: str
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32] | None
     classes: int
+    modes: mixtures.Modes | None = None
 
 
 def load(config: DataConfig, progress: Progress = no_progress) -> Dataset:
     """Loads a split of a data set.
 
     ``digits`` is embedded in scikit-learn; it has no official split, so ``train`` is its first
-    1,500 images and ``test`` the last 297, which other people wrote. ``fashion_mnist`` is read
-    from Debian's package if it isn't prepared. Anything else must be prepared in the folder.
+    1,500 images and ``test`` the last 297, which other people wrote. ``gaussians-8`` and
+    ``gaussians-25`` are drawn here. ``fashion_mnist`` is read from Debian's package if it isn't
+    prepared. Anything else must be prepared in the folder.
     With ``resolution``, the central square of each image is resized with Lanczos' filter.
 
     Args:
@@ -67,6 +71,8 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Dataset:
         raise UserError(f"data.resolution must be at least 1, got {config.resolution}")
     if config.name == "digits":
         return _load_digits(config, progress)
+    if config.name in mixtures.MIXTURES:
+        return _draw_mixture(config)
     directory = prepared.data_directory(config.directory)
     found = prepared.find(config.name, directory)
     if found is not None:
@@ -92,6 +98,20 @@ def _load_digits(config: DataConfig, progress: Progress) -> Dataset:
     bunch = datasets.load_digits()
     raw = np.rint(bunch.images[part] * (255 / 16)).astype(np.uint8)[..., None]
     return _in_memory(config, raw, bunch.target[part].astype(np.int32), 10, progress)
+
+
+def _draw_mixture(config: DataConfig) -> Dataset:
+    _choose_split(config, mixtures.SPLITS)
+    if config.resolution is not None:
+        raise UserError(
+            f"data.resolution is {config.resolution}, but {config.name!r} holds points, which have "
+            "no size; leave it out"
+        )
+    if config.flip:
+        raise UserError(f"data.flip mirrors images, but {config.name!r} holds points; leave it out")
+    modes = mixtures.MIXTURES[config.name]
+    points, labels = mixtures.draw_mixture(config.name, config.split)
+    return Dataset(config.name, config.split, points, labels, len(modes.centres), modes)
 
 
 def _in_memory(
@@ -213,7 +233,7 @@ def _missing(name: str, directory: Path) -> UserError:
     known = prepared.list_builders()
     if name.split("/")[0] not in known:
         own = {row.name for row in prepared.scan(directory)}
-        return prepared.unknown(name, {"digits"} | known | own)
+        return prepared.unknown(name, {"digits", *mixtures.MIXTURES} | known | own)
     return UserError(
         f"data set {name!r} isn't prepared in {directory}; run: genjax data prepare {name} "
         f"(downloads it), or: genjax data import {name} --from DIR (files you have)"
