@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from genjax.config import Mode
-from genjax.data.standard import STANDARD
+from genjax.data.standard import image_and_classes
 from genjax.families import make_algorithm
 from genjax.parallel import choose_mode, compile_step, mapped_axis
 from genjax.presets import PRESETS, preset
@@ -29,13 +29,15 @@ def measure(name: str, mode: Mode, repeats: int) -> tuple[int, float, list[float
       later step.
     """
     experiment = preset(name)
-    data = experiment.data.name
-    image = (8, 8, 1) if data == "digits" else STANDARD[data].shape
+    image, classes = image_and_classes(experiment.data.name)
     mode = choose_mode(mode, jax.devices())
-    algorithm = make_algorithm(experiment, image, axis_name=mapped_axis(mode))
+    algorithm = make_algorithm(experiment, image, classes, mapped_axis(mode))
     compiled = compile_step(algorithm, mode, jax.devices())
-    noise = np.random.default_rng(0).integers(0, 256, (algorithm.examples, *image), dtype=np.uint8)
-    batch = compiled.place({"image": noise})
+    generator = np.random.default_rng(0)
+    shape = (algorithm.examples, *image)
+    noise = generator.integers(0, 256, shape, dtype=np.uint8)
+    labels = generator.integers(0, max(classes, 1), algorithm.examples, dtype=np.int32)
+    batch = compiled.place({"image": noise, "label": labels})
     state = compiled.init(jax.random.key(0))
     jax.block_until_ready(state)
     seconds = []

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.rng import example_index, example_keys, stream
-from genjax.types import Batch, Images, Index, Key, Metrics, RawImages, State
+from genjax.types import Batch, Images, Index, Key, Labels, Metrics, RawImages, State
 
 Tree = TypeVar("Tree")
 
@@ -19,18 +19,25 @@ class Algorithm(NamedTuple):
     Attributes:
       init: ``(key) -> state``; everything that training changes, as one pytree.
       step: ``(state, batch) -> (state, metrics)``; one training step, pure and not yet compiled.
-      sample: ``(state, key, index) -> images``; sample number `index[i]` of the series that `key`
-        names, as float32 [batch, height, width, channels] in [-1, 1]. A sample does not depend on
-        the others in its batch.
-      evaluate: ``(state, batch, key) -> metrics`` on held-out data, or None.
+      sample: ``(state, key, index, label) -> images``; sample number `index[i]` of the series that
+        `key` names, of class `label[i]` (int32 [batch]), as float32
+        [batch, height, width, channels] in [-1, 1]. Without labels (None), sample i is of class
+        ``i % classes``. A sample does not depend on the others in its batch.
+      evaluate: ``(state, batch, key) -> metrics`` on held-out data, or None. Metrics are means over
+        the batch.
       examples: examples that one step consumes, over all devices.
+      classes: classes that `sample` can be asked for; 0 for a model without.
+      panels: ``(state, batch, key) -> list of images``, each [n, height, width, channels], to be
+        shown beside samples, or None. `batch` is as `step` takes it.
     """
 
     init: Callable[[Key], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
-    sample: Callable[[State, Key, Index], Images]
+    sample: Callable[[State, Key, Index, Labels | None], Images]
     evaluate: Callable[[State, Batch, Key], Metrics] | None
     examples: int
+    classes: int = 0
+    panels: Callable[[State, Batch, Key], list[Images]] | None = None
 
 
 def pmean(tree: Tree, axis_name: str | None) -> Tree:
@@ -41,7 +48,7 @@ def pmean(tree: Tree, axis_name: str | None) -> Tree:
     return result
 
 
-def ema_update(average: Tree, new: Tree, decay: float) -> Tree:
+def ema_update(average: Tree, new: Tree, decay: float | Float[Array, ""]) -> Tree:
     """Moves an exponential average: ``decay * average + (1 - decay) * new``, leaf by leaf."""
     result: Tree = jax.tree.map(lambda a, n: decay * a + (1 - decay) * n, average, new)
     return result
@@ -79,22 +86,37 @@ def flip_images(images: Images, key: Key, index: Index) -> Images:
 
 
 def with_raw_images(algorithm: Algorithm, flip: bool, axis_name: str | None) -> Algorithm:
-    """Lets an algorithm's step take batches of uint8 images, as the data sets hold them.
+    """Lets an algorithm's step take batches as the data sets hold them.
+
+    Images of uint8 are scaled to [-1, 1]; points are float32 and there already.
 
     Args:
-      algorithm: its step takes ``batch["image"]`` as float32 in [-1, 1].
-      flip: mirror each image with probability 1/2.
+      algorithm: it takes ``batch["image"]`` as float32 in [-1, 1].
+      flip: mirror each image with probability 1/2 in a step.
       axis_name: mapped axis over the devices, if any.
 
     Returns:
-      The algorithm with scaling and flips compiled into the step.
+      The algorithm with scaling, and flips in a step, compiled into what takes a batch.
     """
 
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        images = scale_images(batch["image"])
-        if flip:
-            index = example_index(images.shape[0], axis_name)
-            images = flip_images(images, stream(state.key, "flip", state.step), index)
-        return algorithm.step(state, {**batch, "image": images})
+    def scaled(batch: Batch) -> Batch:
+        images = batch["image"]
+        return {**batch, "image": scale_images(images) if images.dtype == jnp.uint8 else images}
 
-    return algorithm._replace(step=step)
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        batch = scaled(batch)
+        if flip:
+            images = batch["image"]
+            index = example_index(images.shape[0], axis_name)
+            key = stream(state.key, "flip", state.step)
+            batch = {**batch, "image": flip_images(images, key, index)}
+        return algorithm.step(state, batch)
+
+    def with_scaled(function: Any) -> Any:
+        return function and (lambda state, batch, key: function(state, scaled(batch), key))
+
+    return algorithm._replace(
+        step=step,
+        evaluate=with_scaled(algorithm.evaluate),
+        panels=with_scaled(algorithm.panels),
+    )

@@ -88,7 +88,7 @@ def resume(arguments: list[str]) -> None:
 
 
 def sample(arguments: list[str]) -> None:
-    """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--seed 1] [--out grid.png]."""
+    """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
 
     def run(
         run_dir: Positional[Path],
@@ -97,6 +97,8 @@ def sample(arguments: list[str]) -> None:
         out: Path | None = None,
         npz: Path | None = None,
         checkpoint: str = "last",
+        label: int | None = None,
+        per_class: int | None = None,
     ) -> None:
         """Draw samples from a trained model, as a picture or as an array.
 
@@ -105,11 +107,15 @@ def sample(arguments: list[str]) -> None:
           n: How many samples.
           seed: Seed of the series; sample i of a seed is the same whatever n.
           out: PNG file of a grid; without --out and --npz it is samples.png in the run's folder.
-          npz: File for the samples as an array: images, uint8 [n, height, width, channels].
+          npz: File for the samples as an array: images, uint8 [n, height, width, channels], and of
+            a conditional model labels.
           checkpoint: last, best, or the step of a checkpoint.
+          label: Class of all samples; None takes the classes in turn.
+          per_class: Samples of each class, one class a row, instead of --n and --label.
         """
-        if n < 1:
-            raise UserError(f"--n is {n}; it must be at least 1")
+        for flag, value in (("--n", n), ("--per-class", per_class)):
+            if value is not None and value < 1:
+                raise UserError(f"{flag} is {value}; it must be at least 1")
         which = _which(checkpoint)
         files = [file for file in (out, npz) if file is not None]
         for file in files:
@@ -122,14 +128,17 @@ def sample(arguments: list[str]) -> None:
         from genjax.grid import save_grid
         from genjax.sampling import sample_run
 
-        images, step = sample_run(run_dir, n, seed, which)
+        drawn = sample_run(run_dir, seed, which, n, label, per_class)
         if out is not None:
-            save_grid(out, images)
+            save_grid(out, drawn.images, per_class)
         if npz is not None:
+            arrays: dict[str, Any] = {"images": drawn.images}
+            if drawn.labels is not None:
+                arrays["labels"] = drawn.labels
             with npz.open("wb") as stream:
-                np.savez_compressed(stream, images=images)
+                np.savez_compressed(stream, **arrays)
         written = " and ".join(str(file) for file in (out, npz) if file is not None)
-        _say(f"wrote {n} samples of step {step}, seed {seed}, to {written}")
+        _say(f"wrote {len(drawn.images)} samples of step {drawn.step}, seed {seed}, to {written}")
 
     _parse(run, arguments, "genjax sample")
 
@@ -139,18 +148,17 @@ def presets(arguments: list[str]) -> None:
 
     def run() -> None:
         """List the presets."""
-        from genjax.data.standard import STANDARD
+        from genjax.data.standard import image_and_classes
         from genjax.families import count_parameters
 
         table = Table(
             "name", "family", "data", "resolution", "parameters", box=None, pad_edge=False
         )
         for name, experiment in PRESETS.items():
-            name_of_data = experiment.data.name
-            image = (8, 8, 1) if name_of_data == "digits" else STANDARD[name_of_data].shape
-            counts = count_parameters(experiment, image)
+            image, classes = image_and_classes(experiment.data.name)
+            counts = count_parameters(experiment, image, classes)
             parameters = ", ".join(f"{player} {count:,}" for player, count in counts.items())
-            family = type(experiment.model).__name__.removesuffix("Config").lower()
+            family = experiment.model.family
             size = "x".join(map(str, image))
             table.add_row(name, family, experiment.data.name, size, parameters)
         _console.print(table, soft_wrap=True)

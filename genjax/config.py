@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from genjax.errors import UserError, suggest
+from genjax.errors import UserError, lookup, suggest
 
 Mode = Literal["auto", "jit", "mesh", "pmap"]
 ComputeDtype = Literal["float32", "bfloat16"]
@@ -47,14 +47,27 @@ class NetworkConfig:
     """One network of a model."""
 
     name: str = "dcgan"
-    """Architecture: dcgan, dcgan_tutorial or mlp."""
+    """Architecture: dcgan, dcgan_tutorial, sngan, mlp or goodfellow."""
     width: int = 64
-    """Channels of the layer nearest to the image (dcgan), or units of a hidden layer (mlp)."""
-    batch_norm: bool = True
-    """Normalise hidden layers by batch statistics (dcgan)."""
+    """Channels of the layer nearest to the image (dcgan), of all layers (sngan), or units of a
+    hidden layer (mlp, goodfellow)."""
+    depth: int = 2
+    """Hidden layers (mlp)."""
+    norm: str = "batch"
+    """Normalisation of hidden layers (dcgan, sngan, mlp): batch, layer, virtual (generator) or
+    none."""
+    conditioning: str = "none"
+    """How labels come in. Generator: none, concat or cbn. Discriminator: none, concat, projection,
+    acgan or infogan."""
+    spectral_norm: bool = False
+    """Divide every weight matrix by its largest singular value."""
+    orthogonal: float = 0.0
+    """Weight of the orthogonal regularisation of the weight matrices."""
 
     def __post_init__(self) -> None:
         _require(self.width >= 1, self, "width", "at least 1")
+        _require(self.depth >= 1, self, "depth", "at least 1")
+        _require(self.orthogonal >= 0, self, "orthogonal", "at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,34 +75,153 @@ class OptimizerConfig:
     """How one player's parameters are updated."""
 
     name: str = "adam"
-    """Update rule: adam or sgd."""
+    """Update rule: adam, rmsprop or sgd."""
     learning_rate: float = 2e-4
     """Step size."""
     b1: float = 0.5
-    """Adam's decay of the first moment; the momentum of sgd."""
+    """Adam's decay of the first moment; the momentum of sgd and rmsprop."""
     b2: float = 0.999
-    """Adam's decay of the second moment."""
+    """Decay of the second moment (adam, rmsprop)."""
+    decay_updates: int = 0
+    """Updates of this player over which the step size falls linearly to 0; 0 keeps it."""
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, self, "learning_rate", "above 0")
         _require(0 <= self.b1 < 1, self, "b1", "in [0, 1)")
         _require(0 <= self.b2 < 1, self, "b2", "in [0, 1)")
+        _require(self.decay_updates >= 0, self, "decay_updates", "at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
 class GANConfig:
     """A generative adversarial network, composed from its axes."""
 
+    family: Literal["gan"] = "gan"
+    """Family of the model."""
     generator: NetworkConfig = NetworkConfig()
     discriminator: NetworkConfig = NetworkConfig()
     generator_optimizer: OptimizerConfig = OptimizerConfig()
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
     loss: str = "non_saturating"
-    """Adversarial loss: non_saturating or minimax."""
+    """Adversarial loss: non_saturating, minimax, hinge, least_squares, wasserstein, relativistic
+    or relativistic_average."""
+    label_smoothing: float = 0.0
+    """Probability that D's loss takes a real image for a generated one (one-sided smoothing)."""
+    penalties: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    """Terms of D's loss, each with its weight and the number of D updates between two uses (its
+    weight is multiplied by that number): r1, r2, wgan_gp, dragan, lecam, cr or bcr."""
+    weight_clip: float | None = None
+    """Bound on the absolute value of D's parameters, enforced after each update."""
+    minibatch: str = "none"
+    """What D sees of the rest of its batch: none, discrimination or stddev."""
+    augmentations: tuple[str, ...] = ()
+    """Differentiable changes of all that D sees: color, translation, cutout."""
+    feature_matching: bool = False
+    """G matches the mean of D's features on real images instead of fooling D."""
+    historical_averaging: float = 0.0
+    """Weight of the squared distance of each player's parameters from their mean over time."""
+    top_k: float = 1.0
+    """Share of G's batch, the most realistic to D, that G finally learns from."""
+    top_k_decay: float = 0.9999
+    """Factor by which that share falls from 1 in each step, down to top_k."""
+    auxiliary_weight: float = 1.0
+    """Weight of the classification (acgan) or mutual-information (infogan) term."""
+    code_categories: int = 10
+    """Values of infogan's categorical code."""
+    code_continuous: int = 2
+    """Number of infogan's continuous codes, uniform on [-1, 1)."""
     latent: int = 100
     """Dimensions of z ~ N(0, I)."""
     discriminator_updates: int = 1
     """Discriminator updates before each generator update, each on a batch of its own."""
+    ema_decay: float | None = None
+    """Decay a step of the generator's moving average, which then makes the samples."""
+    ema_ramp: float | None = None
+    """Bound on the average's half-life, as a share of the steps made so far."""
+    dtype: ComputeDtype = "float32"
+    """Type of the computation; parameters, statistics and losses stay float32."""
+
+    def __post_init__(self) -> None:
+        for name in ("latent", "discriminator_updates", "code_categories"):
+            _require(getattr(self, name) >= 1, self, name, "at least 1")
+        for name in ("historical_averaging", "auxiliary_weight", "code_continuous"):
+            _require(getattr(self, name) >= 0, self, name, "at least 0")
+        _require(0 <= self.label_smoothing < 0.5, self, "label_smoothing", "in [0, 0.5)")
+        _require(0 < self.top_k <= 1, self, "top_k", "in (0, 1]")
+        _require(0 < self.top_k_decay <= 1, self, "top_k_decay", "in (0, 1]")
+        _require(self.ema_decay is None or 0 <= self.ema_decay < 1, self, "ema_decay", "in [0, 1)")
+        for name in ("weight_clip", "ema_ramp"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, self, name, "above 0")
+        for name, (weight, every) in self.penalties.items():
+            if weight <= 0 or every < 1:
+                raise UserError(
+                    f"penalty {name!r} has weight {weight} and interval {every}; "
+                    "they must be above 0 and at least 1"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEConfig:
+    """A variational autoencoder."""
+
+    family: Literal["vae"] = "vae"
+    """Family of the model."""
+    encoder: NetworkConfig = NetworkConfig("mlp", width=400, depth=1, norm="none")
+    decoder: NetworkConfig = NetworkConfig("mlp", width=400, depth=1, norm="none")
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, b1=0.9)
+    likelihood: str = "bernoulli"
+    """Distribution of an image given z: bernoulli, gaussian or discretized_logistic."""
+    binarize: bool = True
+    """Draw black-and-white pixels from the grey values anew each time (bernoulli)."""
+    scale: float | None = None
+    """Fixed scale of gaussian and discretized_logistic, with images in [-1, 1]; None learns it."""
+    latent: int = 20
+    """Dimensions of z ~ N(0, I)."""
+    beta: float = 1.0
+    """Weight of the KL divergence (lambda)."""
+    beta_warmup: int = 0
+    """Steps over which that weight grows linearly from 0."""
+    free_bits: float = 0.0
+    """Nats of KL divergence a latent dimension, averaged over the batch, that cost nothing."""
+    conditional: bool = False
+    """Give the class labels to both halves."""
+    importance_samples: int = 64
+    """Samples of z an image in the bound on the log-likelihood at evaluation (IWAE's K)."""
+    ema_decay: float | None = None
+    """Decay a step of the parameters' moving average, which then makes the samples."""
+    dtype: ComputeDtype = "float32"
+    """Type of the computation; parameters and losses stay float32."""
+
+    def __post_init__(self) -> None:
+        for name in ("latent", "importance_samples"):
+            _require(getattr(self, name) >= 1, self, name, "at least 1")
+        for name in ("beta", "beta_warmup", "free_bits"):
+            _require(getattr(self, name) >= 0, self, name, "at least 0")
+        _require(self.scale is None or self.scale > 0, self, "scale", "above 0")
+        _require(self.ema_decay is None or 0 <= self.ema_decay < 1, self, "ema_decay", "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEGANConfig:
+    """A variational autoencoder whose likelihood is measured in a discriminator's features."""
+
+    family: Literal["vae_gan"] = "vae_gan"
+    """Family of the model."""
+    encoder: NetworkConfig = NetworkConfig()
+    generator: NetworkConfig = NetworkConfig()
+    discriminator: NetworkConfig = NetworkConfig()
+    encoder_optimizer: OptimizerConfig = OptimizerConfig()
+    generator_optimizer: OptimizerConfig = OptimizerConfig()
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig()
+    loss: str = "non_saturating"
+    """Adversarial loss, as in a GAN."""
+    latent: int = 100
+    """Dimensions of z ~ N(0, I)."""
+    beta: float = 1.0
+    """Weight of the KL divergence in the encoder's loss."""
+    reconstruction: float = 1e-2
+    """Weight of the feature reconstruction against the adversarial term in the generator's loss."""
     ema_decay: float | None = None
     """Decay a step of the generator's moving average, which then makes the samples."""
     dtype: ComputeDtype = "float32"
@@ -97,8 +229,12 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         _require(self.latent >= 1, self, "latent", "at least 1")
-        _require(self.discriminator_updates >= 1, self, "discriminator_updates", "at least 1")
+        for name in ("beta", "reconstruction"):
+            _require(getattr(self, name) >= 0, self, name, "at least 0")
         _require(self.ema_decay is None or 0 <= self.ema_decay < 1, self, "ema_decay", "in [0, 1)")
+
+
+Model = GANConfig | VAEConfig | VAEGANConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +244,7 @@ class Experiment:
     name: str
     """Name of the run; its folder is called after it."""
     data: DataConfig
-    model: GANConfig
+    model: Model
     steps: int = 2000
     """Training steps (generator updates)."""
     batch_size: int = 64
@@ -194,6 +330,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     """Checks a JSON value against a type of the configuration and converts it."""
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, value, where)
+    if kind == Model:
+        return _decode_dataclass(_family(value, where), value, where)
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         if value in options:
@@ -203,11 +341,29 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in options:
             return None
         return _decode(next(o for o in options if o is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} is {value!r}; it must be a list")
+        kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
+        if len(kinds) != len(value):
+            raise UserError(f"{where} is {value!r}; it must have {len(kinds)} values")
+        return tuple(_decode(k, item, where) for k, item in zip(kinds, value, strict=True))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} is {value!r}; it must be an object")
+        return {name: _decode(options[1], item, f"{where}: {name}") for name, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
         raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}")
     return value
+
+
+def _family(value: Any, where: str) -> Any:
+    """Finds the model's class by its field `family`."""
+    families = {option.family: option for option in typing.get_args(Model)}
+    name = value.get("family") if isinstance(value, dict) else None
+    return lookup(families, str(name), f"family of {where}")
 
 
 def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:

@@ -7,17 +7,23 @@ from typing import Any
 import jax
 
 from genjax.algorithm import Algorithm, with_raw_images
-from genjax.config import Experiment, GANConfig
+from genjax.config import Experiment, GANConfig, VAEConfig, VAEGANConfig
 from genjax.gan.algorithm import make_gan
 from genjax.types import BatchSpec, NetState, State
+from genjax.vae.algorithm import make_vae
+from genjax.vae_gan import make_vae_gan
 
-FAMILIES: dict[type, Callable[[Any, BatchSpec, str | None], Algorithm]] = {GANConfig: make_gan}
+FAMILIES: dict[type, Callable[[Any, BatchSpec, str | None], Algorithm]] = {
+    GANConfig: make_gan,
+    VAEConfig: make_vae,
+    VAEGANConfig: make_vae_gan,
+}
 
 
 def make_algorithm(
     experiment: Experiment,
     image: tuple[int, int, int],
-    classes: int = 0,
+    classes: int,
     axis_name: str | None = None,
 ) -> Algorithm:
     """Builds the algorithm of an experiment.
@@ -29,7 +35,7 @@ def make_algorithm(
       axis_name: mapped axis over the devices (pmap), if any.
 
     Returns:
-      An algorithm whose step takes uint8 images.
+      An algorithm that takes images as the data sets hold them.
 
     Raises:
       UserError: the configuration names something unknown, or does not fit the data.
@@ -39,17 +45,20 @@ def make_algorithm(
     return with_raw_images(algorithm, experiment.data.flip, axis_name)
 
 
-def count_parameters(experiment: Experiment, image: tuple[int, int, int]) -> dict[str, int]:
+def count_parameters(
+    experiment: Experiment, image: tuple[int, int, int], classes: int
+) -> dict[str, int]:
     """Counts the trainable numbers of each player, without making any.
 
     Args:
       experiment: the configuration.
       image: (height, width, channels) of the data.
+      classes: number of class labels; 0 without labels.
 
     Returns:
       From player to count.
     """
-    state = jax.eval_shape(make_algorithm(experiment, image).init, jax.random.key(0))
+    state = jax.eval_shape(make_algorithm(experiment, image, classes).init, jax.random.key(0))
     return {
         name: sum(leaf.size for leaf in jax.tree.leaves(player.params))
         for name, player in players(state).items()

@@ -3,36 +3,32 @@
 It knows nothing of any family of models.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jaxtyping import UInt8
 from rich.console import Console
 
 from genjax import checkpoint, run_directory
-from genjax.algorithm import Algorithm, quantize_images
+from genjax.algorithm import Algorithm
 from genjax.config import Experiment
 from genjax.console import TrainingDisplay
 from genjax.data.order import batch_indices
 from genjax.data.sources import Dataset
 from genjax.errors import UserError
-from genjax.evals.frechet import pixel_frechet_distance
+from genjax.evals.scores import score_samples
 from genjax.families import make_algorithm
-from genjax.grid import save_grid
 from genjax.logs import MetricLog, import_wandb
 from genjax.metric_reader import MetricReader
 from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
 from genjax.rng import stream
-from genjax.types import Batch, Key, State
+from genjax.sampling import make_picture, make_sampler
+from genjax.types import Batch, State
 
-_GRID = 64
 _SCORED = 2000
-_CHUNK = 256
+_SCORED_POINTS = 10_000
 
 
 def train(
@@ -120,8 +116,9 @@ def _run(session: _Session, state: State, first: int) -> State:
     experiment, dataset, reader = session.experiment, session.dataset, session.reader
     size, examples = len(dataset.images), session.algorithm.examples
     sampler = make_sampler(session.algorithm)
+    draw_picture = make_picture(session.algorithm, sampler, dataset)
     grid_key = stream(jax.random.key(experiment.seed), "grid")
-    scored = min(_SCORED, size)
+    scored = min(_SCORED if dataset.modes is None else _SCORED_POINTS, size)
     real = dataset.images[batch_indices(0, scored, size, experiment.seed)]
 
     for step in range(first + 1, experiment.steps + 1):
@@ -137,11 +134,11 @@ def _run(session: _Session, state: State, first: int) -> State:
         if last or step % experiment.sample_every == 0:
             reader.read()
             path = session.directory / "samples" / f"step_{step:08d}.png"
-            save_grid(path, sampler(state, grid_key, _GRID))
+            draw_picture(path, state, grid_key)
         if last or step % experiment.checkpoint_every == 0:
             reader.read()
-            score = pixel_frechet_distance(real, sampler(state, grid_key, scored))
-            session.log.write(step, {"evaluation/pixel_frechet": score})
+            score, evaluation = score_samples(dataset, real, sampler(state, grid_key, scored, None))
+            session.log.write(step, evaluation)
             checkpoint.save(session.manager, step, state, score)
             reader.good = session.manager.directory / str(step)
     session.manager.wait_until_finished()
@@ -153,28 +150,3 @@ def _gather(dataset: Dataset, index: np.ndarray) -> Batch:
     if dataset.labels is not None:
         batch["label"] = dataset.labels[index]
     return batch
-
-
-def make_sampler(
-    algorithm: Algorithm,
-) -> Callable[[State, Key, int], UInt8[np.ndarray, "n height width channels"]]:
-    """Compiles an algorithm's sampler.
-
-    Args:
-      algorithm: its `sample` is used.
-
-    Returns:
-      A function ``(state, key, n) -> uint8 [n, height, width, channels]`` on the host. Sample i is
-      the same whatever n.
-    """
-    sample = jax.jit(lambda *args: quantize_images(algorithm.sample(*args)))
-
-    def sampler(state: State, key: Key, count: int) -> UInt8[np.ndarray, "n h w c"]:
-        starts = range(0, count, _CHUNK)
-        # All chunks have one size, so that the sampler is compiled once.
-        parts = [
-            sample(state, key, start + jnp.arange(_CHUNK, dtype=jnp.int32)) for start in starts
-        ]
-        return np.concatenate([np.asarray(part) for part in parts])[:count]
-
-    return sampler

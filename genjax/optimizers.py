@@ -7,9 +7,19 @@ import optax
 from genjax.config import OptimizerConfig
 from genjax.errors import lookup
 
+
+def _rate(config: OptimizerConfig) -> optax.ScalarOrSchedule:
+    if not config.decay_updates:
+        return config.learning_rate
+    return optax.linear_schedule(config.learning_rate, 0.0, config.decay_updates)
+
+
 OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {
-    "adam": lambda config: optax.adam(config.learning_rate, b1=config.b1, b2=config.b2),
-    "sgd": lambda config: optax.sgd(config.learning_rate, momentum=config.b1 or None),
+    "adam": lambda config: optax.adam(_rate(config), b1=config.b1, b2=config.b2),
+    "rmsprop": lambda config: optax.rmsprop(
+        _rate(config), decay=config.b2, momentum=config.b1 or None
+    ),
+    "sgd": lambda config: optax.sgd(_rate(config), momentum=config.b1 or None),
 }
 
 

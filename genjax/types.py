@@ -24,6 +24,10 @@ Logits: TypeAlias = Float[Array, "batch"]
 PerExample: TypeAlias = Float[Array, "batch"]
 Index: TypeAlias = Int[Array, "batch"]
 """Global positions of examples, over all devices."""
+Labels: TypeAlias = Int[Array, "batch"]
+"""Class labels, from 0."""
+Condition: TypeAlias = Float[Array, "batch condition"]
+"""What a conditional network is given beside its input, for example one-hot labels."""
 
 Batch: TypeAlias = Mapping[str, Any]
 """``{"image": uint8 [b, h, w, c]}`` and, for a labelled set, ``"label": int32 [b]``."""

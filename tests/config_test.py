@@ -87,7 +87,7 @@ def test_presets_follow_the_papers():
         model = PRESETS[name].model
         for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
             assert optimizer == OptimizerConfig("adam", learning_rate=2e-4, b1=0.5, b2=0.999)
-        assert model.generator.batch_norm
+        assert model.generator.norm == model.discriminator.norm == "batch"
     tutorial = PRESETS["dcgan-tutorial"]
     assert (tutorial.seed, tutorial.model.latent) == (42, 100)
     assert tutorial.model.generator_optimizer == OptimizerConfig("adam", 1e-4, b1=0.9)

@@ -2,9 +2,15 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
-# The suite compiles far more than it computes; half of that time is LLVM's optimisation.
+# The suite compiles far more than it computes. Half of that time is LLVM's optimisation, and many
+# programs are compiled by several tests and processes.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import numpy as np
@@ -20,7 +26,14 @@ def small_gan() -> GANConfig:
     """A DCGAN for 8 x 8 images that compiles in seconds, with every state there is."""
     network = NetworkConfig("dcgan", width=8)
     sgd = OptimizerConfig("sgd", learning_rate=0.01, b1=0.0)
-    return GANConfig(network, network, sgd, sgd, latent=8, ema_decay=0.9)
+    return GANConfig(
+        generator=network,
+        discriminator=network,
+        generator_optimizer=sgd,
+        discriminator_optimizer=sgd,
+        latent=8,
+        ema_decay=0.9,
+    )
 
 
 @pytest.fixture
@@ -40,10 +53,13 @@ def small_experiment(small_gan: GANConfig) -> Experiment:
 
 @pytest.fixture
 def raw_batch() -> Callable[..., dict[str, np.ndarray]]:
-    """A function from (number, size, image shape) to a batch of uint8 noise."""
+    """A function from (number, size, image shape, classes) to a batch of uint8 noise."""
 
-    def make(number: int, size: int, image: tuple[int, ...] = (8, 8, 1)) -> dict[str, np.ndarray]:
-        noise = np.random.default_rng(number).integers(0, 256, (size, *image), dtype=np.uint8)
-        return {"image": noise}
+    def make(
+        number: int, size: int, image: tuple[int, ...] = (8, 8, 1), classes: int = 10
+    ) -> dict[str, np.ndarray]:
+        generator = np.random.default_rng(number)
+        noise = generator.integers(0, 256, (size, *image), dtype=np.uint8)
+        return {"image": noise, "label": generator.integers(0, classes, size, dtype=np.int32)}
 
     return make

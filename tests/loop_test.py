@@ -81,30 +81,61 @@ def test_run_directory(small_experiment, run):
 
 def test_exported_weights_are_the_checkpoints(small_experiment, run):
     directory, _ = run
-    algorithm = make_algorithm(small_experiment, (8, 8, 1))
+    algorithm = make_algorithm(small_experiment, (8, 8, 1), 10)
     with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
         state = checkpoint.restore(manager, 6, algorithm.init, jax.random.key(0), None)
     generator = load_file(directory / "generator.safetensors")
     np.testing.assert_array_equal(
-        generator["params/Dense_0/kernel"], state.generator.params["Dense_0"]["kernel"]
+        generator["params/decoder/Dense_0/kernel"],
+        state.generator.params["decoder"]["Dense_0"]["kernel"],
     )
-    assert "ema/batch_stats/BatchNorm_0/mean" in generator
+    assert "ema/batch_stats/decoder/BatchNorm_0/mean" in generator
     discriminator = load_file(directory / "discriminator.safetensors")
-    assert set(discriminator) >= {"params/Conv_0/kernel", "batch_stats/BatchNorm_0/var"}
+    assert set(discriminator) >= {
+        "params/encoder/Conv_0/kernel",
+        "batch_stats/encoder/BatchNorm_0/var",
+    }
 
 
 def test_samples_of_a_run(run):
     directory, _ = run
-    few, step = sample_run(directory, 3, seed=1, which="last")
-    many, _ = sample_run(directory, 300, seed=1, which="last")
-    assert step == 6
-    assert many.shape == (300, 8, 8, 1)
-    assert many.dtype == np.uint8
-    np.testing.assert_array_equal(few, many[:3])
-    assert not np.array_equal(few, sample_run(directory, 3, seed=2, which="last")[0])
-    assert sample_run(directory, 3, seed=1, which=4)[1] == 4
+    few = sample_run(directory, 1, "last", 3)
+    many = sample_run(directory, 1, "last", 300)
+    assert many.step == 6
+    assert many.labels is None
+    assert many.images.shape == (300, 8, 8, 1)
+    assert many.images.dtype == np.uint8
+    np.testing.assert_array_equal(few.images, many.images[:3])
+    assert not np.array_equal(few.images, sample_run(directory, 2, "last", 3).images)
+    assert sample_run(directory, 1, 4, 3).step == 4
     with pytest.raises(UserError, match=r"no checkpoint of step 5; choices: .*4, 6"):
-        sample_run(directory, 3, seed=1, which=5)
+        sample_run(directory, 1, 5, 3)
+    with pytest.raises(UserError, match="is not conditional"):
+        sample_run(directory, 1, "last", 3, label=1)
+
+
+def test_samples_of_a_conditional_run(small_experiment, console, tmp_path):
+    network = dataclasses.replace(small_experiment.model.generator, conditioning="concat")
+    model = dataclasses.replace(small_experiment.model, generator=network, discriminator=network)
+    experiment = dataclasses.replace(small_experiment, model=model, steps=2)
+    directory = tmp_path / "conditional"
+    loop.train(experiment, directory, load(experiment.data), console)
+    # Ten rows of eight images of 56 pixels.
+    picture = Image.open(directory / "samples" / "step_00000002.png")
+    assert picture.size == (8 * 58 + 2, 10 * 58 + 2)
+    drawn = sample_run(directory, 0, "last", 12)
+    assert drawn.labels.tolist() == [*range(10), 0, 1]
+    threes = sample_run(directory, 0, "last", 12, label=3)
+    assert threes.labels.tolist() == [3] * 12
+    np.testing.assert_array_equal(threes.images[3], drawn.images[3])
+    assert not np.array_equal(threes.images[4], drawn.images[4])
+    rows = sample_run(directory, 0, "last", 1, per_class=30)
+    assert rows.labels.tolist() == sorted(list(range(10)) * 30)
+    np.testing.assert_array_equal(
+        rows.images[90:102], sample_run(directory, 0, "last", 102, 3).images[90:]
+    )
+    with pytest.raises(UserError, match="--label is 10; classes of this model: 0 to 9"):
+        sample_run(directory, 0, "last", 1, label=10)
 
 
 def test_an_existing_run_is_not_overwritten(small_experiment, run, console):

@@ -7,32 +7,48 @@ import pytest
 
 from genjax.config import NetworkConfig
 from genjax.errors import UserError
-from genjax.nn.layers import Dropout, Maxout
-from genjax.nn.networks import make_discriminator, make_generator
+from genjax.nn.layers import Dropout, Layers, Maxout
+from genjax.nn.networks import DECODERS, ENCODERS, make_decoder, make_encoder, make_layers
 
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "dcgan_tutorial", "mlp"])
-@pytest.mark.parametrize("image", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 64, 3)])
-def test_shapes(name, image):
-    config = NetworkConfig(name, width=4)
-    generator = make_generator(config, image, jnp.float32, None)
-    discriminator = make_discriminator(config, jnp.float32, None)
+def decoder(config, image):
+    return make_decoder(config, image, make_layers(config, jnp.float32, None), "decoder")
+
+
+def encoder(config):
+    return make_encoder(config, make_layers(config, jnp.float32, None), "encoder")
+
+
+SIZES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 64, 3), (128, 128, 3)]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("image", SIZES)
+def test_decoders_make_images(name, image):
+    network = decoder(NetworkConfig(name, width=4), image)
     images, _ = jax.eval_shape(
-        lambda z: generator.init_with_output(KEY, z, train=False), jnp.zeros((3, 10))
+        lambda z: network.init_with_output(KEY, z, train=False), jnp.zeros((3, 10))
     )
     assert images.shape == (3, *image)
-    logits, _ = jax.eval_shape(
-        lambda x: discriminator.init_with_output(KEY, x, train=False), jnp.zeros((3, *image))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("image", SIZES)
+def test_encoders_make_features(name, image):
+    network = encoder(NetworkConfig(name, width=4))
+    features, _ = jax.eval_shape(
+        lambda x: network.init_with_output(KEY, x, train=False), jnp.zeros((3, *image))
     )
-    assert logits.shape == (3,)
+    assert features.shape[0] == 3
+    assert features.ndim == 2
 
 
 def test_dcgan_layers_are_the_papers():
     """At 64 x 64 and width 128: 4x4x1024, 512, 256, 128, then the image (figure 1)."""
-    generator = make_generator(NetworkConfig("dcgan", width=128), (64, 64, 3), jnp.float32, None)
-    variables = jax.eval_shape(lambda: generator.init(KEY, jnp.zeros((1, 100)), train=False))
+    network = decoder(NetworkConfig("dcgan", width=128), (64, 64, 3))
+    variables = jax.eval_shape(lambda: network.init(KEY, jnp.zeros((1, 100)), train=False))
     params = variables["params"]
     assert params["Dense_0"]["kernel"].shape == (100, 4 * 4 * 1024)
     kernels = [params[f"ConvTranspose_{i}"]["kernel"].shape for i in range(4)]
@@ -40,19 +56,21 @@ def test_dcgan_layers_are_the_papers():
 
 
 def test_dcgan_weights_start_as_the_paper_says():
-    discriminator = make_discriminator(NetworkConfig("dcgan"), jnp.float32, None)
-    params = discriminator.init(KEY, jnp.zeros((1, 28, 28, 1)), train=False)["params"]
+    network = encoder(NetworkConfig("dcgan"))
+    params = network.init(KEY, jnp.zeros((1, 28, 28, 1)), train=False)["params"]
     kernel = np.asarray(params["Conv_1"]["kernel"])
     assert abs(kernel.std() - 0.02) < 2e-4
     assert abs(kernel.mean()) < 2e-4
-    assert "BatchNorm_0" in params
-    assert "BatchNorm_1" not in params
+    scale = np.asarray(params["Normalize_0"]["scale"])
+    assert abs(scale.mean() - 1) < 0.01
+    assert 0.01 < scale.std() < 0.03
+    assert "Normalize_1" not in params
     assert "bias" not in params["Conv_1"]
 
 
 def test_tutorial_goes_from_7_to_14_to_28():
-    generator = make_generator(NetworkConfig("dcgan_tutorial"), (28, 28, 1), jnp.float32, None)
-    variables = generator.init(KEY, jnp.zeros((1, 100)), train=False)
+    network = decoder(NetworkConfig("dcgan_tutorial", norm="none"), (28, 28, 1))
+    variables = network.init(KEY, jnp.zeros((1, 100)), train=False)
     assert set(variables) == {"params"}
     shapes = {name: layer["kernel"].shape for name, layer in variables["params"].items()}
     assert shapes == {
@@ -65,18 +83,18 @@ def test_tutorial_goes_from_7_to_14_to_28():
 
 @pytest.mark.parametrize(("side", "advice"), [(9, "8 or 12"), (3, "4"), (50, "48 or 56")])
 def test_sizes_that_dcgan_cannot_make(side, advice):
-    generator = make_generator(NetworkConfig("dcgan"), (side, side, 1), jnp.float32, None)
+    network = decoder(NetworkConfig("dcgan"), (side, side, 1))
     with pytest.raises(UserError, match=f"resolution {advice}\\b"):
-        jax.eval_shape(lambda: generator.init(KEY, jnp.zeros((1, 4)), train=False))
+        jax.eval_shape(lambda: network.init(KEY, jnp.zeros((1, 4)), train=False))
 
 
 def test_images_that_are_not_square_are_refused():
     with pytest.raises(UserError, match="28 x 32"):
-        make_generator(NetworkConfig("mlp"), (28, 32, 1), jnp.float32, None)
+        decoder(NetworkConfig("mlp"), (28, 32, 1))
 
 
 def test_maxout_takes_the_largest_piece():
-    layer = Maxout(units=3, pieces=4)
+    layer = Maxout(units=3, pieces=4, layers=Layers())
     x = jax.random.normal(KEY, (5, 7))
     variables = layer.init(KEY, x)
     dense = variables["params"]["Dense_0"]

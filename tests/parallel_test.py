@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genjax.algorithm import Algorithm
-from genjax.config import NetworkConfig
+from genjax.config import NetworkConfig, OptimizerConfig
 from genjax.data.order import batch_indices
 from genjax.errors import UserError
 from genjax.families import make_algorithm
@@ -19,29 +19,72 @@ PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
 
 
 def run(experiment, mode, count, raw_batch, steps=5):
-    algorithm = make_algorithm(experiment, (8, 8, 1), axis_name=mapped_axis(mode))
+    algorithm = make_algorithm(experiment, (8, 8, 1), 10, mapped_axis(mode))
     compiled = compile_step(algorithm, mode, jax.devices()[:count])
     state = compiled.init(jax.random.key(0))
     for step in range(steps):
         batch = raw_batch(step, algorithm.examples)
         state, metrics = compiled.step(state, compiled.place(batch))
-    return jax.device_get((state.generator, state.discriminator, metrics))
+    return jax.device_get((state.generator, state.discriminator, state.aux, metrics))
 
 
-@pytest.mark.parametrize("network", ["dcgan", "mlp"])
-def test_modes_agree(small_experiment, raw_batch, network):
+SMALL = NetworkConfig("dcgan", width=8)
+PLAIN = dataclasses.replace(SMALL, norm="none")
+# Steps so small that training does not enlarge the differences in rounding.
+SLOW = OptimizerConfig("sgd", learning_rate=1e-3, b1=0.0)
+AXES = {
+    "batch norm": {},
+    "dropout": {
+        "generator": NetworkConfig("goodfellow", width=8),
+        "discriminator": NetworkConfig("goodfellow", width=8),
+    },
+    "whole-batch techniques": {
+        "generator_optimizer": SLOW,
+        "discriminator_optimizer": SLOW,
+        "loss": "relativistic_average",
+        "generator": dataclasses.replace(SMALL, conditioning="cbn"),
+        "discriminator": dataclasses.replace(SMALL, conditioning="projection"),
+        "minibatch": "discrimination",
+        "augmentations": ("color", "translation", "cutout"),
+        "top_k": 0.5,
+        "top_k_decay": 0.5,
+        "historical_averaging": 0.1,
+    },
+    "penalties": {
+        "loss": "hinge",
+        "generator": dataclasses.replace(SMALL, spectral_norm=True, conditioning="concat"),
+        "discriminator": dataclasses.replace(PLAIN, spectral_norm=True, conditioning="acgan"),
+        "minibatch": "stddev",
+        "penalties": {
+            "r1": (0.1, 1),
+            "r2": (0.1, 2),
+            "wgan_gp": (0.1, 1),
+            "dragan": (0.1, 1),
+            "lecam": (0.1, 1),
+            "bcr": (0.1, 2),
+        },
+    },
+    "codes": {
+        "generator": dataclasses.replace(SMALL, norm="virtual", conditioning="concat"),
+        "discriminator": dataclasses.replace(SMALL, conditioning="infogan"),
+        "feature_matching": True,
+        "ema_ramp": 0.05,
+    },
+}
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_modes_agree(small_experiment, raw_batch, axes):
     """With plain SGD: Adam would hide a gradient that is n times too large."""
-    nets = NetworkConfig(network, width=8)
-    model = dataclasses.replace(
-        small_experiment.model, generator=nets, discriminator=nets, discriminator_updates=2
-    )
+    defaults = {"generator": SMALL, "discriminator": SMALL, "discriminator_updates": 2}
+    model = dataclasses.replace(small_experiment.model, **{**defaults, **AXES[axes]})
     data = dataclasses.replace(small_experiment.data, flip=True)
     experiment = dataclasses.replace(small_experiment, model=model, data=data)
     reference = run(experiment, "jit", 1, raw_batch)
     for mode, count in [("mesh", 8), ("pmap", 8)]:
         other = run(experiment, mode, count, raw_batch)
         for a, b in zip(jax.tree.leaves(reference), jax.tree.leaves(other), strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * max(1, np.abs(a).max()))
+            np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * max(1, np.abs(a).max()))
 
 
 def checksums() -> Algorithm:
@@ -82,7 +125,7 @@ def test_every_device_count_sees_the_same_data_in_the_same_order():
 
 @pytest.mark.parametrize(("mode", "count"), [("jit", 1), ("mesh", 8), ("pmap", 8)])
 def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
-    algorithm = make_algorithm(small_experiment, (8, 8, 1), axis_name=mapped_axis(mode))
+    algorithm = make_algorithm(small_experiment, (8, 8, 1), 10, mapped_axis(mode))
     traces = []
 
     def counted(state, batch):
@@ -103,7 +146,7 @@ def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
 @pytest.mark.parametrize("mode", ["mesh", "pmap"])
 def test_a_batch_that_cannot_be_split_is_refused(small_experiment, mode):
     experiment = dataclasses.replace(small_experiment, batch_size=12)
-    algorithm = make_algorithm(experiment, (8, 8, 1), axis_name=mapped_axis(mode))
+    algorithm = make_algorithm(experiment, (8, 8, 1), 10, mapped_axis(mode))
     with pytest.raises(UserError, match="12 images a step can't be split over 8 devices"):
         compile_step(algorithm, mode, jax.devices())
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from genjax.data.mixtures import MIXTURES
+
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
@@ -45,6 +47,22 @@ class Standard:
     files: tuple[Remote, ...]
     contents: Mapping[str, str] = dataclasses.field(default_factory=dict)
     id_digits: int | None = None
+
+
+def image_and_classes(name: str) -> tuple[tuple[int, int, int], int]:
+    """What the images of a data set are, without opening it.
+
+    Args:
+      name: ``digits``, a mixture, or a key of `STANDARD`.
+
+    Returns:
+      (height, width, channels), and the number of classes.
+    """
+    if name == "digits":
+        return (8, 8, 1), 10
+    if name in MIXTURES:
+        return (1, 1, 2), len(MIXTURES[name].centres)
+    return STANDARD[name].shape, len(STANDARD[name].class_names)
 
 
 def content_hash(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> str:

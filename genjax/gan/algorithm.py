@@ -1,34 +1,51 @@
 """The adversarial step: k discriminator updates, one generator update, one moving average."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from genjax.algorithm import Algorithm, ema_update, global_norm, pmean
 from genjax.config import GANConfig
-from genjax.errors import lookup
+from genjax.errors import UserError, lookup
+from genjax.gan.augment import make_augmentation
+from genjax.gan.conditioning import make_conditioning
 from genjax.gan.losses import LOSSES
-from genjax.nn.networks import make_discriminator, make_generator
+from genjax.gan.networks import MINIBATCH, Discriminator, Generator, Judgement
+from genjax.gan.penalties import PENALTIES, Scene, penalty_terms
+from genjax.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
+from genjax.nn.layers import gather_batch
+from genjax.nn.networks import make_decoder, make_encoder, make_layers
 from genjax.optimizers import make_optimizer
+from genjax.players import (
+    apply_training,
+    make_player,
+    move_average,
+    ramped_decay,
+    sampling_variables,
+    update_player,
+)
 from genjax.rng import example_index, latents, stream
 from genjax.types import (
     Batch,
     BatchSpec,
+    Condition,
     Images,
     Index,
     Key,
-    Logits,
+    Labels,
     Metrics,
     NetState,
     Params,
     PerExample,
     Variables,
 )
+
+_LOGIT_DECAY = 0.99
 
 
 @flax.struct.dataclass
@@ -40,20 +57,25 @@ class GANState:
       key: the base key of the run; it never changes.
       generator: G's parameters, statistics, optimizer and moving average.
       discriminator: D's.
+      aux: running values that some techniques need: ``average_real`` and ``average_fake``, averages
+        of D's logits (lecam); ``penalty``, the latest value of each lazy penalty by name;
+        ``history``, the mean over time of each player's parameters (historical averaging).
     """
 
     step: Int[Array, ""]
     key: Key
     generator: NetState
     discriminator: NetState
+    aux: Mapping[str, Any]
 
 
 def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -> Algorithm:
     """Composes a GAN from its axes.
 
     In a step, D makes `discriminator_updates` updates, each on real images and noise of its own,
-    then G makes one on fresh noise against the new D. D's batch norm sees real and fake images
-    apart. Gradients are averaged over `axis_name`.
+    then G makes one on fresh noise against the new D. D's batch norm sees real and generated images
+    apart; the generated image at each place has the label of the real one there. Losses see the
+    logits of the whole batch, over all devices; gradients are averaged over them.
 
     Args:
       config: the axes.
@@ -61,145 +83,289 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
 
     Returns:
-      The algorithm. Its step takes ``batch["image"]`` in [-1, 1].
+      The algorithm. Its step takes ``batch["image"]`` in [-1, 1] and, if it is conditional on
+      them, ``batch["label"]``.
 
     Raises:
-      UserError: an unknown network, loss or optimizer, or an image size a network can't make.
+      UserError: an unknown name, axes that do not fit each other, or an image size a network can't
+        make.
     """
     loss = lookup(LOSSES, config.loss, "adversarial loss")
-    dtype = jnp.dtype(config.dtype)
-    g_network: Any = make_generator(config.generator, spec.image, dtype, axis_name)
-    d_network: Any = make_discriminator(config.discriminator, dtype, axis_name)
+    _check(config)
+    conditioning = make_conditioning(config, spec.classes)
+    augment = make_augmentation(config.augmentations)
+    g_network, d_network = make_networks(config, spec, axis_name)
     g_optimizer = make_optimizer(config.generator_optimizer)
     d_optimizer = make_optimizer(config.discriminator_optimizer)
     updates = config.discriminator_updates
 
     def init(key: Key) -> GANState:
-        z = jnp.zeros((1, config.latent))
+        # More than one example only for virtual batch norm, whose reference batch this is.
+        size = spec.size if config.generator.norm == "virtual" else 1
+        index = jnp.arange(size)
+        labels = index % conditioning.classes if conditioning.labelled else None
+        reference = stream(key, "reference")
+        condition = conditioning.draw(reference, index, labels)
+        z = latents(reference, index, config.latent)
+        g = g_network.init(stream(key, "init generator"), z, False, condition)
         image = jnp.zeros((1, *spec.image))
-        g = g_network.init(stream(key, "init generator"), z, train=False)
-        d = d_network.init(stream(key, "init discriminator"), image, train=False)
+        seen = None if condition is None else condition[:1]
+        d = d_network.init(stream(key, "init discriminator"), image, False, seen)
+        aux: dict[str, Any] = {
+            "average_real": jnp.zeros(()),
+            "average_fake": jnp.zeros(()),
+            "penalty": {name: jnp.zeros(()) for name in config.penalties},
+        }
+        if config.historical_averaging:
+            aux["history"] = {
+                "generator": jax.tree.map(jnp.copy, g["params"]),
+                "discriminator": jax.tree.map(jnp.copy, d["params"]),
+            }
         return GANState(
             step=jnp.zeros((), jnp.int32),
             key=key,
-            generator=_player(g, g_optimizer, average=config.ema_decay is not None),
-            discriminator=_player(d, d_optimizer, average=False),
+            generator=make_player(g, g_optimizer, average=config.ema_decay is not None),
+            discriminator=make_player(d, d_optimizer, average=False),
+            aux=aux,
         )
 
     def generate(
-        player: NetState, params: Params, key: Key, index: Index
-    ) -> tuple[Images, Variables]:
-        z = latents(key, index, config.latent)
-        return _apply(g_network, params, player.variables, z)
+        player: NetState, params: Params, key: Key, index: Index, labels: Labels | None
+    ) -> tuple[Images, Condition | None, Variables]:
+        condition = conditioning.draw(key, index, labels)
+        z = latents(stream(key, "latent"), index, config.latent)
+        images, variables = apply_training(g_network, params, player.variables, z, condition)
+        return images, condition, variables
 
-    def discriminate(
-        params: Params, variables: Variables, images: Images, key: Key
-    ) -> tuple[Logits, Variables]:
-        return _apply(d_network, params, variables, images, {"dropout": key})
+    def judge(
+        params: Params, variables: Variables, images: Images, condition: Condition | None, key: Key
+    ) -> tuple[Judgement, Variables]:
+        judgement, changed = apply_training(
+            d_network, params, variables, images, condition, rngs={"dropout": key}
+        )
+        return judgement._replace(logits=gather_batch(judgement.logits, axis_name)), changed
+
+    def recognition_loss(judgement: Judgement, condition: Condition | None) -> Float[Array, ""]:
+        if conditioning.recognition is None or condition is None:
+            return jnp.zeros(())
+        task = conditioning.recognition
+        return jnp.mean(task.loss(config, judgement.auxiliary, condition))
 
     def discriminator_loss(
-        params: Params, variables: Variables, real: Images, fake: Images, key: Key
-    ) -> tuple[Any, tuple[Logits, Logits, Variables]]:
-        real_logits, variables = discriminate(params, variables, real, stream(key, "real"))
-        fake_logits, variables = discriminate(params, variables, fake, stream(key, "fake"))
-        per_example = loss.discriminator(real_logits, fake_logits)
-        return jnp.mean(per_example), (real_logits, fake_logits, variables)
+        params: Params,
+        player: NetState,
+        aux: Mapping[str, Any],
+        images: tuple[Images, Images],
+        condition: Condition | None,
+        number: Int[Array, ""],
+        key: Key,
+    ) -> tuple[Any, tuple[Metrics, Variables, Mapping[str, Any]]]:
+        real_images, fake_images = images
+        real, variables = judge(
+            params, player.variables, real_images, condition, stream(key, "real")
+        )
+        fake, variables = judge(params, variables, fake_images, condition, stream(key, "fake"))
+        adversarial = jnp.mean(loss.discriminator(real.logits, fake.logits, config.label_smoothing))
+        metrics = {
+            "discriminator/loss": adversarial,
+            "discriminator/real_logit": jnp.mean(real.logits),
+            "discriminator/fake_logit": jnp.mean(fake.logits),
+        }
+        total = adversarial
+        if conditioning.recognition is not None:
+            recognised = recognition_loss(fake, condition)
+            if conditioning.recognition.on_real:
+                recognised += recognition_loss(real, condition)
+            total += config.auxiliary_weight * recognised
+            metrics["discriminator/recognition"] = recognised
+
+        decay = jnp.minimum(_LOGIT_DECAY, number / (number + 1.0))
+        aux = {
+            **aux,
+            **jax.lax.stop_gradient(
+                {
+                    name: ema_update(aux[name], jnp.mean(judged.logits), decay)
+                    for name, judged in (("average_real", real), ("average_fake", fake))
+                }
+            ),
+        }
+        index = example_index(real_images.shape[0], axis_name)
+        draws = stream(key, "penalty")
+
+        def critic(x: Images) -> PerExample:
+            judged, _ = apply_training(
+                d_network, params, variables, x, condition, rngs={"dropout": draws}
+            )
+            return judged.logits
+
+        scene = Scene(
+            critic,
+            *images,
+            real.logits[index],
+            fake.logits[index],
+            aux["average_real"],
+            aux["average_fake"],
+            draws,
+            index,
+            axis_name,
+        )
+        penalty, latest = penalty_terms(config.penalties, scene, number, aux["penalty"])
+        total += penalty
+        aux["penalty"] = latest
+        metrics |= {f"discriminator/{name}": value for name, value in latest.items()}
+        total += weight_terms(
+            params,
+            config.discriminator.orthogonal,
+            config.historical_averaging,
+            aux.get("history", {}).get("discriminator"),
+        )
+        return total, (metrics, variables, aux)
 
     def generator_loss(
-        params: Params, g: NetState, d: NetState, real: Images, index: Index, key: Key
-    ) -> tuple[Any, Variables]:
-        fake, variables = generate(g, params, stream(key, "latent"), index)
-        fake_logits, _ = discriminate(d.params, d.variables, fake, stream(key, "fake"))
-        real_logits = None
-        if loss.paired:
-            real_logits, _ = discriminate(d.params, d.variables, real, stream(key, "real"))
-        per_example: PerExample = loss.generator(real_logits, fake_logits)
-        return jnp.mean(per_example), variables
+        params: Params, state: GANState, real_images: Images, labels: Labels | None, key: Key
+    ) -> tuple[Any, tuple[Metrics, Variables]]:
+        g, d = state.generator, state.discriminator
+        index = example_index(real_images.shape[0], axis_name)
+        images, condition, variables = generate(g, params, key, index, labels)
+        images = augment(images, stream(key, "augment fake"), index)
+        fake, _ = judge(d.params, d.variables, images, condition, stream(key, "fake"))
+        real = None
+        if loss.paired or config.feature_matching:
+            real_images = augment(real_images, stream(key, "augment real"), index)
+            real, _ = judge(d.params, d.variables, real_images, condition, stream(key, "real"))
+        if config.feature_matching:
+            assert real is not None
+            means = pmean([jnp.mean(j.features, axis=0) for j in (real, fake)], axis_name)
+            value = jnp.sum(jnp.square(means[0] - means[1]))
+        else:
+            per_example = loss.generator(None if real is None else real.logits, fake.logits)
+            value = jnp.sum(
+                per_example
+                * top_k_weights(fake.logits, config.top_k, config.top_k_decay, state.step)
+            )
+        metrics = {"generator/loss": value}
+        total = value
+        if conditioning.recognition is not None:
+            recognised = recognition_loss(fake, condition)
+            total += config.auxiliary_weight * recognised
+            metrics["generator/recognition"] = recognised
+        total += weight_terms(
+            params,
+            config.generator.orthogonal,
+            config.historical_averaging,
+            state.aux.get("history", {}).get("generator"),
+        )
+        return total, (metrics, variables)
 
     def step(state: GANState, batch: Batch) -> tuple[GANState, Metrics]:
         # Examples of one update are strided, so that splitting the batch over devices by its
         # first axis never moves an image from one device to another.
-        images = batch["image"]
-        real = images.reshape(-1, updates, *images.shape[1:])
+        real = batch["image"].reshape(-1, updates, *batch["image"].shape[1:])
+        labels = batch["label"].reshape(-1, updates) if conditioning.labelled else None
         index = example_index(real.shape[0], axis_name)
-        g, d = state.generator, state.discriminator
+        d, aux = state.discriminator, state.aux
 
         for update in range(updates):
             key = stream(state.key, "discriminator update", state.step, update)
-            fake, _ = generate(g, g.params, stream(key, "latent"), index)
-            value_and_grad = jax.value_and_grad(discriminator_loss, has_aux=True)
-            (d_loss, (real_logits, fake_logits, variables)), grads = value_and_grad(
-                d.params, d.variables, real[:, update], fake, key
+            chosen = None if labels is None else labels[:, update]
+            g = state.generator
+            fake, condition, _ = generate(g, g.params, key, index, chosen)
+            images = (
+                augment(real[:, update], stream(key, "augment real"), index),
+                augment(fake, stream(key, "augment fake"), index),
             )
+            (_, (d_metrics, variables, aux)), grads = jax.value_and_grad(
+                discriminator_loss, has_aux=True
+            )(d.params, d, aux, images, condition, state.step * updates + update, key)
             d_grads = pmean(grads, axis_name)
-            d = _update(d, d_grads, variables, d_optimizer)
+            aux = {**aux, "penalty": pmean(aux["penalty"], axis_name)}
+            d = update_player(d, d_grads, variables, d_optimizer)
+            if config.weight_clip is not None:
+                d = dataclasses.replace(d, params=clip_weights(d.params, config.weight_clip))
+        state = dataclasses.replace(state, discriminator=d, aux=aux)
 
         key = stream(state.key, "generator update", state.step)
-        (g_loss, variables), grads = jax.value_and_grad(generator_loss, has_aux=True)(
-            g.params, g, d, real[:, -1], index, key
+        chosen = None if labels is None else labels[:, -1]
+        (_, (g_metrics, variables)), grads = jax.value_and_grad(generator_loss, has_aux=True)(
+            state.generator.params, state, real[:, -1], chosen, key
         )
         g_grads = pmean(grads, axis_name)
-        g = _update(g, g_grads, variables, g_optimizer)
+        g = update_player(state.generator, g_grads, variables, g_optimizer)
         if config.ema_decay is not None:
-            average = ema_update(g.ema, {"params": g.params, **g.variables}, config.ema_decay)
-            g = dataclasses.replace(g, ema=average)
+            decay = ramped_decay(config.ema_decay, config.ema_ramp, state.step + 1)
+            g = move_average(g, decay)
+        if config.historical_averaging:
+            current = {"generator": g.params, "discriminator": d.params}
+            aux = {**aux, "history": move_history(aux["history"], current, state.step)}
 
-        means = {
-            "discriminator/loss": d_loss,
-            "discriminator/real_logit": jnp.mean(real_logits),
-            "discriminator/fake_logit": jnp.mean(fake_logits),
-            "generator/loss": g_loss,
-        }
         metrics = {
-            **pmean(means, axis_name),
+            **pmean({**d_metrics, **g_metrics}, axis_name),
             "discriminator/gradient_norm": global_norm(d_grads),
             "generator/gradient_norm": global_norm(g_grads),
         }
-        state = dataclasses.replace(state, step=state.step + 1, generator=g, discriminator=d)
+        state = dataclasses.replace(state, step=state.step + 1, generator=g, aux=aux)
         return state, metrics
 
-    def sample(state: GANState, key: Key, index: Index) -> Images:
-        player = state.generator
-        variables = player.ema or {"params": player.params, **player.variables}
+    def sample(state: GANState, key: Key, index: Index, label: Labels | None) -> Images:
+        if label is None and conditioning.classes:
+            label = index % conditioning.classes
+        condition = conditioning.draw(key, index, label)
         z = latents(key, index, config.latent)
-        images: Images = g_network.apply(variables, z, train=False)
+        images: Images = g_network.apply(sampling_variables(state.generator), z, False, condition)
         return images
 
-    return Algorithm(init, step, sample, evaluate=None, examples=spec.size * updates)
-
-
-def _player(
-    variables: Variables, optimizer: optax.GradientTransformation, average: bool
-) -> NetState:
-    """Splits initialised variables into a player's state."""
-    others = {name: value for name, value in variables.items() if name != "params"}
-    params = variables["params"]
-    # A copy: two leaves that share a buffer can't both be donated.
-    ema = jax.tree.map(jnp.copy, dict(variables)) if average else None
-    return NetState(params=params, variables=others, opt=optimizer.init(params), ema=ema)
-
-
-def _apply(
-    module: Any,
-    params: Params,
-    variables: Variables,
-    inputs: Array,
-    rngs: dict[str, Key] | None = None,
-) -> tuple[Any, Variables]:
-    """Runs a network in training mode; returns its output and the collections it changed."""
-    output, changed = module.apply(
-        {"params": params, **variables}, inputs, train=True, mutable=list(variables), rngs=rngs
+    return Algorithm(
+        init,
+        step,
+        sample,
+        evaluate=None,
+        examples=spec.size * updates,
+        classes=conditioning.classes,
     )
-    return output, changed
 
 
-def _update(
-    player: NetState,
-    grads: Params,
-    variables: Variables,
-    optimizer: optax.GradientTransformation,
-) -> NetState:
-    """Applies one optimizer update to a player and takes over its new statistics."""
-    updates, opt = optimizer.update(grads, player.opt, player.params)
-    params = optax.apply_updates(player.params, updates)
-    return dataclasses.replace(player, params=params, variables=variables, opt=opt)
+def make_networks(config: GANConfig, spec: BatchSpec, axis_name: str | None) -> tuple[Any, Any]:
+    """Builds G and D, without parameters.
+
+    Args:
+      config: of the GAN.
+      spec: shape of the data.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      A `Generator` and a `Discriminator`.
+
+    Raises:
+      UserError: an unknown name, or an image size a network can't make.
+    """
+    dtype = jnp.dtype(config.dtype)
+    virtual = config.generator.norm == "virtual"
+    g_layers = make_layers(config.generator, dtype, axis_name, spec.size if virtual else 0)
+    decoder = make_decoder(config.generator, spec.image, g_layers, "generator")
+    d_layers = make_layers(config.discriminator, dtype, axis_name)
+    encoder = make_encoder(config.discriminator, d_layers, "discriminator")
+    minibatch = lookup(MINIBATCH, config.minibatch, "minibatch layer")
+    recognition = make_conditioning(config, spec.classes).recognition
+    discriminator = Discriminator(
+        encoder,
+        d_layers,
+        config.discriminator.conditioning,
+        None if minibatch is None else minibatch(axis_name),
+        () if recognition is None else recognition.sizes(config, spec.classes),
+    )
+    return Generator(decoder, config.generator.conditioning, virtual), discriminator
+
+
+def _check(config: GANConfig) -> None:
+    """Refuses axes that do not fit each other."""
+    differentiating = [
+        name for name in config.penalties if lookup(PENALTIES, name, "penalty").differentiates
+    ]
+    if differentiating and config.discriminator.norm == "batch":
+        raise UserError(
+            f"penalty {differentiating[0]!r} takes the gradient of each example's logit alone, and "
+            "batch norm makes it depend on the others; set --model.discriminator.norm to layer or "
+            "none"
+        )
+    if config.ema_ramp is not None and config.ema_decay is None:
+        raise UserError(f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay")

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax.nn.spectral import spectrally_normalized
+
 FeatureMap = Float[Array, "batch _ _ _"]
 Kernel = Float[Array, "_ _ _ _"]
 
@@ -244,6 +246,7 @@ class _ConvLayer(nn.Module):
       use_bias: add a bias to each output channel.
       dtype: type of the computation.
       kernel_init: initialiser of the kernel.
+      spectral_norm: divide the kernel by its largest singular value.
     """
 
     features: int
@@ -252,12 +255,15 @@ class _ConvLayer(nn.Module):
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
+    spectral_norm: bool = False
 
     def convolve(
         self, x: FeatureMap, operation: Callable[[FeatureMap, Kernel, int], FeatureMap]
     ) -> FeatureMap:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
+        if self.spectral_norm:
+            kernel = spectrally_normalized(self, kernel)
         y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))

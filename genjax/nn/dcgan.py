@@ -7,26 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.errors import UserError
-from genjax.nn.conv import Conv, ConvTranspose
-from genjax.types import Images, Logits
+from genjax.nn.layers import Layers
+from genjax.types import Images
 
 _KERNEL = 5
 _LEAK = 0.2
 _INIT = nn.initializers.normal(0.02)
+_TUTORIAL_INIT = nn.initializers.lecun_normal()
 
 
 def _scale_init(key: Any, shape: Any, dtype: Any = jnp.float32) -> Array:
     return 1.0 + _INIT(key, shape, dtype)
-
-
-def _norm(train: bool, dtype: Any, axis_name: str | None) -> nn.Module:
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
-        dtype=dtype,
-        axis_name=axis_name,
-        scale_init=_scale_init,
-    )
 
 
 def halvings(side: int) -> int:
@@ -51,133 +42,131 @@ def halvings(side: int) -> int:
         below, above = side // block * block, -(-side // block) * block
         choices = f"{below} or {above}" if below >= 4 else f"{above}"
         raise UserError(
-            f"dcgan can't make images of {side} pixels a side; set --data.resolution {choices}"
+            f"the network can't halve images of {side} pixels; set --data.resolution {choices}"
         )
     return count
 
 
-class DCGANGenerator(nn.Module):
-    """Projects z to a small map, then doubles it with transposed convolutions.
+class DCGANDecoder(nn.Module):
+    """Projects a vector to a small map, then doubles it with transposed convolutions.
 
-    Each hidden layer is followed by batch norm and ReLU, the last one by tanh.
+    Each hidden layer is normalised and followed by ReLU.
 
     Attributes:
       image: (side, side, channels) of what it makes.
       width: channels of the last hidden map; each earlier one has twice as many.
-      batch_norm: normalise the hidden layers.
-      dtype: type of the computation.
-      axis_name: mapped axis over the devices, if any.
+      layers: what its layers have in common.
 
     Reference: Radford et al. 2016, section 3 and figure 1.
     """
 
     image: tuple[int, int, int]
     width: int = 64
-    batch_norm: bool = True
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
+    layers: Layers = Layers(norm="batch")
 
     @nn.compact
-    def __call__(self, z: Float[Array, "batch latent"], train: bool) -> Images:
+    def __call__(
+        self,
+        z: Float[Array, "batch latent"],
+        train: bool,
+        condition: Float[Array, "batch labels"] | None = None,
+    ) -> Images:
         side, _, channels = self.image
         count = halvings(side)
         base = side // 2**count
         features = self.width * 2 ** (count - 1)
+        bias = self.layers.norm == "none"
 
         def activate(x: Array) -> Array:
-            if self.batch_norm:
-                x = _norm(train, self.dtype, self.axis_name)(x)
-            return nn.relu(x)
+            return nn.relu(self.layers.normalize(x, train, condition, _scale_init))
 
-        bias = not self.batch_norm
-        x = nn.Dense(base * base * features, bias, dtype=self.dtype, kernel_init=_INIT)(z)
+        x = self.layers.dense(base * base * features, _INIT, bias)(z)
         x = activate(x.reshape(-1, base, base, features))
         for _ in range(count - 1):
             features //= 2
-            x = ConvTranspose(features, _KERNEL, 2, bias, self.dtype, _INIT)(x)
-            x = activate(x)
-        x = ConvTranspose(channels, _KERNEL, 2, dtype=self.dtype, kernel_init=_INIT)(x)
-        return jnp.tanh(x).astype(jnp.float32)
+            x = activate(self.layers.conv_transpose(features, _KERNEL, 2, _INIT, bias)(x))
+        return self.layers.conv_transpose(channels, _KERNEL, 2, _INIT)(x)
 
 
-class DCGANDiscriminator(nn.Module):
-    """Halves the image with strided convolutions, then takes one logit.
+class DCGANEncoder(nn.Module):
+    """Halves the image with strided convolutions.
 
-    Every hidden layer is followed by LeakyReLU of slope 0.2, and all but the first by batch norm.
+    Every layer is followed by LeakyReLU of slope 0.2, and all but the first are normalised.
 
     Attributes:
       width: channels of the first map; each later one has twice as many.
-      batch_norm: normalise the hidden layers but the first.
-      dtype: type of the computation.
-      axis_name: mapped axis over the devices, if any.
+      layers: what its layers have in common.
 
     Reference: Radford et al. 2016, section 3.
     """
 
     width: int = 64
-    batch_norm: bool = True
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
+    layers: Layers = Layers(norm="batch")
+    head_init = staticmethod(_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Logits:
+    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
         x, features = images, self.width
         for layer in range(halvings(images.shape[1])):
-            norm = self.batch_norm and layer > 0
-            x = Conv(features, _KERNEL, 2, not norm, self.dtype, _INIT)(x)
-            if norm:
-                x = _norm(train, self.dtype, self.axis_name)(x)
+            bias = self.layers.norm == "none" or layer == 0
+            x = self.layers.conv(features, _KERNEL, 2, _INIT, bias)(x)
+            if layer > 0:
+                x = self.layers.normalize(x, train, scale_init=_scale_init)
             x = nn.leaky_relu(x, _LEAK)
             features *= 2
-        x = x.reshape(x.shape[0], -1)
-        x = nn.Dense(1, dtype=self.dtype, kernel_init=_INIT)(x)
-        return x[:, 0].astype(jnp.float32)
+        return x.reshape(x.shape[0], -1)
 
 
-class TutorialGenerator(nn.Module):
+class TutorialDecoder(nn.Module):
     """The generator of the usual MNIST tutorial: 7 -> 14 -> 28, without normalisation.
 
     Dense to a map of 128 channels, two 5x5 transposed convolutions of 128 and stride 2 with ReLU,
-    one of stride 1 to the image, tanh.
+    one of stride 1 to the image.
 
     Attributes:
       image: (side, side, channels) of what it makes; the side a multiple of 4.
-      dtype: type of the computation.
+      layers: what its layers have in common.
     """
 
     image: tuple[int, int, int]
-    dtype: Any = jnp.float32
+    layers: Layers = Layers()
 
     @nn.compact
-    def __call__(self, z: Float[Array, "batch latent"], train: bool) -> Images:
+    def __call__(
+        self,
+        z: Float[Array, "batch latent"],
+        train: bool,
+        condition: Float[Array, "batch labels"] | None = None,
+    ) -> Images:
+        if condition is not None:
+            raise UserError("dcgan_tutorial has no norm for 'cbn'; set conditioning to 'concat'")
         side, _, channels = self.image
         if side % 4:
             raise UserError(
                 f"dcgan_tutorial can't make images of {side} pixels a side; "
                 f"set --data.resolution {-(-side // 4) * 4}"
             )
-        x = nn.Dense((side // 4) ** 2 * 128, dtype=self.dtype)(z)
+        x = self.layers.dense((side // 4) ** 2 * 128, _TUTORIAL_INIT)(z)
         x = nn.relu(x).reshape(-1, side // 4, side // 4, 128)
         for _ in range(2):
-            x = nn.relu(ConvTranspose(128, _KERNEL, 2, dtype=self.dtype)(x))
-        x = ConvTranspose(channels, _KERNEL, 1, dtype=self.dtype)(x)
-        return jnp.tanh(x).astype(jnp.float32)
+            x = nn.relu(self.layers.conv_transpose(128, _KERNEL, 2, _TUTORIAL_INIT)(x))
+        return self.layers.conv_transpose(channels, _KERNEL, 1, _TUTORIAL_INIT)(x)
 
 
-class TutorialDiscriminator(nn.Module):
-    """The discriminator of the usual MNIST tutorial: two 5x5 convolutions of stride 2 and 128
-    channels with LeakyReLU of slope 0.2, then one logit, without normalisation.
+class TutorialEncoder(nn.Module):
+    """The discriminator of the usual MNIST tutorial up to its logit: two 5x5 convolutions of
+    stride 2 and 128 channels with LeakyReLU of slope 0.2, without normalisation.
 
     Attributes:
-      dtype: type of the computation.
+      layers: what its layers have in common.
     """
 
-    dtype: Any = jnp.float32
+    layers: Layers = Layers()
+    head_init = staticmethod(_TUTORIAL_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Logits:
+    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
         x = images
         for _ in range(2):
-            x = nn.leaky_relu(Conv(128, _KERNEL, 2, dtype=self.dtype)(x), _LEAK)
-        x = nn.Dense(1, dtype=self.dtype)(x.reshape(x.shape[0], -1))
-        return x[:, 0].astype(jnp.float32)
+            x = nn.leaky_relu(self.layers.conv(128, _KERNEL, 2, _TUTORIAL_INIT)(x), _LEAK)
+        return x.reshape(x.shape[0], -1)

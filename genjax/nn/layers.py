@@ -1,15 +1,107 @@
 """Layers that Flax lacks or that must not depend on the number of devices."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax.errors import UserError, lookup
+from genjax.nn.conv import Conv, ConvTranspose
+from genjax.nn.norms import NORMS, Normalize
+from genjax.nn.spectral import spectrally_normalized
 from genjax.rng import example_index, example_keys
 from genjax.types import Key
+
+Initializer = Callable[..., Any]
+
+
+class Dense(nn.Module):
+    """Affine map of the last axis, with a kernel that can be spectrally normalised.
+
+    Attributes:
+      features: outputs.
+      use_bias: add a bias to each output.
+      dtype: type of the computation.
+      kernel_init: initialiser of the kernel.
+      spectral_norm: divide the kernel by its largest singular value.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    spectral_norm: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        if self.spectral_norm:
+            kernel = spectrally_normalized(self, kernel)
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+class Layers(NamedTuple):
+    """What all layers of a network have in common; makes them, within a compact call.
+
+    Attributes:
+      norm: entry of `NORMS`, or ``none``.
+      spectral_norm: divide every kernel by its largest singular value.
+      dtype: type of the computation.
+      axis_name: mapped axis over the devices, if any.
+      reference: first rows of each input that are virtual batch norm's reference batch.
+    """
+
+    norm: str = "none"
+    spectral_norm: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    reference: int = 0
+
+    def dense(self, features: int, init: Initializer, use_bias: bool = True) -> Dense:
+        """An affine layer."""
+        return Dense(features, use_bias, self.dtype, init, self.spectral_norm)
+
+    def conv(
+        self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
+    ) -> Conv:
+        """A convolution with 'SAME' padding."""
+        return Conv(features, kernel, stride, use_bias, self.dtype, init, self.spectral_norm)
+
+    def conv_transpose(
+        self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
+    ) -> ConvTranspose:
+        """A transposed convolution with 'SAME' padding."""
+        return ConvTranspose(
+            features, kernel, stride, use_bias, self.dtype, init, self.spectral_norm
+        )
+
+    def normalize(
+        self,
+        x: Float[Array, "batch *map channels"],
+        train: bool,
+        condition: Float[Array, "batch labels"] | None = None,
+        scale_init: Initializer = nn.initializers.ones,
+    ) -> Float[Array, "..."]:
+        """Normalises hidden units, given a condition or none; the identity for norm ``none``.
+
+        Raises:
+          UserError: unknown norm, or a condition without a norm.
+        """
+        if self.norm == "none":
+            if condition is not None:
+                raise UserError("conditioning 'cbn' needs a norm, but norm is 'none'; set batch")
+            return x
+        make = lookup({**NORMS, "none": None}, self.norm, "norm")
+        assert make is not None
+        norm = make(train, self.axis_name, self.reference)
+        return Normalize(norm, self.dtype, scale_init)(x, condition)
 
 
 class Dropout(nn.Module):
@@ -53,7 +145,7 @@ class Maxout(nn.Module):
     Attributes:
       units: outputs.
       pieces: linear pieces a unit.
-      dtype: type of the computation.
+      layers: what its layers have in common.
       kernel_init: initialiser of the weights.
 
     Reference: Goodfellow et al. 2013, equation 1.
@@ -61,10 +153,89 @@ class Maxout(nn.Module):
 
     units: int
     pieces: int
-    dtype: Any = jnp.float32
-    kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
+    layers: Layers = Layers()
+    kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch units"]:
-        y = nn.Dense(self.units * self.pieces, dtype=self.dtype, kernel_init=self.kernel_init)(x)
+        y = self.layers.dense(self.units * self.pieces, self.kernel_init)(x)
         return y.reshape(x.shape[0], self.units, self.pieces).max(axis=-1)
+
+
+def gather_batch(x: Float[Array, "batch ..."], axis_name: str | None) -> Float[Array, "whole ..."]:
+    """The rows of all devices, in the order of the whole batch; `x` itself without an axis."""
+    if axis_name is None:
+        return x
+    rows: Array = jax.lax.all_gather(x, axis_name, tiled=True)
+    return rows
+
+
+def _bound_axis(module: Any) -> str | None:
+    """The module's axis, but none in `init`, which runs outside of it."""
+    return None if module.is_initializing() else module.axis_name
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Appends to each example's features how close it lies to the others of the batch.
+
+    With ``M = f T`` of shape [batch, kernels, dimensions],
+    ``o_i,k = sum_{j != i} exp(-|M_i,k - M_j,k|_1)``.
+
+    Attributes:
+      kernels: features appended; 100 in the paper's code.
+      dimensions: of each kernel; 5 in the paper's code.
+      axis_name: mapped axis over the devices, if any.
+
+    Reference: Salimans et al. 2016, section 3.2.
+    """
+
+    kernels: int = 100
+    dimensions: int = 5
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch features_and_kernels"]:
+        f = features.astype(jnp.float32)
+        m = nn.Dense(self.kernels * self.dimensions, False, name="tensor")(f)
+        m = m.reshape(-1, self.kernels, self.dimensions)
+        others = gather_batch(m, _bound_axis(self))
+        # Kernel by kernel, so that the pairs of one kernel are all that is in memory.
+        distance = jax.lax.map(
+            lambda pair: jnp.sum(jnp.abs(pair[0][:, None] - pair[1][None]), -1),
+            (m.swapaxes(0, 1), others.swapaxes(0, 1)),
+        )
+        # An example is no neighbour of its own: its distance of 0 counts 1.
+        closeness = jnp.sum(jnp.exp(-distance), -1).T - 1
+        return jnp.concatenate([f, closeness], -1)
+
+
+class MinibatchStddev(nn.Module):
+    """Appends the standard deviation over a group of examples, averaged over the features.
+
+    ``s = mean_f sqrt(var_group(x_f) + 1e-8)``, the same number for every member of a group of
+    consecutive examples.
+
+    Attributes:
+      group: examples in a group; the whole batch if it isn't a multiple.
+      axis_name: mapped axis over the devices, if any.
+
+    Reference: Karras et al. 2018, section 3.
+    """
+
+    group: int = 4
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch features_and_one"]:
+        axis_name = _bound_axis(self)
+        x = gather_batch(features.astype(jnp.float32), axis_name)
+        group = self.group if x.shape[0] % self.group == 0 else x.shape[0]
+        groups = x.reshape(-1, group, x.shape[-1])
+        deviation = jnp.mean(jnp.sqrt(jnp.var(groups, axis=1) + 1e-8), axis=-1)
+        whole = jnp.repeat(deviation, group)[:, None]
+        own = whole[example_index(features.shape[0], axis_name)]
+        return jnp.concatenate([features, own.astype(features.dtype)], -1)

@@ -1,67 +1,116 @@
-"""The fully connected networks of the first GAN (Goodfellow et al. 2014, section 5)."""
+"""Fully connected networks: plain ones, and those of the first GAN."""
 
 import math
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.nn.layers import Dropout, Maxout, symmetric_uniform
-from genjax.types import Images, Logits
+from genjax.nn.layers import Dropout, Layers, Maxout, symmetric_uniform
+from genjax.types import Images
 
-# The ranges of the published configuration.
-_GENERATOR_INIT = symmetric_uniform(0.05)
-_DISCRIMINATOR_INIT = symmetric_uniform(0.005)
+_INIT = nn.initializers.lecun_normal()
+_LEAK = 0.2
+# The ranges of the first GAN's published configuration.
+_GOODFELLOW_DECODER_INIT = symmetric_uniform(0.05)
+_GOODFELLOW_ENCODER_INIT = symmetric_uniform(0.005)
 
 
-class MLPGenerator(nn.Module):
-    """Two layers of rectifiers, then one bounded unit a pixel.
-
-    The paper's last unit is a sigmoid over [0, 1]; here it is ``tanh(a)``, which is
-    ``2 sigmoid(2a) - 1``, because images are in [-1, 1].
+class MLPDecoder(nn.Module):
+    """Hidden layers of ReLU, then one unit a pixel and channel.
 
     Attributes:
       image: (height, width, channels) of what it makes.
-      width: units of a hidden layer; 1200 in the paper.
-      dtype: type of the computation.
+      width: units of a hidden layer.
+      depth: hidden layers.
+      layers: what its layers have in common.
+      init: initialiser of the kernels.
     """
 
     image: tuple[int, int, int]
-    width: int = 1200
-    dtype: Any = jnp.float32
+    width: int = 400
+    depth: int = 2
+    layers: Layers = Layers()
+    init: Any = _INIT
 
     @nn.compact
-    def __call__(self, z: Float[Array, "batch latent"], train: bool) -> Images:
+    def __call__(
+        self,
+        z: Float[Array, "batch latent"],
+        train: bool,
+        condition: Float[Array, "batch labels"] | None = None,
+    ) -> Images:
         x = z
-        for _ in range(2):
-            x = nn.relu(nn.Dense(self.width, dtype=self.dtype, kernel_init=_GENERATOR_INIT)(x))
-        pixels = math.prod(self.image)
-        x = jnp.tanh(nn.Dense(pixels, dtype=self.dtype, kernel_init=_GENERATOR_INIT)(x))
-        return x.reshape(-1, *self.image).astype(jnp.float32)
+        for _ in range(self.depth):
+            x = self.layers.dense(self.width, self.init)(x)
+            x = nn.relu(self.layers.normalize(x, train, condition))
+        x = self.layers.dense(math.prod(self.image), self.init)(x)
+        return x.reshape(-1, *self.image)
 
 
-class MaxoutDiscriminator(nn.Module):
-    """Two maxout layers of five pieces, with dropout before each layer.
+class MLPEncoder(nn.Module):
+    """Hidden layers of LeakyReLU with slope 0.2.
 
-    Rates are those of the published configuration: 0.2 on the pixels and 0.5 on hidden units.
+    Attributes:
+      width: units of a hidden layer.
+      depth: hidden layers.
+      layers: what its layers have in common.
+    """
+
+    width: int = 400
+    depth: int = 2
+    layers: Layers = Layers()
+    head_init = staticmethod(_INIT)
+
+    @nn.compact
+    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
+        x = images.reshape(images.shape[0], -1)
+        for _ in range(self.depth):
+            x = self.layers.dense(self.width, _INIT)(x)
+            x = nn.leaky_relu(self.layers.normalize(x, train), _LEAK)
+        return x
+
+
+def goodfellow_decoder(image: tuple[int, int, int], width: int, layers: Layers) -> MLPDecoder:
+    """The first GAN's generator up to its last non-linearity: two layers of rectifiers.
+
+    The paper's last unit is a sigmoid over [0, 1]; a GAN here ends in ``tanh(a)``, which is
+    ``2 sigmoid(2a) - 1``, because images are in [-1, 1].
+
+    Args:
+      image: (height, width, channels) of what it makes.
+      width: units of a hidden layer; 1200 in the paper.
+      layers: what its layers have in common; it has no norm.
+
+    Returns:
+      The module.
+
+    Reference: Goodfellow et al. 2014, section 5.
+    """
+    return MLPDecoder(image, width, 2, layers._replace(norm="none"), _GOODFELLOW_DECODER_INIT)
+
+
+class MaxoutEncoder(nn.Module):
+    """The first GAN's discriminator up to its logit: two maxout layers of five pieces.
+
+    Dropout comes before each layer and before the logit. Rates are those of the published
+    configuration: 0.2 on the pixels and 0.5 on hidden units.
 
     Attributes:
       width: units of a hidden layer; 240 in the paper.
-      dtype: type of the computation.
-      axis_name: mapped axis over the devices, if any.
+      layers: what its layers have in common; it has no norm.
+
+    Reference: Goodfellow et al. 2014, section 5.
     """
 
     width: int = 240
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
+    layers: Layers = Layers()
+    head_init = staticmethod(_GOODFELLOW_ENCODER_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Logits:
+    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
         x = images.reshape(images.shape[0], -1)
         for rate in (0.2, 0.5):
-            x = Dropout(rate, self.axis_name)(x, train)
-            x = Maxout(self.width, 5, self.dtype, _DISCRIMINATOR_INIT)(x)
-        x = Dropout(0.5, self.axis_name)(x, train)
-        x = nn.Dense(1, dtype=self.dtype, kernel_init=_DISCRIMINATOR_INIT)(x)
-        return x[:, 0].astype(jnp.float32)
+            x = Dropout(rate, self.layers.axis_name)(x, train)
+            x = Maxout(self.width, 5, self.layers, _GOODFELLOW_ENCODER_INIT)(x)
+        return Dropout(0.5, self.layers.axis_name)(x, train)

@@ -1,4 +1,8 @@
-"""Architectures by name."""
+"""Architectures by name: decoders make images from vectors, encoders make features from images.
+
+A generator is a decoder with a tanh, a discriminator an encoder with a logit; autoencoders use
+both.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,67 +11,81 @@ import flax.linen as nn
 
 from genjax.config import NetworkConfig
 from genjax.errors import UserError, lookup
-from genjax.nn.dcgan import (
-    DCGANDiscriminator,
-    DCGANGenerator,
-    TutorialDiscriminator,
-    TutorialGenerator,
-)
-from genjax.nn.mlp import MaxoutDiscriminator, MLPGenerator
+from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
+from genjax.nn.layers import Layers
+from genjax.nn.mlp import MaxoutEncoder, MLPDecoder, MLPEncoder, goodfellow_decoder
+from genjax.nn.sngan import SNGANDecoder, SNGANEncoder
 
 ImageShape = tuple[int, int, int]
 
-GENERATORS: dict[str, Callable[[NetworkConfig, ImageShape, Any, str | None], nn.Module]] = {
-    "dcgan": lambda config, image, dtype, axis: DCGANGenerator(
-        image, config.width, config.batch_norm, dtype, axis
-    ),
-    "dcgan_tutorial": lambda config, image, dtype, axis: TutorialGenerator(image, dtype),
-    "mlp": lambda config, image, dtype, axis: MLPGenerator(image, config.width, dtype),
+DECODERS: dict[str, Callable[[NetworkConfig, ImageShape, Layers], nn.Module]] = {
+    "dcgan": lambda config, image, layers: DCGANDecoder(image, config.width, layers),
+    "dcgan_tutorial": lambda config, image, layers: TutorialDecoder(image, layers),
+    "goodfellow": lambda config, image, layers: goodfellow_decoder(image, config.width, layers),
+    "mlp": lambda config, image, layers: MLPDecoder(image, config.width, config.depth, layers),
+    "sngan": lambda config, image, layers: SNGANDecoder(image, config.width, layers),
 }
 
-DISCRIMINATORS: dict[str, Callable[[NetworkConfig, Any, str | None], nn.Module]] = {
-    "dcgan": lambda config, dtype, axis: DCGANDiscriminator(
-        config.width, config.batch_norm, dtype, axis
-    ),
-    "dcgan_tutorial": lambda config, dtype, axis: TutorialDiscriminator(dtype),
-    "mlp": lambda config, dtype, axis: MaxoutDiscriminator(config.width, dtype, axis),
+ENCODERS: dict[str, Callable[[NetworkConfig, Layers], nn.Module]] = {
+    "dcgan": lambda config, layers: DCGANEncoder(config.width, layers),
+    "dcgan_tutorial": lambda config, layers: TutorialEncoder(layers),
+    "goodfellow": lambda config, layers: MaxoutEncoder(config.width, layers),
+    "mlp": lambda config, layers: MLPEncoder(config.width, config.depth, layers),
+    "sngan": lambda config, layers: SNGANEncoder(config.width, layers),
 }
 
 
-def make_generator(
-    config: NetworkConfig, image: ImageShape, dtype: Any, axis_name: str | None
-) -> nn.Module:
-    """Builds a network from z to images; ``apply(variables, z, train=...)``.
+def make_layers(
+    config: NetworkConfig, dtype: Any, axis_name: str | None, reference: int = 0
+) -> Layers:
+    """What all layers of a network have in common.
 
     Args:
-      config: architecture and width.
-      image: (height, width, channels), square.
+      config: of the network.
       dtype: type of the computation.
       axis_name: mapped axis over the devices, if any.
+      reference: first rows of each input that are virtual batch norm's reference batch.
 
     Returns:
-      A module from float32 [batch, latent] to float32 [batch, height, width, channels].
+      The settings, which also make the layers.
+    """
+    return Layers(config.norm, config.spectral_norm, dtype, axis_name, reference)
+
+
+def make_decoder(config: NetworkConfig, image: ImageShape, layers: Layers, what: str) -> Any:
+    """Builds a network from vectors to images; ``apply(variables, z, train, condition)``.
+
+    Args:
+      config: architecture and size.
+      image: (height, width, channels) of what it makes, square.
+      layers: from `make_layers`.
+      what: what the network is in its model, for errors.
+
+    Returns:
+      A module from float32 [batch, latent], bool and perhaps float32 [batch, labels] to
+      [batch, height, width, channels] of any range.
 
     Raises:
       UserError: unknown architecture, or an image that is not square.
     """
     if image[0] != image[1]:
         raise UserError(f"images are {image[0]} x {image[1]}; set --data.resolution to a side")
-    return lookup(GENERATORS, config.name, "generator")(config, image, dtype, axis_name)
+    return lookup(DECODERS, config.name, what)(config, image, layers)
 
 
-def make_discriminator(config: NetworkConfig, dtype: Any, axis_name: str | None) -> nn.Module:
-    """Builds a network from images to logits; ``apply(variables, images, train=...)``.
+def make_encoder(config: NetworkConfig, layers: Layers, what: str) -> Any:
+    """Builds a network from images to features; ``apply(variables, images, train)``.
 
     Args:
-      config: architecture and width.
-      dtype: type of the computation.
-      axis_name: mapped axis over the devices, if any.
+      config: architecture and size.
+      layers: from `make_layers`.
+      what: what the network is in its model, for errors.
 
     Returns:
-      A module from float32 [batch, height, width, channels] to float32 logits [batch].
+      A module from float32 [batch, height, width, channels] to [batch, features]. Its `head_init`
+      is the initialiser of layers to come after it.
 
     Raises:
       UserError: unknown architecture.
     """
-    return lookup(DISCRIMINATORS, config.name, "discriminator")(config, dtype, axis_name)
+    return lookup(ENCODERS, config.name, what)(config, layers)

@@ -1,0 +1,122 @@
+"""Normalisation of hidden layers, plain or with a gain and bias that depend on a condition."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genjax.errors import UserError
+
+_EPSILON = 1e-5
+_CONDITION_INIT = nn.initializers.normal(0.02)
+
+
+class VirtualBatchNorm(nn.Module):
+    """Normalises each example by the statistics of a fixed reference batch and of itself.
+
+    The first `reference` rows of the input are the reference batch. With R of them, an example's
+    moments are ``(R m_reference + m_example) / (R + 1)``; reference rows use the first alone.
+
+    Attributes:
+      reference: number of reference rows.
+
+    Reference: Salimans et al. 2016, section 3.5.
+    """
+
+    reference: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch *map channels"]) -> Float[Array, "..."]:
+        if not self.reference:
+            raise UserError("norm 'virtual' is for a GAN's generator; choices: batch, layer, none")
+        wide = x.astype(jnp.float32)
+        axes = tuple(range(1, x.ndim - 1))
+        own = [jnp.mean(power, axes, keepdims=True) for power in (wide, jnp.square(wide))]
+        fixed = [jnp.mean(moment[: self.reference], 0, keepdims=True) for moment in own]
+        count = self.reference
+        mean, square = (
+            jnp.concatenate(
+                [
+                    jnp.broadcast_to(f, m[:count].shape),
+                    (count * f + m[count:]) / (count + 1),
+                ]
+            )
+            for f, m in zip(fixed, own, strict=True)
+        )
+        # Rounding may make the variance of nearly constant units negative.
+        variance = jnp.maximum(square - jnp.square(mean), 0)
+        return (wide - mean) / jnp.sqrt(variance + _EPSILON)
+
+
+def _batch(train: bool, axis_name: str | None, reference: int) -> nn.Module:
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=_EPSILON,
+        use_bias=False,
+        use_scale=False,
+        axis_name=axis_name,
+    )
+
+
+class _LayerNorm(nn.Module):
+    """Normalises each example over all of its units (Ba et al. 2016, equation 3)."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch *map channels"]) -> Float[Array, "..."]:
+        axes = tuple(range(1, x.ndim))
+        return nn.LayerNorm(
+            _EPSILON, use_bias=False, use_scale=False, reduction_axes=axes, feature_axes=axes
+        )(x)
+
+
+NORMS: dict[str, Callable[[bool, str | None, int], nn.Module]] = {
+    "batch": _batch,
+    "layer": lambda train, axis_name, reference: _LayerNorm(),
+    "virtual": lambda train, axis_name, reference: VirtualBatchNorm(reference),
+}
+"""From name to the part that removes mean and variance, made from (train, axis name, number of
+reference rows)."""
+
+
+class Normalize(nn.Module):
+    """Normalises, then scales and shifts each channel.
+
+    ``y = gain * (x - mean) / std + bias``. With a condition c,
+    ``gain = 1 + W_gain c`` and ``bias = W_bias c``.
+
+    Attributes:
+      norm: an entry of `NORMS`, made.
+      dtype: type of the result.
+      scale_init: initialiser of the gain without a condition.
+
+    Reference: Ioffe & Szegedy 2015, algorithm 1; de Vries et al. 2017, section 3 (conditional).
+    """
+
+    norm: nn.Module
+    dtype: Any = jnp.float32
+    scale_init: Callable[..., Any] = nn.initializers.ones
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch *map channels"],
+        condition: Float[Array, "batch labels"] | None = None,
+    ) -> Float[Array, "..."]:
+        channels = x.shape[-1]
+        y = self.norm(x)
+        if condition is None:
+            gain = self.param("scale", self.scale_init, (channels,))
+            bias = self.param("bias", nn.initializers.zeros, (channels,))
+        else:
+            gain = 1 + nn.Dense(channels, False, kernel_init=_CONDITION_INIT, name="gain")(
+                condition
+            )
+            bias = nn.Dense(
+                channels, False, kernel_init=nn.initializers.zeros, name="conditional_bias"
+            )(condition)
+            shape = (x.shape[0], *(1,) * (x.ndim - 2), channels)
+            gain, bias = gain.reshape(shape), bias.reshape(shape)
+        return (y * gain + bias).astype(self.dtype)

@@ -1,0 +1,463 @@
+"""Penalties of D against PyTorch in float64, with gradients through them to D's parameters.
+
+The points at which a penalty asks the critic are recorded, so that no draw is copied here.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.networks import Discriminator
+from genjax.gan.penalties import PENALTIES, Scene, orthogonal, penalty_terms
+from genjax.nn.dcgan import DCGANEncoder
+from genjax.nn.layers import Layers
+from genjax.rng import latents, stream
+from genjax.types import BatchSpec
+
+KEY = jax.random.key(3)
+BATCH, IMAGE = 6, (4, 4, 1)
+AVERAGE_REAL, AVERAGE_FAKE = 0.3, -0.7
+RNG = np.random.default_rng(0)
+REAL, FAKE = (RNG.uniform(-1, 1, (BATCH, *IMAGE)).astype(np.float32) for _ in range(2))
+PARAMS = [
+    RNG.normal(size=shape).astype(np.float32) * 0.5 for shape in ((16, 8), (8,), (8, 8), (8,), (8,))
+]
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+
+
+def mlp(params, images, activation):
+    """Two hidden layers of eight units, and a logit."""
+    w1, b1, w2, b2, w3 = params
+    hidden = activation(images.reshape(images.shape[0], -1) @ w1 + b1)
+    return activation(hidden @ w2 + b2) @ w3
+
+
+def make_scene(critic, real=REAL, fake=FAKE, key=KEY):
+    real, fake = jnp.asarray(real), jnp.asarray(fake)
+    return Scene(
+        critic,
+        real,
+        fake,
+        critic(real),
+        critic(fake),
+        jnp.float32(AVERAGE_REAL),
+        jnp.float32(AVERAGE_FAKE),
+        key,
+        jnp.arange(real.shape[0]),
+        None,
+    )
+
+
+def asked_points(name, real=REAL, fake=FAKE, key=KEY):
+    """Where the penalty evaluates D, beside the images themselves."""
+    seen = []
+
+    def critic(x):
+        jax.debug.callback(lambda x: seen.append(np.asarray(x, np.float64)), x)
+        return jnp.tanh(x).sum((1, 2, 3))
+
+    def run(key):
+        scene = make_scene(lambda x: jnp.zeros(x.shape[0]), real, fake, key)
+        return PENALTIES[name].compute(scene._replace(critic=critic))
+
+    jax.jit(run)(key)
+    jax.effects_barrier()
+    # Of shifted images, the real ones first.
+    return sorted(seen, key=lambda points: not shifts_of(real[0], points[0]))
+
+
+def shift(image, down, right):
+    """Moves an image and fills with zeros."""
+    result = np.zeros_like(image)
+    for row, line in enumerate(image):
+        for column, pixel in enumerate(line):
+            if 0 <= row + down < image.shape[0] and 0 <= column + right < image.shape[1]:
+                result[row + down, column + right] = pixel
+    return result
+
+
+def shifts_of(image, moved):
+    """All (down, right) of up to two that make `moved` of `image`."""
+    steps = range(-2, 3)
+    return [(a, b) for a in steps for b in steps if np.array_equal(shift(image, a, b), moved)]
+
+
+def squared_norm(critic, x):
+    """Of the gradient of each example's logit by its pixels, so that it can be differentiated."""
+    import torch
+
+    x = x.clone().requires_grad_()
+    gradient = torch.autograd.grad(critic(x).sum(), x, create_graph=True)[0]
+    return gradient.square().flatten(1).sum(1)
+
+
+def unit_norm(critic, x):
+    return (squared_norm(critic, x).sqrt() - 1) ** 2
+
+
+# ``(critic, real, fake, points) -> [batch]``
+FORMULAS = {
+    # Mescheder et al. 2018, equations 9 and 10.
+    "r1": lambda critic, real, fake, points: squared_norm(critic, real) / 2,
+    "r2": lambda critic, real, fake, points: squared_norm(critic, fake) / 2,
+    # Gulrajani et al. 2017, equation 3.
+    "wgan_gp": lambda critic, real, fake, points: unit_norm(critic, points[0]),
+    # Kodali et al. 2017, equation 2 with k = 1.
+    "dragan": lambda critic, real, fake, points: unit_norm(critic, points[0]),
+    # Tseng et al. 2021.
+    "lecam": lambda critic, real, fake, points: (
+        (critic(real) - AVERAGE_FAKE) ** 2 + (critic(fake) - AVERAGE_REAL) ** 2
+    ),
+    # Zhang et al. 2020.
+    "cr": lambda critic, real, fake, points: (critic(real) - critic(points[0])) ** 2,
+    # Zhao et al. 2021.
+    "bcr": lambda critic, real, fake, points: (
+        (critic(real) - critic(points[0])) ** 2 + (critic(fake) - critic(points[1])) ** 2
+    ),
+}
+POINTS = {"r1": 1, "r2": 1, "wgan_gp": 1, "dragan": 1, "lecam": 0, "cr": 1, "bcr": 2}
+
+
+def test_every_penalty_has_a_formula_here():
+    assert set(FORMULAS) == set(PENALTIES) == set(POINTS)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_values_and_gradients(torch, name):
+    """With tanh, whose second derivative the gradient of a gradient needs."""
+
+    def penalty(params):
+        values = PENALTIES[name].compute(make_scene(lambda x: mlp(params, x, jnp.tanh)))
+        return jnp.mean(values), values
+
+    (_, values), gradients = jax.jit(jax.value_and_grad(penalty, has_aux=True))(
+        [jnp.asarray(p) for p in PARAMS]
+    )
+
+    params = [torch.tensor(p, dtype=torch.float64, requires_grad=True) for p in PARAMS]
+    real, fake = (torch.tensor(x, dtype=torch.float64) for x in (REAL, FAKE))
+    points = [torch.tensor(x) for x in asked_points(name)]
+    assert len(points) == POINTS[name]
+    expected = FORMULAS[name](lambda x: mlp(params, x, torch.tanh), real, fake, points)
+    assert values.shape == (BATCH,)
+    np.testing.assert_allclose(values, expected.detach().numpy(), rtol=1e-4, atol=1e-6)
+    # Constants of the logit have no gradient in a penalty on gradients.
+    wanted = torch.autograd.grad(expected.mean(), params, allow_unused=True)
+    for gradient, want in zip(gradients, wanted, strict=True):
+        want = np.zeros(gradient.shape) if want is None else want.numpy()
+        np.testing.assert_allclose(gradient, want, rtol=1e-3, atol=1e-5)
+
+
+def test_gradient_penalty_of_a_convolutional_critic(torch):
+    """R1 through the real networks: DCGAN's encoder at 8 x 8 and a logit."""
+    functional = torch.nn.functional
+    network = Discriminator(DCGANEncoder(4, Layers()), Layers())
+    images = RNG.uniform(-1, 1, (3, 8, 8, 1)).astype(np.float32)
+    shapes = jax.eval_shape(lambda: network.init(KEY, jnp.asarray(images), False))["params"]
+    params = jax.tree.map(lambda p: jnp.float32(0.3 * RNG.normal(size=p.shape)), shapes)
+
+    def penalty(params):
+        def critic(x):
+            return network.apply({"params": params}, x, True).logits
+
+        return jnp.mean(PENALTIES["r1"].compute(make_scene(critic, images, images)))
+
+    value, gradients = jax.jit(jax.value_and_grad(penalty))(params)
+
+    theirs = jax.tree.map(lambda p: torch.tensor(np.float64(p), requires_grad=True), params)
+    first, second = theirs["encoder"]["Conv_0"], theirs["encoder"]["Conv_1"]
+
+    def critic(x):
+        x = x.permute(0, 3, 1, 2)
+        for layer in (first, second):
+            x = functional.pad(x, (1, 2, 1, 2))  # 'SAME' for an even side, 5 x 5 and stride 2
+            x = functional.conv2d(x, layer["kernel"].permute(3, 2, 0, 1), layer["bias"], stride=2)
+            x = functional.leaky_relu(x, 0.2)
+        x = x.permute(0, 2, 3, 1).flatten(1)
+        return (x @ theirs["logit"]["kernel"] + theirs["logit"]["bias"])[:, 0]
+
+    expected = squared_norm(critic, torch.tensor(images).double()).mean() / 2
+    np.testing.assert_allclose(value, expected.item(), rtol=1e-4)
+    kernels = [first["kernel"], second["kernel"], theirs["logit"]["kernel"]]
+    wanted = torch.autograd.grad(expected, kernels)
+    encoder = gradients["encoder"]
+    actual = [encoder["Conv_0"], encoder["Conv_1"], gradients["logit"]]
+    for gradient, want in zip(actual, wanted, strict=True):
+        scale = np.abs(want.numpy()).max()
+        np.testing.assert_allclose(gradient["kernel"], want.numpy(), rtol=1e-3, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", [n for n, p in PENALTIES.items() if p.differentiates])
+def test_zero_critic_has_finite_gradients(name):
+    """Where the gradient vanishes, its norm has none."""
+
+    def penalty(params):
+        return jnp.mean(PENALTIES[name].compute(make_scene(lambda x: mlp(params, x, jnp.tanh))))
+
+    zeros = [jnp.zeros_like(p) for p in PARAMS]
+    value, gradients = jax.jit(jax.value_and_grad(penalty))(zeros)
+    np.testing.assert_allclose(value, 0 if name in ("r1", "r2") else 1, rtol=1e-5)
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_wgan_gp_asks_between_real_and_generated():
+    """``e x_real + (1 - e) x_fake`` with one ``e ~ U[0, 1)`` an example."""
+    real, fake = (RNG.uniform(-1, 1, (400, 2, 2, 1)).astype(np.float32) for _ in range(2))
+    point = asked_points("wgan_gp", real, fake)[0]
+    way = (real - fake).astype(np.float64)
+    share = np.sum((point - fake) * way, (1, 2, 3)) / np.sum(way**2, (1, 2, 3))
+    np.testing.assert_allclose(point, fake + share[:, None, None, None] * way, atol=1e-6)
+    assert stats.kstest(share, stats.uniform.cdf).pvalue > 0.01
+    other = asked_points("wgan_gp", real, fake, jax.random.key(4))[0]
+    assert np.abs(other - point).max(axis=(1, 2, 3)).min() > 0
+
+
+def test_dragan_asks_near_real():
+    """``x + a (std / 2) u`` with ``u ~ U[0, 1)`` a pixel and ``a ~ U[0, 1)`` an example."""
+    real = (3 + 2 * RNG.uniform(-1, 1, (400, 8, 8, 1))).astype(np.float32)
+    noise = asked_points("dragan", real, real)[0] - real
+    relative = noise / (np.std(real.astype(np.float64)) / 2)
+    assert relative.min() >= -1e-5
+    # Of 64 draws on [0, a) the largest is on average 64 a / 65.
+    share = relative.max((1, 2, 3)) * 65 / 64
+    assert stats.kstest(share, stats.uniform.cdf).pvalue > 0.01
+    within = (relative / relative.max((1, 2, 3), keepdims=True)).reshape(400, -1)
+    within = np.sort(within, axis=1)[:, :-1]
+    assert stats.kstest(within.ravel(), stats.uniform.cdf).pvalue > 0.01
+
+
+def test_dragan_of_constant_images_is_finite():
+    """Their standard deviation is 0, and rounding must not make it that of a negative number."""
+    run = jax.jit(
+        lambda real: PENALTIES["dragan"].compute(
+            make_scene(lambda x: jnp.sum(x**2, (1, 2, 3)), real, real)
+        )
+    )
+    for value in (0.2, 0.55, 0.9, -0.9):
+        real = np.full((3, 8, 8, 1), value, np.float32)
+        # The gradient is 2 x.
+        expected = (np.sqrt(np.sum((2 * np.float64(real)) ** 2, (1, 2, 3))) - 1) ** 2
+        np.testing.assert_allclose(run(jnp.asarray(real)), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["cr", "bcr"])
+def test_consistency_asks_at_shifted_images(name):
+    """Each by up to an eighth of its side, drawn for itself; zeros come in."""
+    real, fake = (RNG.uniform(0.1, 1, (40, 16, 16, 1)).astype(np.float32) for _ in range(2))
+    found = []
+    for images, points in zip((real, fake), asked_points(name, real, fake), strict=False):
+        shifts = []
+        for image, point in zip(images, points, strict=True):
+            matches = shifts_of(image, point)
+            assert len(matches) == 1
+            shifts += matches
+        assert len(set(shifts)) > 10
+        found.append(shifts)
+    assert name == "cr" or found[0] != found[1]
+
+
+@pytest.mark.parametrize("name", ["wgan_gp", "dragan", "bcr"])
+def test_what_is_drawn_is_the_same_over_devices(name):
+    """A mapped axis of two stands for two devices."""
+
+    def critic(x):
+        return jnp.sum(x**3, (1, 2, 3))
+
+    scene = make_scene(critic)
+    whole = jax.jit(lambda: PENALTIES[name].compute(scene))()
+
+    def on_device(real, fake, place):
+        part = scene._replace(
+            real=real,
+            fake=fake,
+            real_logits=critic(real),
+            fake_logits=critic(fake),
+            place=place,
+            axis_name="data",
+        )
+        return PENALTIES[name].compute(part)
+
+    halves = [x.reshape(2, BATCH // 2, *x.shape[1:]) for x in (scene.real, scene.fake, scene.place)]
+    split = jax.jit(jax.vmap(on_device, axis_name="data"))(*halves)
+    np.testing.assert_allclose(split.reshape(-1), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_penalties_that_differentiate_are_those_that_batch_norm_would_spoil():
+    """Just those ask for the gradient of the logits, not for the logits alone."""
+
+    @jax.custom_vjp
+    def refuses(x):
+        return jnp.sum(x, (1, 2, 3))
+
+    def forward(x):
+        raise AssertionError("differentiated")
+
+    refuses.defvjp(forward, lambda saved, dy: (dy,))
+    for penalty in PENALTIES.values():
+
+        def trace(compute=penalty.compute):
+            jax.eval_shape(lambda: compute(make_scene(refuses)))
+
+        if penalty.differentiates:
+            with pytest.raises(AssertionError, match="differentiated"):
+                trace()
+        else:
+            trace()
+
+
+def test_lazy_penalties():
+    """Karras et al. 2020, section 3.1: every n-th update, with n times the weight."""
+    weights = {"r1": (2.0, 1), "lecam": (0.5, 3)}
+
+    def total(slope, number, latest):
+        scene = make_scene(lambda x: slope * jnp.sum(x, (1, 2, 3)))
+        return penalty_terms(weights, scene, number, latest)
+
+    run = jax.jit(jax.value_and_grad(total, has_aux=True))
+    real, fake = (x.astype(np.float64).sum((1, 2, 3)) for x in (REAL, FAKE))
+    latest, factors = {"r1": jnp.zeros(()), "lecam": jnp.float32(-8)}, []
+    for number in range(6):
+        slope = 1 + 0.1 * number
+        (value, latest), gradient = run(jnp.float32(slope), jnp.int32(number), latest)
+        # The gradient by each of the 16 pixels is the slope.
+        r1, r1_gradient = 16 * slope**2 / 2, 16 * slope
+        a, b = slope * real - AVERAGE_FAKE, slope * fake - AVERAGE_REAL
+        lecam, lecam_gradient = np.mean(a**2 + b**2), np.mean(2 * a * real + 2 * b * fake)
+        factor = 3 * 0.5 if number % 3 == 0 else 0
+        np.testing.assert_allclose(value, 2 * r1 + factor * lecam, rtol=1e-5)
+        expected = 2 * r1_gradient + factor * lecam_gradient
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+        last = lecam if factor else last
+        np.testing.assert_allclose(latest["r1"], r1, rtol=1e-5)
+        np.testing.assert_allclose(latest["lecam"], last, rtol=1e-5)
+        factors.append(factor)
+    assert np.mean(factors) == 0.5
+
+
+def test_a_lazy_penalty_is_not_computed_in_between():
+    def critic(x):
+        jax.debug.callback(lambda: calls.append(1))
+        return jnp.sum(x, (1, 2, 3))
+
+    run = jax.jit(
+        lambda number: penalty_terms(
+            {"r1": (1.0, 2)},
+            make_scene(lambda x: jnp.zeros(x.shape[0]))._replace(critic=critic),
+            number,
+            {"r1": jnp.zeros(())},
+        )
+    )
+    for number, wanted in ((0, 1), (1, 0), (2, 1)):
+        calls = []
+        run(jnp.int32(number))
+        jax.effects_barrier()
+        assert len(calls) == wanted
+
+
+def test_running_averages_and_laziness_in_a_step(small_gan):
+    """LeCam's anchors are running averages of D's logits, this update's among them, and no
+    gradient flows into them; a lazy penalty counts the updates of D. D descends their sum."""
+    network = NetworkConfig("mlp", width=4, depth=1, norm="none")
+    config = dataclasses.replace(
+        small_gan,
+        generator=network,
+        discriminator=network,
+        discriminator_optimizer=OptimizerConfig("sgd", 0.1, 0.0),
+        penalties={"lecam": (0.3, 1), "r1": (1.0, 2)},
+        ema_decay=None,
+    )
+    spec = BatchSpec(BATCH, IMAGE)
+    algorithm = make_gan(config, spec)
+    generator, discriminator = make_networks(config, spec, None)
+    step, state = jax.jit(algorithm.step), jax.jit(algorithm.init)(KEY)
+    logits, values = {"real": [], "fake": []}, {"lecam": [], "r1": []}
+
+    def whole_loss(params, fake, average_real, average_fake):
+        def critic(x):
+            return discriminator.apply({"params": params}, x, True).logits
+
+        s_real, s_fake = critic(jnp.asarray(REAL)), critic(fake)
+        cross_entropy = -jnp.log(jax.nn.sigmoid(s_real)) - jnp.log(1 - jax.nn.sigmoid(s_fake))
+        lecam = (s_real - average_fake) ** 2 + (s_fake - average_real) ** 2
+        slope = jax.vmap(jax.grad(lambda x: critic(x[None])[0]))(jnp.asarray(REAL))
+        r1 = jnp.sum(slope**2, (1, 2, 3)) / 2
+        return jnp.mean(cross_entropy + 0.3 * lecam + 2 * 1.0 * r1)
+
+    for number in range(3):
+        key = stream(stream(KEY, "discriminator update", number, 0), "latent")
+        z = latents(key, jnp.arange(BATCH), config.latent)
+        made, _ = generator.apply({"params": state.generator.params}, z, True, mutable=[])
+        for kind, images in (("real", jnp.asarray(REAL)), ("fake", made)):
+            judged = discriminator.apply({"params": state.discriminator.params}, images, True)
+            logits[kind].append(np.float64(judged.logits))
+        before = state.discriminator.params
+        state, metrics = step(state, {"image": jnp.asarray(REAL)})
+        for name in values:
+            values[name].append(float(metrics[f"discriminator/{name}"]))
+        # The first hundred updates have equal weights.
+        anchor = {kind: np.mean(logits[kind]) for kind in logits}
+        np.testing.assert_allclose(state.aux["average_real"], anchor["real"], rtol=1e-4)
+        np.testing.assert_allclose(state.aux["average_fake"], anchor["fake"], rtol=1e-4)
+        real, fake = logits["real"][-1], logits["fake"][-1]
+        expected = np.mean((real - anchor["fake"]) ** 2 + (fake - anchor["real"]) ** 2)
+        np.testing.assert_allclose(values["lecam"][-1], expected, rtol=1e-4)
+        if number == 0:
+            gradient = jax.jit(jax.grad(whole_loss))(before, made, anchor["real"], anchor["fake"])
+            moved = jax.tree.map(lambda p, g: p - 0.1 * g, before, gradient)
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+                state.discriminator.params,
+                moved,
+            )
+    assert values["r1"][0] == values["r1"][1] != values["r1"][2]
+
+
+@pytest.fixture
+def weights():
+    def draw(*shape):
+        return jnp.float32(RNG.normal(size=shape))
+
+    return {
+        "Dense_0": {"kernel": draw(5, 3), "bias": draw(3)},
+        "block": {"Conv_0": {"kernel": draw(3, 3, 2, 4), "bias": draw(4)}},
+        "Normalize_0": {"scale": draw(4), "bias": draw(4)},
+    }
+
+
+def test_orthogonal_value(weights):
+    """Brock et al. 2019, equation 3: the squared inner products of all pairs of columns."""
+    expected = 0.0
+    for kernel in (weights["Dense_0"]["kernel"], weights["block"]["Conv_0"]["kernel"]):
+        columns = np.float64(kernel).reshape(-1, kernel.shape[-1]).T
+        for i, one in enumerate(columns):
+            for j, other in enumerate(columns):
+                expected += (one @ other) ** 2 if i != j else 0
+    np.testing.assert_allclose(orthogonal(weights), expected, rtol=1e-5)
+
+
+def test_orthogonal_gradient(torch, weights):
+    theirs = jax.tree.map(lambda p: torch.tensor(np.float64(p), requires_grad=True), weights)
+    kernels = [theirs["Dense_0"]["kernel"], theirs["block"]["Conv_0"]["kernel"]]
+    total = 0
+    for kernel in kernels:
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        outside = 1 - torch.eye(matrix.shape[1], dtype=torch.float64)
+        total = total + torch.linalg.matrix_norm(matrix.T @ matrix * outside) ** 2
+    wanted = torch.autograd.grad(total, kernels)
+    gradients = jax.jit(jax.grad(orthogonal))(weights)
+    actual = gradients["Dense_0"]["kernel"], gradients["block"]["Conv_0"]["kernel"]
+    for gradient, want in zip(actual, wanted, strict=True):
+        np.testing.assert_allclose(gradient, want.numpy(), rtol=1e-4, atol=1e-4)
+    for layer in (gradients["Dense_0"], gradients["block"]["Conv_0"], gradients["Normalize_0"]):
+        assert not layer["bias"].any()
+    assert not gradients["Normalize_0"]["scale"].any()

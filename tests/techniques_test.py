@@ -1,0 +1,451 @@
+"""Techniques beside the game itself, against loops in float64."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.networks import MINIBATCH, Discriminator
+from genjax.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
+from genjax.nn.layers import Layers, MinibatchDiscrimination, MinibatchStddev
+from genjax.nn.mlp import MLPEncoder
+from genjax.optimizers import OPTIMIZERS, make_optimizer
+from genjax.players import ramped_decay
+from genjax.rng import latents, stream
+from genjax.types import BatchSpec
+
+KEY = jax.random.key(4)
+RNG = np.random.default_rng(0)
+FEATURES = RNG.normal(size=(16, 5)).astype(np.float32)
+
+
+def close(a, b, **tolerances):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerances), a, b)
+
+
+# ---- layers that see the batch ----
+
+
+def discrimination_formula(features, tensor, kernels, dimensions):
+    """Salimans et al. 2016, section 3.2, over all pairs of different examples."""
+    m = (np.float64(features) @ np.float64(tensor)).reshape(-1, kernels, dimensions)
+    o = np.zeros((len(m), kernels))
+    for i in range(len(m)):
+        for j in range(len(m)):
+            for b in range(kernels):
+                if i != j:
+                    o[i, b] += np.exp(-np.abs(m[i, b] - m[j, b]).sum())
+    return np.concatenate([features, o], 1)
+
+
+def stddev_formula(features, group):
+    """Karras et al. 2018, section 3: one number for all examples of a group."""
+    rows = []
+    for start in range(0, len(features), group):
+        members = np.float64(features[start : start + group])
+        deviations = [
+            np.sqrt(np.mean((column - column.mean()) ** 2) + 1e-8) for column in members.T
+        ]
+        rows += [[np.mean(deviations)]] * len(members)
+    return np.concatenate([features, rows], 1)
+
+
+def minibatch_formula(name, features, params):
+    if name == "none":
+        return np.float64(features)
+    if name == "stddev":
+        return stddev_formula(features, 4)
+    kernel = params["minibatch"]["tensor"]["kernel"]
+    assert kernel.shape == (features.shape[1], 500)
+    return discrimination_formula(features, kernel, 100, 5)
+
+
+LAYERS = {
+    "discrimination": lambda axis_name: MinibatchDiscrimination(3, 2, axis_name),
+    "stddev": lambda axis_name: MinibatchStddev(axis_name=axis_name),
+}
+
+
+def test_every_minibatch_layer_has_a_formula_here():
+    assert {"none", *LAYERS} == set(MINIBATCH)
+    assert MINIBATCH["none"] is None
+
+
+def test_minibatch_discrimination():
+    module = LAYERS["discrimination"](None)
+    tensor = jnp.asarray(RNG.normal(size=(5, 6)), jnp.float32)
+    params = {"tensor": {"kernel": tensor}}
+    y = jax.jit(module.apply)({"params": params}, jnp.asarray(FEATURES))
+    expected = discrimination_formula(FEATURES, tensor, 3, 2)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "group"), [(16, 4), (4, 4), (6, 6)])
+def test_minibatch_stddev(size, group):
+    """In fours, or over all of a batch that can't be divided so."""
+    x = FEATURES[:size]
+    y = jax.jit(LAYERS["stddev"](None).apply)({}, jnp.asarray(x))
+    np.testing.assert_allclose(y, stddev_formula(x, group), rtol=1e-4, atol=1e-6)
+
+
+def test_minibatch_stddev_of_equal_examples_has_a_gradient():
+    module = LAYERS["stddev"](None)
+    same = jnp.ones((4, 3))
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(module.apply({}, x) ** 2)))(same)
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_minibatch_layers_over_eight_devices(name):
+    """Values, and gradients to the parameters and the features, are those of the whole batch."""
+    whole, split = LAYERS[name](None), LAYERS[name]("data")
+    x = jnp.asarray(FEATURES)
+    variables = jax.eval_shape(lambda: whole.init(KEY, x))
+    params = jax.tree.map(
+        lambda p: jnp.float32(RNG.normal(size=p.shape)), variables.get("params", {})
+    )
+    appended = {"discrimination": 3, "stddev": 1}[name]
+    weight = jnp.asarray(RNG.normal(size=(16, 5 + appended)), jnp.float32)
+
+    def loss(module):
+        def value(params, x, weight):
+            y = module.apply({"params": params}, x)
+            return jnp.mean(jnp.sum(y * weight, -1)), y
+
+        return jax.value_and_grad(value, argnums=(0, 1), has_aux=True)
+
+    (_, y), (params_gradient, x_gradient) = jax.jit(loss(whole))(params, x, weight)
+
+    def on_device(params, x, weight):
+        (_, y), (of_params, of_x) = loss(split)(params, x, weight)
+        # The mean over devices of what each has of the sum over all examples.
+        return y, jax.lax.pmean(of_params, "data"), of_x / 8
+
+    def rows(a):
+        return a.reshape(8, 2, -1)
+
+    mapped = jax.pmap(on_device, axis_name="data", in_axes=(None, 0, 0))
+    split_y, split_params, split_x = mapped(params, rows(x), rows(weight))
+    np.testing.assert_allclose(split_y.reshape(y.shape), y, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(split_x.reshape(x.shape), x_gradient, rtol=1e-4, atol=1e-6)
+    close(jax.tree.map(lambda a: a[3], split_params), params_gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MINIBATCH)
+def test_minibatch_layers_in_the_discriminator(name):
+    """They come before the logit; feature matching and a further output see plain features."""
+    make = MINIBATCH[name]
+    module = Discriminator(
+        MLPEncoder(6, 1, Layers()),
+        Layers(),
+        minibatch=None if make is None else make(None),
+        auxiliary=(("class", 3),),
+    )
+    images = RNG.uniform(-1, 1, (8, 4, 4, 1)).astype(np.float32)
+    inputs = jnp.asarray(images), True
+    shapes = jax.eval_shape(lambda: module.init(KEY, *inputs))
+    variables = jax.tree.map(lambda p: jnp.float32(0.3 * RNG.normal(size=p.shape)), shapes)
+    judgement = jax.jit(lambda v: module.apply(v, *inputs))(variables)
+    params = jax.tree.map(np.float64, variables["params"])
+    dense = params["encoder"]["Dense_0"]
+    hidden = images.reshape(8, -1) @ dense["kernel"] + dense["bias"]
+    features = np.where(hidden > 0, hidden, 0.2 * hidden)
+    judged = minibatch_formula(name, features, params)
+    logits = (judged @ params["logit"]["kernel"] + params["logit"]["bias"])[:, 0]
+    np.testing.assert_allclose(judgement.logits, logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(judgement.features, features, rtol=1e-4, atol=1e-5)
+    expected = features @ params["class"]["kernel"] + params["class"]["bias"]
+    np.testing.assert_allclose(judgement.auxiliary["class"], expected, rtol=1e-4, atol=1e-5)
+
+
+# ---- top-k ----
+
+
+def test_top_k_weights():
+    """Sinha et al. 2020, section 3: k falls by a factor a step, down to a share of the batch."""
+    logits = np.array([0.3, -2, 5, 0.1, 7, -1, 2, 2.5, -4, 0.2])
+    run = jax.jit(top_k_weights, static_argnums=(1, 2))
+    counts = []
+    for step in range(9):
+        weights = run(jnp.float32(logits), 0.4, 0.9, jnp.int32(step))
+        k = int(max(0.9**step, 0.4) * 10)
+        expected = np.zeros(10)
+        expected[np.argsort(logits)[::-1][:k]] = 1 / k
+        np.testing.assert_allclose(weights, expected, rtol=1e-6)
+        counts.append(k)
+    assert counts == [10, 9, 8, 7, 6, 5, 5, 4, 4]
+    floor = run(jnp.float32(logits), 0.4, 0.9, jnp.int32(1000))
+    assert np.count_nonzero(floor) == 4
+
+
+def test_top_k_of_everything_is_the_mean():
+    for share, decay in ((1.0, 0.5), (0.3, 1.0)):
+        weights = top_k_weights(jnp.float32(FEATURES[:, 0]), share, decay, jnp.int32(50))
+        np.testing.assert_allclose(weights, np.full(16, 1 / 16), rtol=1e-6)
+
+
+def test_top_k_keeps_at_least_one():
+    weights = top_k_weights(jnp.float32([1, 3, 2]), 0.01, 0.1, jnp.int32(9))
+    np.testing.assert_allclose(weights, [0, 1, 0])
+
+
+def test_top_k_of_equal_logits_takes_k():
+    weights = top_k_weights(jnp.zeros(8), 0.5, 0.1, jnp.int32(9))
+    assert sorted(np.asarray(weights)) == [0] * 4 + [0.25] * 4
+
+
+def test_top_k_rounds_down_but_not_because_of_float32():
+    """In float32, 13 / 22 of 22 is below 13, and 0.9^2 of 100 below 81."""
+    assert np.float32(13 / 22) * np.float32(22) < 13
+    weights = top_k_weights(jnp.arange(22) * 1.0, 13 / 22, 1e-9, jnp.int32(5))
+    assert np.count_nonzero(weights) == 13
+    weights = top_k_weights(jnp.arange(100) * 1.0, 0.1, 0.9, jnp.int32(2))
+    assert np.count_nonzero(weights) == 81
+
+
+# ---- terms and bounds on the weights ----
+
+
+def draw_params():
+    return {
+        "Dense_0": {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)},
+        "logit": {"kernel": RNG.normal(size=(3, 1))},
+    }
+
+
+def test_historical_averaging():
+    """Salimans et al. 2016, section 3.3: ``|theta - 1/t sum_i theta[i]|^2``."""
+    path = [draw_params() for _ in range(5)]
+    history = {"generator": jax.tree.map(jnp.float32, path[0])}
+    move = jax.jit(move_history)
+    for step, params in enumerate(path[1:]):
+        history = move(history, {"generator": jax.tree.map(jnp.float32, params)}, jnp.int32(step))
+        expected = jax.tree.map(lambda *all: np.mean(all, 0), *path[: step + 2])
+        close(history["generator"], expected, rtol=1e-5, atol=1e-6)
+    now = draw_params()
+    mean = jax.tree.map(lambda *all: np.mean(all, 0), *path)
+    distances = jax.tree.map(lambda p, m: np.sum((p - m) ** 2), now, mean)
+    params = jax.tree.map(jnp.float32, now)
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda p: weight_terms(p, 0.0, 0.3, history["generator"]))
+    )(params)
+    np.testing.assert_allclose(value, 0.3 * sum(jax.tree.leaves(distances)), rtol=1e-5)
+    expected = jax.tree.map(lambda p, m: 2 * 0.3 * (p - m), now, mean)
+    close(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weight_terms_add_up():
+    params = jax.tree.map(jnp.float32, draw_params())
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    distance = sum(float((np.float64(p) ** 2).sum()) for p in jax.tree.leaves(params))
+    off_diagonal = 0.0
+    for layer in params.values():
+        gram = np.float64(layer["kernel"]).T @ np.float64(layer["kernel"])
+        off_diagonal += np.sum((gram * (1 - np.eye(len(gram)))) ** 2)
+    assert weight_terms(params, 0.0, 0.0, None) == 0
+    np.testing.assert_allclose(weight_terms(params, 2.0, 0.0, None), 2 * off_diagonal, rtol=1e-5)
+    np.testing.assert_allclose(
+        weight_terms(params, 2.0, 0.5, zeros), 2 * off_diagonal + 0.5 * distance, rtol=1e-5
+    )
+
+
+def test_clip_weights():
+    params = draw_params()
+    clipped = clip_weights(jax.tree.map(jnp.float32, params), 0.3)
+    close(clipped, jax.tree.map(lambda p: np.minimum(np.maximum(p, -0.3), 0.3), params), rtol=1e-6)
+
+
+# ---- averages and step sizes ----
+
+
+def test_ramp_of_the_average():
+    """StyleGAN2's: the half-life in images is at most a share of the images seen so far."""
+    batch, half_life = 32, 10_000
+    decay = 0.5 ** (batch / half_life)
+    for step in (1, 10, 1000, 6000, 10_000):
+        images = min(half_life, 0.05 * step * batch)
+        expected = 0.5 ** (batch / images)
+        actual = ramped_decay(decay, 0.05, jnp.int32(step))
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    assert ramped_decay(decay, None, jnp.int32(3)) == decay
+    assert ramped_decay(0.0, 0.05, jnp.int32(3)) == 0
+
+
+def rate(step, decay_updates):
+    return 0.1 * max(0.0, 1 - step / decay_updates) if decay_updates else 0.1
+
+
+def adam(gradients, b1, b2, rates):
+    """Kingma & Ba 2015, algorithm 1."""
+    m = v = x = 0.0
+    for t, (g, step_size) in enumerate(zip(gradients, rates, strict=True), 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        x = x - step_size * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+    return x
+
+
+def rmsprop(gradients, b1, b2, rates):
+    """Tieleman & Hinton 2012, with momentum."""
+    v = trace = x = 0.0
+    for g, step_size in zip(gradients, rates, strict=True):
+        v = b2 * v + (1 - b2) * g**2
+        trace = b1 * trace + step_size * g / np.sqrt(v + 1e-8)
+        x = x - trace
+    return x
+
+
+def sgd(gradients, b1, b2, rates):
+    """With Polyak's momentum."""
+    trace = x = 0.0
+    for g, step_size in zip(gradients, rates, strict=True):
+        trace = b1 * trace + g
+        x = x - step_size * trace
+    return x
+
+
+RULES = {"adam": adam, "rmsprop": rmsprop, "sgd": sgd}
+
+
+def test_every_optimizer_has_a_formula_here():
+    assert set(RULES) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("decay_updates", [0, 4])
+@pytest.mark.parametrize("b1", [0.0, 0.5])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_rules(name, b1, decay_updates):
+    """The step size falls linearly, from its full value at the first update to 0."""
+    optimizer = make_optimizer(OptimizerConfig(name, 0.1, b1, 0.9, decay_updates))
+    gradients = [1.0, -0.5, 2.0, 0.3, 1.0, 1.0]
+    update = jax.jit(optimizer.update)
+    x = jnp.zeros(())
+    state, path = optimizer.init(x), []
+    for gradient in gradients:
+        change, state = update(jnp.float32(gradient), state, x)
+        x = optax.apply_updates(x, change)
+        path.append(float(x))
+    rates = [rate(step, decay_updates) for step in range(6)]
+    expected = [RULES[name](gradients[:n], b1, 0.9, rates[:n]) for n in range(1, 7)]
+    np.testing.assert_allclose(path, expected, rtol=1e-5, atol=1e-6)
+
+
+# ---- in a step ----
+
+SIZE, IMAGE = 6, (4, 4, 1)
+IMAGES = RNG.uniform(-1, 1, (SIZE, *IMAGE)).astype(np.float32)
+
+
+def run_steps(config, steps):
+    """States before and after each step, and its metrics."""
+    algorithm = make_gan(config, BatchSpec(SIZE, IMAGE))
+    state, step = jax.jit(algorithm.init)(KEY), jax.jit(algorithm.step)
+    path = []
+    for _ in range(steps):
+        new, metrics = step(state, {"image": jnp.asarray(IMAGES)})
+        path.append((state, new, metrics))
+        state = new
+    return path
+
+
+@pytest.fixture
+def tiny(small_gan):
+    network = NetworkConfig("mlp", width=6, depth=1, norm="none")
+    fast = OptimizerConfig("sgd", 0.3, 0.0)
+    return dataclasses.replace(
+        small_gan,
+        generator=network,
+        discriminator=network,
+        generator_optimizer=fast,
+        discriminator_optimizer=fast,
+        ema_decay=None,
+    )
+
+
+def generated(config, state, params=None):
+    """G's images in its own update, from the state before."""
+    network, _ = make_networks(config, BatchSpec(SIZE, IMAGE), None)
+    key = stream(stream(KEY, "generator update", state.step), "latent")
+    z = latents(key, jnp.arange(SIZE), config.latent)
+    return network.apply({"params": state.generator.params if params is None else params}, z, True)
+
+
+def judge(params, images):
+    """D in float64: features and logits."""
+    params = jax.tree.map(np.float64, params)
+    dense, logit = params["encoder"]["Dense_0"], params["logit"]
+    hidden = np.float64(images).reshape(len(images), -1) @ dense["kernel"] + dense["bias"]
+    features = np.where(hidden > 0, hidden, 0.2 * hidden)
+    return features, (features @ logit["kernel"] + logit["bias"])[:, 0]
+
+
+def test_feature_matching_clipping_and_history_in_a_step(tiny):
+    """``|E f(x) - E f(G(z))|^2`` with D's features f (Salimans et al. 2016, section 3.1)."""
+    config = dataclasses.replace(
+        tiny,
+        feature_matching=True,
+        weight_clip=0.05,
+        historical_averaging=0.5,
+        generator=dataclasses.replace(tiny.generator, orthogonal=0.01),
+    )
+    _, d_network = make_networks(config, BatchSpec(SIZE, IMAGE), None)
+    path = run_steps(config, 3)
+    for state, new, metrics in path:
+        d = new.discriminator.params
+        largest = max(float(jnp.abs(p).max()) for p in jax.tree.leaves(d))
+        np.testing.assert_allclose(largest, 0.05, rtol=1e-6)
+        real, fake = judge(d, IMAGES)[0], judge(d, generated(config, state))[0]
+        expected = np.sum((real.mean(0) - fake.mean(0)) ** 2)
+        np.testing.assert_allclose(metrics["generator/loss"], expected, rtol=1e-4)
+    for player in ("generator", "discriminator"):
+        seen = [getattr(path[0][0], player).params]
+        seen += [getattr(new, player).params for _, new, _ in path]
+        mean = jax.tree.map(lambda *all: np.mean(np.float64(all), 0), *seen)
+        close(path[-1][1].aux["history"][player], mean, rtol=1e-5, atol=1e-6)
+
+    # G descends the sum of that and of the terms on its weights.
+    state, new, _ = path[-1]
+    d, past = new.discriminator.params, state.aux["history"]["generator"]
+
+    def whole_loss(params):
+        made = generated(config, state, params)
+        means = [
+            jnp.mean(d_network.apply({"params": d}, x, True).features, 0)
+            for x in (jnp.asarray(IMAGES), made)
+        ]
+        total = jnp.sum((means[0] - means[1]) ** 2)
+        for name in ("Dense_0", "Dense_1"):
+            gram = params["decoder"][name]["kernel"].T @ params["decoder"][name]["kernel"]
+            total += 0.01 * jnp.sum((gram * (1 - jnp.eye(len(gram)))) ** 2)
+        squares = jax.tree.map(lambda p, m: jnp.sum((p - m) ** 2), params, past)
+        return total + 0.5 * sum(jax.tree.leaves(squares))
+
+    gradient = jax.jit(jax.grad(whole_loss))(state.generator.params)
+    moved = jax.tree.map(lambda p, g: p - 0.3 * g, state.generator.params, gradient)
+    close(new.generator.params, moved, rtol=1e-4, atol=1e-6)
+
+
+def test_top_k_and_the_ramped_average_in_a_step(tiny):
+    """G learns from the k images most realistic to the new D: 6, 3 and then 2 of 6. The average
+    has a half-life of 0.8, 1.6 and then 2 steps."""
+    half_life, ramp = 2.0, 0.8
+    config = dataclasses.replace(
+        tiny, top_k=1 / 3, top_k_decay=0.5, ema_decay=0.5 ** (1 / half_life), ema_ramp=ramp
+    )
+    path = run_steps(config, 3)
+    mean = jax.tree.map(np.float64, path[0][0].generator.params)
+    for number, ((state, new, metrics), k) in enumerate(zip(path, (6, 3, 2), strict=True), 1):
+        _, logits = judge(new.discriminator.params, generated(config, state))
+        losses = -np.log(1 / (1 + np.exp(-np.sort(logits)[::-1][:k])))
+        np.testing.assert_allclose(metrics["generator/loss"], losses.mean(), rtol=1e-4)
+        decay = 0.5 ** (1 / min(half_life, ramp * number))
+        mean = jax.tree.map(
+            lambda a, b, decay=decay: decay * a + (1 - decay) * np.float64(b),
+            mean,
+            new.generator.params,
+        )
+        close(new.generator.ema["params"], mean, rtol=1e-5, atol=1e-6)
