@@ -65,15 +65,15 @@ def _sngan(updates: int) -> GANConfig:
 def _mixture() -> GANConfig:
     """R3GAN's loss and penalties (Huang et al. 2024) on fully connected networks."""
     network = NetworkConfig("mlp", width=128, depth=3, norm="none")
-    adam = OptimizerConfig("adam", learning_rate=5e-4, b1=0.0, b2=0.99)
+    adam = OptimizerConfig("adam", learning_rate=1e-3, b1=0.0, b2=0.99, decay_updates=8000)
     return GANConfig(
         generator=network,
         discriminator=network,
         generator_optimizer=adam,
         discriminator_optimizer=adam,
         loss="relativistic",
-        penalties={"r1": (0.05, 1), "r2": (0.05, 1)},
-        latent=16,
+        penalties={"r1": (1e-3, 1), "r2": (1e-3, 1)},
+        latent=2,
         ema_decay=0.999,
     )
 
@@ -132,8 +132,8 @@ _ALL = (
     ),
     _experiment("sngan-fashion", "fashion_mnist", _sngan(20_000), steps=20_000, batch_size=64),
     _experiment("sngan-cifar10", "cifar10", _sngan(50_000), flip=True, steps=50_000, batch_size=64),
-    _experiment("gaussians-8", "gaussians-8", _mixture(), steps=10_000, batch_size=256),
-    _experiment("gaussians-25", "gaussians-25", _mixture(), steps=10_000, batch_size=256),
+    _experiment("gaussians-8", "gaussians-8", _mixture(), steps=8000, batch_size=256),
+    _experiment("gaussians-25", "gaussians-25", _mixture(), steps=8000, batch_size=256),
     _on_digits(
         _experiment(
             "vae-digits",
