@@ -141,8 +141,8 @@ _ALL = (
             VAEConfig(
                 encoder=NetworkConfig("mlp", width=128, depth=1, norm="none"),
                 decoder=NetworkConfig("mlp", width=128, depth=1, norm="none"),
+                likelihood="gaussian",
                 latent=2,
-                binarize=False,
             ),
         )
     ),
