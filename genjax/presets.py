@@ -19,7 +19,8 @@ DEFAULT = "dcgan-digits"
 
 _TUTORIAL_OPTIMIZER = OptimizerConfig("adam", learning_rate=1e-4, b1=0.9)
 _TUTORIAL = NetworkConfig("dcgan_tutorial", norm="none")
-# Of the ways to bring labels in, this one obeys them soonest on MNIST (experiments/cgan_mnist.py).
+# Mirza & Osindero's generator against Miyato & Koyama's discriminator; see
+# experiments/cgan_mnist.py.
 _CONDITIONAL = GANConfig(
     generator=NetworkConfig(conditioning="concat"),
     discriminator=NetworkConfig(norm="none", spectral_norm=True, conditioning="projection"),
