@@ -331,14 +331,18 @@ def _parse(run: Callable[..., None], arguments: list[str], prog: str) -> None:
 
 
 def _one_line(box: str, prog: str) -> str:
-    """Takes the sentence, and the flags that were perhaps meant, out of tyro's framed message."""
+    """Takes the sentence, and the flags that were perhaps meant, out of tyro's framed message.
+
+    The frame is drawn with hyphens where the terminal knows no other lines.
+    """
     lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
     sections = [""]
     for line in lines[1:]:
-        if line and not line.strip("─"):
+        if line and not line.strip("─-"):
             sections.append("")
         elif line:
             sections[-1] += line + " "
+    sections = [section for section in sections if section]
     message = re.split(r" Got errors:", sections[0])[0].strip().rstrip(".")
     suggestions = [part for part in sections if part.startswith("Perhaps you meant")]
     if meant := re.findall(r"\s(--[\w.-]+)", " ".join(suggestions)):

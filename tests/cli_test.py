@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real processes, real exit statuses."""
+"""The command line as a person meets it: its output, its files and its exit statuses."""
 
 import subprocess
 import sys
@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+
+from genjax import cli
 
 
 def genjax(*arguments, cwd=None):
@@ -154,18 +156,30 @@ def test_presets():
         (["data", "import", "mine", "--from", "nowhere"], ["nowhere"]),
     ],
 )
-def test_mistakes_get_one_line_and_status_2(arguments, words, tmp_path):
+def test_mistakes_get_one_line_and_status_2(arguments, words, tmp_path, monkeypatch, capsys):
+    """In this process, because each of many would take seconds to import JAX."""
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("precious")
-    result = genjax(*arguments, cwd=tmp_path)
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["genjax", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2, err
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1, err
     assert lines[0].startswith("genjax: error: ")
     for word in words:
         assert word in lines[0]
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "thesis.txt"]
+
+
+def test_a_mistake_is_the_process_exit_status(tmp_path):
+    result = genjax("train", "--model.loss", "hnge", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("genjax: error: unknown adversarial loss 'hnge'")
 
 
 def test_data_import_and_list(tmp_path):
