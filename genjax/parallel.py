@@ -44,6 +44,27 @@ def mapped_axis(mode: Mode) -> str | None:
     return AXIS if mode == "pmap" else None
 
 
+class Spread(NamedTuple):
+    """How data lie on all devices of this process.
+
+    Attributes:
+      devices: their number.
+      whole: a copy on each.
+      split: split over them along the first axis.
+    """
+
+    devices: int
+    whole: NamedSharding
+    split: NamedSharding
+
+
+def spread(devices: Sequence[jax.Device]) -> Spread:
+    """Lays devices out in a row, along `AXIS`."""
+    mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    return Spread(len(devices), NamedSharding(mesh, whole), NamedSharding(mesh, split))
+
+
 def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]) -> Compiled:
     """Compiles an algorithm's step.
 
@@ -73,9 +94,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
             f"{algorithm.examples} images a step can't be split over {count} devices; "
             f"set --batch-size to a multiple of {count}"
         )
-    mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
-    replicated = NamedSharding(mesh, PartitionSpec())
-    split = NamedSharding(mesh, PartitionSpec(AXIS))
+    _, replicated, split = spread(devices)
     init = jax.jit(algorithm.init, out_shardings=replicated)
     if mode == "mesh":
         step = jax.jit(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 # The suite compiles far more than it computes. Half of that time is LLVM's optimisation, and many
 # programs are compiled by several tests and processes.
@@ -11,14 +12,21 @@ _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# PyTorch with more threads than free cores is many times slower than with one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jax
 import numpy as np
 import pytest
 
 from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig, OptimizerConfig
+from genjax.evals.classifier import Trained
+from genjax.evals.classifier_training import train_features
 
 jax.config.update("jax_num_cpu_devices", 8)
+
+# Declarations of operators live as long as their library does.
+_DECLARED: list[object] = []
 
 
 @pytest.fixture
@@ -63,3 +71,40 @@ def raw_batch() -> Callable[..., dict[str, np.ndarray]]:
         return {"image": noise, "label": generator.integers(0, classes, size, dtype=np.int32)}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """torchvision, which pytorch-fid imports; PyPI's wheel does not match a CPU-only torch."""
+    torch = pytest.importorskip("torch")
+    try:
+        import torchvision
+    except RuntimeError:
+        # Its compiled operators can't be loaded, and none is used here: declaring the two that it
+        # registers while it is imported is enough.
+        library = torch.library.Library("torchvision", "DEF")
+        _DECLARED.append(library)
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision
+    except ImportError:
+        pytest.skip("torchvision is not installed")
+    return torchvision
+
+
+@pytest.fixture(scope="session")
+def digits_training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+    """The classifier of digits, trained once a session, and the cache it lies in."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENJAX_CACHE", str(folder))
+        return folder, train_features("digits")
+
+
+@pytest.fixture
+def digits_classifier(
+    monkeypatch: pytest.MonkeyPatch, digits_training: tuple[Path, Trained]
+) -> Trained:
+    """The classifier of digits, which `load_classifier` finds."""
+    monkeypatch.setenv("GENJAX_CACHE", str(digits_training[0]))
+    return digits_training[1]

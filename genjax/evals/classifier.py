@@ -1,0 +1,299 @@
+"""The feature network of a labelled data set: a small residual network, trained once and kept."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from genjax.algorithm import scale_images
+from genjax.errors import UserError
+from genjax.evals.cache import cache_directory
+from genjax.evals.features import FeatureNetwork, Output, extract
+from genjax.nn.layers import Layers
+from genjax.types import Images, RawImages, Variables
+
+FEATURES = 128
+"""Dimensions of the features."""
+
+_LARGEST_MAP = 16
+_CHUNK = 500
+_INIT = nn.initializers.he_normal()
+_HEAD_INIT = nn.initializers.lecun_normal()
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a classifier is made.
+
+    Attributes:
+      epochs: passes over the training images.
+      batch: images a step.
+      learning_rate: of AdamW at its peak, a fifth of the way; a cosine takes it to zero.
+      weight_decay: of the kernels.
+      width: channels at the first resolution; twice as many at the second, 128 at the third.
+      shift: largest translation, in pixels along each axis.
+      flip: mirror half of the images.
+    """
+
+    epochs: int
+    batch: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    width: int = 32
+    shift: int = 2
+    flip: bool = False
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(12, 50, learning_rate=5e-3, weight_decay=0.2, width=16, shift=1),
+    "mnist": Recipe(epochs=4),
+    "fashion_mnist": Recipe(epochs=6, shift=1),
+    "cifar10": Recipe(epochs=10, width=48, shift=4, flip=True),
+}
+"""From data set to its recipe."""
+
+DEFAULT_RECIPE = Recipe(epochs=10, width=48)
+"""Of all other data sets."""
+
+
+class ResNet(nn.Module):
+    """A residual network with batch norm for images of 8 to 64 pixels.
+
+    A convolution takes the image to a map of at most 16 x 16. Three blocks follow, of which the
+    last two halve the map; a block is a 3x3 convolution, norm, ReLU, a 3x3 convolution and norm,
+    beside the identity or a 1x1 convolution and norm, and ReLU of the sum. The features are the
+    means over the map.
+
+    Attributes:
+      classes: number of logits.
+      width: channels of the first block; 32 costs 17 million operations at 28 x 28.
+
+    Reference: He et al. 2016, section 3 and figure 2 (with projections, option B).
+    """
+
+    classes: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, images: Images, train: bool) -> Output:
+        layers = Layers("batch")
+        stride = -(-max(images.shape[1:3]) // _LARGEST_MAP)
+        x = layers.conv(self.width, 2 * stride + 1, stride, _INIT, use_bias=False)(images)
+        x = nn.relu(layers.normalize(x, train))
+        for width, step in ((self.width, 1), (2 * self.width, 2), (FEATURES, 2)):
+            y = layers.conv(width, 3, step, _INIT, use_bias=False)(_even(x) if step == 2 else x)
+            y = nn.relu(layers.normalize(y, train))
+            y = layers.conv(width, 3, 1, _INIT, use_bias=False)(y)
+            y = layers.normalize(y, train, scale_init=nn.initializers.zeros)
+            if step == 2:
+                x = layers.conv(width, 1, 1, _INIT, use_bias=False)(x[:, ::2, ::2])
+                x = layers.normalize(x, train)
+            x = nn.relu(x + y)
+        features = x.mean(axis=(1, 2))
+        return Output(features, layers.dense(self.classes, _HEAD_INIT)(features))
+
+
+def _even(x: Float[Array, "batch h w c"]) -> Float[Array, "batch h2 w2 c"]:
+    """Puts zeros before an odd axis, which 'SAME' padding does anyway for a stride of 2."""
+    # Strided convolutions of even maps have the faster derivatives on CPUs.
+    return jnp.pad(x, [(0, 0), (x.shape[1] % 2, 0), (x.shape[2] % 2, 0), (0, 0)])
+
+
+class Trained(NamedTuple):
+    """A classifier, and what is known of its training.
+
+    Attributes:
+      network: the feature network.
+      data: the data set.
+      image: (height, width, channels).
+      classes: number of classes.
+      recipe: how it was made.
+      accuracy: share of the held-out images that it names rightly.
+      held_out: which images those are: ``test``, or ``a tenth of train``.
+      seconds: of training.
+      version: of genjax.
+    """
+
+    network: FeatureNetwork
+    data: str
+    image: tuple[int, ...]
+    classes: int
+    recipe: Recipe
+    accuracy: float
+    held_out: str
+    seconds: float
+    version: str
+
+
+def make_network(
+    variables: Variables, data: str, image: tuple[int, ...], classes: int, width: int
+) -> FeatureNetwork:
+    """Makes a feature network of a trained `ResNet`.
+
+    It uses the running statistics, so that no image's features depend on the others.
+
+    Args:
+      variables: of the ResNet, float32.
+      data: the data set it learnt from.
+      image: (height, width, channels) of its images.
+      classes: number of classes.
+      width: of the ResNet.
+
+    Returns:
+      The network; it raises UserError for images of another shape.
+    """
+    module = ResNet(classes, width)
+
+    def apply(variables: Variables, images: RawImages) -> Output:
+        if images.shape[1:] != image:
+            known, given = ("x".join(map(str, shape)) for shape in (image, images.shape[1:]))
+            raise UserError(
+                f"the classifier of {data!r} knows images of {known}, but these are {given}; "
+                "leave out the resolution, or choose other features"
+            )
+        output: Any = module.apply(variables, scale_images(images), False)
+        return Output(*output)
+
+    return FeatureNetwork(f"classifier-{data}", hash_variables(variables), "none", variables, apply)
+
+
+def hash_variables(variables: Variables) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of all names, shapes and values, by name."""
+    digest = hashlib.sha256()
+    for name, array in sorted(_flatten(variables).items()):
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def accuracy(
+    network: FeatureNetwork,
+    images: UInt8[np.ndarray, "n height width channels"],
+    labels: Int[np.ndarray, "n"],
+) -> float:
+    """Share of images whose class a network names.
+
+    Args:
+      network: it has logits.
+      images: uint8 [n, height, width, channels].
+      labels: int [n].
+
+    Returns:
+      ``mean(argmax_k logits_ik = labels_i)``.
+    """
+    starts = range(0, len(images), _CHUNK)
+    found = extract(network, (images[start : start + _CHUNK] for start in starts), _CHUNK)
+    assert found.logits is not None
+    return float(np.mean(found.logits.argmax(axis=1) == labels))
+
+
+def classifier_path(data: str) -> Path:
+    """Where the classifier of a data set is kept."""
+    return cache_directory() / "features" / f"classifier-{data.replace('/', '-')}.safetensors"
+
+
+def save_classifier(trained: Trained) -> None:
+    """Keeps a classifier, in place of an earlier one of its data set."""
+    path = classifier_path(trained.data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    metadata = {
+        "data": trained.data,
+        "image": json.dumps(trained.image),
+        "classes": str(trained.classes),
+        "recipe": json.dumps(dataclasses.asdict(trained.recipe)),
+        "accuracy": repr(trained.accuracy),
+        "held_out": trained.held_out,
+        "seconds": repr(trained.seconds),
+        "genjax": trained.version,
+    }
+    save_file(_flatten(trained.network.variables), part, metadata)
+    part.replace(path)
+
+
+def read_classifier(data: str) -> Trained:
+    """Reads the classifier of a data set, with what is known of its training.
+
+    Args:
+      data: the data set.
+
+    Returns:
+      The classifier.
+
+    Raises:
+      UserError: it isn't trained yet, or its file is damaged.
+    """
+    path = classifier_path(data)
+    train = f"genjax evaluate --train-features {data}"
+    if not path.exists():
+        raise UserError(f"no classifier of {data!r} yet; run: {train}")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        image = tuple(json.loads(metadata["image"]))
+        classes = int(metadata["classes"])
+        recipe = Recipe(**json.loads(metadata["recipe"]))
+        variables = _unflatten(arrays, ResNet(classes, recipe.width), image)
+        return Trained(
+            make_network(variables, data, image, classes, recipe.width),
+            metadata["data"],
+            image,
+            classes,
+            recipe,
+            float(metadata["accuracy"]),
+            metadata["held_out"],
+            float(metadata["seconds"]),
+            metadata["genjax"],
+        )
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"the file of the classifier of {data!r} is damaged or of another version of genjax; "
+            f"train it again: {train}"
+        ) from error
+
+
+def load_classifier(data: str) -> FeatureNetwork:
+    """Loads the classifier of a data set as a feature network.
+
+    Args:
+      data: the data set.
+
+    Returns:
+      The network ``classifier-<data set>``: 128 features, after ReLU and averaged over the map.
+
+    Raises:
+      UserError: it isn't trained yet, or its file is damaged.
+    """
+    return read_classifier(data).network
+
+
+def _names(tree: Any) -> list[str]:
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return ["/".join(str(key.key) for key in path) for path in paths]
+
+
+def _flatten(variables: Variables) -> dict[str, np.ndarray]:
+    # safetensors writes the memory as it lies, so it must lie in order.
+    leaves = map(np.ascontiguousarray, jax.device_get(jax.tree.leaves(variables)))
+    return dict(zip(_names(variables), leaves, strict=True))
+
+
+def _unflatten(arrays: Mapping[str, np.ndarray], module: ResNet, image: tuple[int, ...]) -> Any:
+    images = jnp.zeros((1, *image))
+    expected = jax.eval_shape(lambda: module.init(jax.random.key(0), images, False))
+    names, leaves = _names(expected), jax.tree.leaves(expected)
+    shapes = {name: leaf.shape for name, leaf in zip(names, leaves, strict=True)}
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise ValueError("other arrays than the network's")
+    return jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in names])
