@@ -17,6 +17,7 @@ from genjax.types import Key, State
 Which = Literal["last", "best"] | int
 
 _SCORE = "score"
+_HEALTHY = "healthy"
 
 
 def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
@@ -43,7 +44,9 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(directory.absolute(), options=options)
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: State, score: float) -> None:
+def save(
+    manager: ocp.CheckpointManager, step: int, state: State, score: float, healthy: bool = True
+) -> None:
     """Starts to write a checkpoint; the state may be donated right after.
 
     Args:
@@ -51,8 +54,29 @@ def save(manager: ocp.CheckpointManager, step: int, state: State, score: float) 
       step: steps made.
       state: the whole training state.
       score: how good its samples are; lower is better.
+      healthy: whether the run showed no sign of collapse.
     """
-    manager.save(step, args=ocp.args.StandardSave(state), metrics={_SCORE: score})
+    metrics = {_SCORE: score, _HEALTHY: float(healthy)}
+    manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+
+
+def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
+    """Deletes the checkpoints after the latest healthy one.
+
+    Args:
+      manager: from `open_checkpoints`.
+
+    Returns:
+      The step of that one; None, with nothing deleted, where no checkpoint is healthy.
+    """
+    manager.wait_until_finished()
+    steps = sorted(manager.all_steps())
+    healthy = [step for step in steps if manager.metrics(step)[_HEALTHY]]
+    if not healthy:
+        return None
+    for step in steps[steps.index(healthy[-1]) + 1 :]:
+        manager.delete(step)
+    return healthy[-1]
 
 
 def find_step(manager: ocp.CheckpointManager, which: Which) -> int:

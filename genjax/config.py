@@ -238,6 +238,43 @@ Model = GANConfig | VAEConfig | VAEGANConfig
 
 
 @dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """How samples are scored while training goes on; `genjax evaluate` does it thoroughly."""
+
+    every: int | None = None
+    """Steps between two evaluations; None evaluates at each checkpoint, which is always done."""
+    samples: int = 2000
+    """Samples drawn, and images of the data set they are compared with."""
+    features: Literal["pixels", "classifier"] = "pixels"
+    """What images are compared by: coarse pixels, or the classifier that
+    `genjax evaluate --train-features DATASET` trains once."""
+
+    def __post_init__(self) -> None:
+        _require(self.every is None or self.every >= 1, self, "every", "at least 1")
+        _require(self.samples >= 2, self, "samples", "at least 2")
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorConfig:
+    """When a run counts as collapsed."""
+
+    lines: int = 10
+    """Logged lines in a row that must all show one of the first two signs."""
+    accuracy: float = 1.0
+    """Share of pairs in which D prefers the real image from which on it has won."""
+    logit_gap: float = 100.0
+    """Mean logit of real minus generated images from which on D is too far ahead."""
+    diversity: float = 0.1
+    """Variance of the samples' features, over that of real images, below which they are alike."""
+
+    def __post_init__(self) -> None:
+        _require(self.lines >= 1, self, "lines", "at least 1")
+        _require(self.accuracy > 0, self, "accuracy", "above 0")
+        _require(self.logit_gap > 0, self, "logit_gap", "above 0")
+        _require(self.diversity >= 0, self, "diversity", "at least 0")
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything that decides the numbers of a run, and how often it reports."""
 
@@ -261,6 +298,14 @@ class Experiment:
     """Steps between two checkpoints; each is scored, to know the best."""
     keep_checkpoints: int = 2
     """How many of the latest checkpoints stay, beside the best."""
+    eval: EvalConfig = EvalConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """When a metric is not finite: stop, or go on from the last good checkpoint with other
+    noise."""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """When the run has collapsed: warn in the log, stop, or go on from the last good checkpoint
+    with other noise."""
     wandb: bool = False
     """Also log to Weights & Biases (needs the extra genjax[wandb])."""
 

@@ -3,6 +3,7 @@
 It knows nothing of any family of models.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,18 +18,18 @@ from genjax.config import Experiment
 from genjax.console import TrainingDisplay
 from genjax.data.order import batch_indices
 from genjax.data.sources import Dataset
-from genjax.errors import UserError
-from genjax.evals.scores import score_samples
+from genjax.errors import RunFailed, UserError
+from genjax.evals.scores import Scorer, make_scorer
 from genjax.families import make_algorithm
 from genjax.logs import MetricLog, import_wandb
 from genjax.metric_reader import MetricReader
+from genjax.monitor import Diverged, Monitor
 from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
 from genjax.rng import stream
 from genjax.sampling import make_picture, make_sampler
 from genjax.types import Batch, State
 
-_SCORED = 2000
-_SCORED_POINTS = 10_000
+_ROLLBACKS = 3
 
 
 def train(
@@ -49,51 +50,37 @@ def train(
 
     Raises:
       UserError: the configuration does not fit the data or the devices, or the folder is taken.
-      RunFailed: a metric is no longer finite.
+      RunFailed: a metric is no longer finite, or the run has collapsed, and the configuration says
+        to stop, or three times of going back did not help.
     """
     mode = choose_mode(experiment.mode, jax.devices())
     axis_name = mapped_axis(mode)
     algorithm = make_algorithm(experiment, dataset.images.shape[1:], dataset.classes, axis_name)
     compiled = compile_step(algorithm, mode, jax.devices())
     batch_indices(0, algorithm.examples, len(dataset.images), experiment.seed)
-    key = jax.random.key(experiment.seed)
     # What can't work shows before anything is written.
-    jax.eval_shape(algorithm.init, key)
+    jax.eval_shape(algorithm.init, jax.random.key(experiment.seed))
     if experiment.wandb:
         import_wandb()
+    score = make_scorer(experiment.eval, dataset, experiment.seed)
 
     if not resume:
         run_directory.create(directory, experiment, dataset)
+    devices = 1 if mode == "jit" else jax.device_count()
+    where = f"mode {mode} on {devices} x {jax.devices()[0].device_kind}, into {directory}"
     with checkpoint.open_checkpoints(
         directory / "checkpoints", experiment.keep_checkpoints
     ) as manager:
-        first = manager.latest_step() or 0
-        if first >= experiment.steps:
-            raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
-        if first:
-            state = checkpoint.restore(manager, first, algorithm.init, key, compiled.sharding)
-        else:
-            state = compiled.init(key)
-        if resume:
-            run_directory.truncate_metrics(directory, first)
-            run_directory.extend(directory, experiment, first)
-        devices = 1 if mode == "jit" else jax.device_count()
-        log = MetricLog(directory, experiment, resumed_at=first if resume else None)
-        try:
-            with TrainingDisplay(console, experiment.name, first, experiment.steps) as display:
-                display.say(
-                    f"{experiment.name}: steps {first + 1} to {experiment.steps} in mode {mode} "
-                    f"on {devices} x {jax.devices()[0].device_kind}, into {directory}"
-                )
-                reader = MetricReader(experiment.log_every, algorithm.examples, log, display)
-                reader.good = manager.directory / str(first) if first else None
-                session = _Session(
-                    experiment, directory, dataset, algorithm, compiled, manager, log, reader
-                )
-                state = _run(session, state, first)
-                display.say(f"done; samples in {directory / 'samples'}")
-        finally:
-            log.close()
+        session = _Session(
+            experiment, directory, dataset, algorithm, compiled, manager, score, console, where
+        )
+        failure = None
+        while True:
+            try:
+                state = _continue(session, resume or failure is not None, failure)
+                break
+            except Diverged as diverged:
+                failure = _go_back(session, diverged)
     for path in checkpoint.export_weights(state, directory):
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
@@ -107,20 +94,71 @@ class _Session(NamedTuple):
     algorithm: Algorithm
     compiled: Compiled
     manager: ocp.CheckpointManager
-    log: MetricLog
-    reader: MetricReader
+    score: Scorer
+    console: Console
+    where: str
 
 
-def _run(session: _Session, state: State, first: int) -> State:
+def _continue(session: _Session, resume: bool, failure: str | None) -> State:
+    """Runs from the latest checkpoint, or from the start, to the last step."""
+    experiment, directory, manager = session.experiment, session.directory, session.manager
+    key = jax.random.key(experiment.seed)
+    first = manager.latest_step() or 0
+    if first >= experiment.steps:
+        raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
+    if first:
+        state = checkpoint.restore(
+            manager, first, session.algorithm.init, key, session.compiled.sharding
+        )
+    else:
+        state = session.compiled.init(key)
+    monitor = Monitor(experiment.monitor)
+    if resume:
+        for line in run_directory.truncate_metrics(directory, first):
+            monitor.observe(line)
+        run_directory.extend(directory, experiment, first, failure)
+    if failure is not None:
+        number = run_directory.count_failures(directory)
+        other = jax.device_put(stream(key, "rollback", number), state.key.sharding)
+        state = dataclasses.replace(state, key=other)
+    log = MetricLog(directory, experiment, resumed_at=first if resume else None)
+    try:
+        with TrainingDisplay(session.console, experiment.name, first, experiment.steps) as display:
+            display.say(
+                f"{experiment.name}: steps {first + 1} to {experiment.steps} in {session.where}"
+            )
+            state = _run(session, state, first, monitor, log, display)
+            display.say(f"done; samples in {directory / 'samples'}")
+    finally:
+        log.close()
+    return state
+
+
+def _run(
+    session: _Session,
+    state: State,
+    first: int,
+    monitor: Monitor,
+    log: MetricLog,
+    display: TrainingDisplay,
+) -> State:
     """Makes the steps after `first`, with all that happens in between."""
-    experiment, dataset, reader = session.experiment, session.dataset, session.reader
+    experiment, dataset = session.experiment, session.dataset
     size, examples = len(dataset.images), session.algorithm.examples
     sampler = make_sampler(session.algorithm)
     draw_picture = make_picture(session.algorithm, sampler, dataset)
     grid_key = stream(jax.random.key(experiment.seed), "grid")
-    scored = min(_SCORED if dataset.modes is None else _SCORED_POINTS, size)
-    real = dataset.images[batch_indices(0, scored, size, experiment.seed)]
 
+    def write(step: int, metrics: dict[str, float]) -> None:
+        log.write(step, metrics)
+        words = monitor.observe(metrics)
+        if words is None:
+            return
+        if experiment.on_collapse != "warn":
+            raise Diverged(f"step {step}: collapsed: {words}", collapsed=True)
+        display.say(f"warning: step {step}: perhaps collapsed: {words}")
+
+    reader = MetricReader(experiment.log_every, examples, write, display)
     for step in range(first + 1, experiment.steps + 1):
         index = batch_indices(step - 1, examples, size, experiment.seed)
         state, metrics = session.compiled.step(
@@ -135,14 +173,42 @@ def _run(session: _Session, state: State, first: int) -> State:
             reader.read()
             path = session.directory / "samples" / f"step_{step:08d}.png"
             draw_picture(path, state, grid_key)
-        if last or step % experiment.checkpoint_every == 0:
+        saving = last or step % experiment.checkpoint_every == 0
+        if saving or (experiment.eval.every and step % experiment.eval.every == 0):
             reader.read()
-            score, evaluation = score_samples(dataset, real, sampler(state, grid_key, scored, None))
-            session.log.write(step, evaluation)
-            checkpoint.save(session.manager, step, state, score)
-            reader.good = session.manager.directory / str(step)
+            samples = sampler(state, grid_key, experiment.eval.samples, None)
+            score, evaluation = session.score(samples)
+            write(step, evaluation)
+        if saving:
+            checkpoint.save(session.manager, step, state, score, monitor.healthy)
     session.manager.wait_until_finished()
     return state
+
+
+def _go_back(session: _Session, diverged: Diverged) -> str:
+    """Drops what was written since the run was last well, and says why; or ends the run."""
+    experiment, manager = session.experiment, session.manager
+    manager.wait_until_finished()
+    latest = manager.latest_step()
+    left = f"the last good checkpoint is {manager.directory / str(latest)}"
+    if latest is None:
+        left = "no checkpoint was written before"
+    if (experiment.on_collapse if diverged.collapsed else experiment.on_nan) == "stop":
+        raise RunFailed(f"{diverged}; {left}") from None
+    number = run_directory.count_failures(session.directory) + 1
+    if number > _ROLLBACKS:
+        raise RunFailed(f"{diverged}; it went back {_ROLLBACKS} times in vain; {left}") from None
+    good = checkpoint.drop_unhealthy(manager) if diverged.collapsed else latest
+    if good is None and latest is not None:
+        raise RunFailed(f"{diverged}; no checkpoint is from before the collapse") from None
+    where = "the start" if good is None else f"step {good}"
+    session.console.print(
+        f"{diverged}; going back to {where} with other noise ({number} of {_ROLLBACKS})",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return str(diverged)
 
 
 def _gather(dataset: Dataset, index: np.ndarray) -> Batch:

@@ -1,37 +1,36 @@
 """Reads a run's metrics off the device, late enough that the device never waits."""
 
-import math
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import jax
 
 from genjax.console import TrainingDisplay
-from genjax.errors import RunFailed
-from genjax.logs import MetricLog
+from genjax.monitor import check_finite
 from genjax.types import Metrics
 
 
 class MetricReader:
-    """Keeps the metrics of each step on the device until they are read together.
+    """Keeps the metrics of each step on the device until they are read together."""
 
-    Attributes:
-      good: the latest checkpoint, named if the run must stop; None before the first.
-    """
-
-    def __init__(self, every: int, examples: int, log: MetricLog, display: TrainingDisplay) -> None:
+    def __init__(
+        self,
+        every: int,
+        examples: int,
+        write: Callable[[int, dict[str, float]], None],
+        display: TrainingDisplay,
+    ) -> None:
         """Prepares the reader.
 
         Args:
           every: steps between two that are logged.
           examples: images in a step.
-          log: where the logged steps are written.
+          write: takes each logged step and its metrics.
           display: where they are shown.
         """
-        self.good: Path | None = None
         self._every = every
         self._examples = examples
-        self._log = log
+        self._write = write
         self._display = display
         self._queue: list[tuple[int, Metrics]] = []
         self._since: float | None = None
@@ -57,13 +56,13 @@ class MetricReader:
         """Reads all that is queued, checks every step and logs those that are due.
 
         Raises:
-          RunFailed: a metric is not finite.
+          Diverged: a metric is not finite, or `write` says so.
         """
         queue, self._queue = jax.device_get(self._queue), []
         for step, metrics in queue:
             self._steps += 1
             values = {name: float(value) for name, value in metrics.items()}
-            self._check(step, values)
+            check_finite(step, values)
             if step % self._every == 0:
                 self._report(step, values)
         if queue:
@@ -76,14 +75,5 @@ class MetricReader:
             values["seconds_per_step"] = seconds
             values["images_per_second"] = self._examples / seconds
             self._since, self._steps = now, 0
-        self._log.write(step, values)
         self._display.metrics(step, values)
-
-    def _check(self, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            if not math.isfinite(value):
-                player, quantity = name.split("/")
-                good = f"the last good checkpoint is {self.good}"
-                if self.good is None:
-                    good = "no checkpoint was written before"
-                raise RunFailed(f"step {step}: the {player}'s {quantity} is {value}; {good}")
+        self._write(step, values)

@@ -86,19 +86,28 @@ def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
     _write_config(directory, experiment)
 
 
-def extend(directory: Path, experiment: Experiment, step: int) -> None:
+def extend(directory: Path, experiment: Experiment, step: int, failure: str | None = None) -> None:
     """Notes in an existing run that it is taken up again at a step.
 
     Args:
       directory: of the run.
       experiment: its configuration, perhaps with more steps.
       step: steps made so far.
+      failure: why it went back to that step; None for a run that was only interrupted.
     """
     manifest = read_manifest(directory)
     manifest["config_hash"] = configuration.config_hash(experiment)
-    manifest["sessions"].append({**_session(), "resumed_at": step})
+    session = {**_session(), "resumed_at": step}
+    if failure is not None:
+        session["went_back"] = failure
+    manifest["sessions"].append(session)
     write_json(directory / "manifest.json", manifest)
     _write_config(directory, experiment)
+
+
+def count_failures(directory: Path) -> int:
+    """How often a run went back to a checkpoint because it could not go on."""
+    return sum("went_back" in session for session in read_manifest(directory)["sessions"])
 
 
 def read_config(directory: Path) -> Experiment:
@@ -128,21 +137,31 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def truncate_metrics(directory: Path, step: int) -> None:
-    """Drops lines of metrics after a step, and a last line that was cut off."""
+def truncate_metrics(directory: Path, step: int) -> list[dict[str, float]]:
+    """Drops lines of metrics after a step, and a last line that was cut off.
+
+    Args:
+      directory: of the run.
+      step: the last step whose metrics stay.
+
+    Returns:
+      The lines that are left.
+    """
     path = directory / "metrics.jsonl"
+    kept: list[dict[str, float]] = []
     if not path.exists():
-        return
-    kept = []
+        return kept
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
+            row = json.loads(line)
+            if row["step"] <= step:
+                kept.append(row)
+        except (ValueError, TypeError, KeyError):
             continue
     part = path.with_name(path.name + ".part")
-    part.write_text("".join(kept), encoding="utf-8")
+    part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     part.replace(path)
+    return kept
 
 
 def _write_config(directory: Path, experiment: Experiment) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from genjax.algorithm import Algorithm, global_norm, pmean
 from genjax.config import VAEGANConfig
 from genjax.errors import lookup
-from genjax.gan.losses import LOSSES
+from genjax.gan.losses import LOSSES, preference
 from genjax.gan.networks import Discriminator, Generator, Judgement
 from genjax.nn.layers import gather_batch
 from genjax.nn.networks import make_decoder, make_encoder, make_layers
@@ -172,6 +172,7 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
             "discriminator/real_logit": jnp.mean(real.logits),
             "discriminator/reconstruction_logit": jnp.mean(reconstruction.logits),
             "discriminator/fake_logit": jnp.mean(sample.logits),
+            "discriminator/accuracy": preference(real.logits, sample.logits),
         }
         return parts, (variables, metrics)
 

@@ -1,47 +1,39 @@
-"""The Frechet distance against closed forms and SciPy's matrix root."""
+"""What all scores share: float64 in a float32 program, and coarse pixels as features."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 
-from genjax.evals.frechet import (
-    frechet_distance,
-    gaussian_moments,
-    pixel_features,
-    pixel_frechet_distance,
-)
+from genjax.errors import UserError
+from genjax.evals.frechet import frechet_distance, measure_moments
+from genjax.evals.pixels import pixel_features
+from genjax.evals.precision import float64, require_finite
 
 
-def moments(seed, size=6, rank=None):
-    generator = np.random.default_rng(seed)
-    factor = generator.normal(size=(size, rank or size))
-    return generator.normal(size=size), factor @ factor.T
+def test_scores_leave_the_program_in_float32():
+    moments = measure_moments(np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32))
+    assert moments.scatter.dtype == np.float64
+    assert frechet_distance(moments, moments) == pytest.approx(0, abs=1e-12)
+    assert jnp.ones(1).dtype == jnp.float32
 
 
-def test_against_scipy():
-    (mean_a, a), (mean_b, b) = moments(0), moments(1)
-    root = scipy.linalg.sqrtm(a @ b).real
-    wanted = np.sum((mean_a - mean_b) ** 2) + np.trace(a + b - 2 * root)
-    assert frechet_distance(mean_a, a, mean_b, b) == pytest.approx(wanted, rel=1e-10)
+def test_accelerators_without_float64_are_left_alone(monkeypatch):
+    with float64():
+        assert jax.config.jax_default_device is None
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    with float64():
+        assert jax.config.jax_default_device == jax.local_devices(backend="cpu")[0]
+        assert jnp.ones(1).dtype == jnp.float64
+    assert jax.config.jax_default_device is None
 
 
-def test_diagonal_gaussians_have_a_closed_form():
-    a, b = np.array([1.0, 4.0, 0.0]), np.array([9.0, 4.0, 2.0])
-    distance = frechet_distance(np.zeros(3), np.diag(a), np.ones(3), np.diag(b))
-    assert distance == pytest.approx(3 + np.sum((np.sqrt(a) - np.sqrt(b)) ** 2))
-
-
-def test_equal_and_singular_covariances():
-    mean, covariance = moments(2, size=8, rank=2)
-    assert frechet_distance(mean, covariance, mean, covariance) == pytest.approx(0, abs=1e-6)
-
-
-def test_moments_are_numpys():
-    features = np.random.default_rng(3).normal(size=(50, 4)).astype(np.float32)
-    mean, covariance = gaussian_moments(features)
-    np.testing.assert_allclose(mean, features.astype(np.float64).mean(0))
-    centred = features.astype(np.float64) - mean
-    np.testing.assert_allclose(covariance, centred.T @ centred / 49)
+def test_features_that_are_not_finite_are_named():
+    features = np.zeros((5, 2))
+    require_finite(features, "fake")
+    features[3:] = np.nan
+    with pytest.raises(UserError, match=r"2 of 5 fake features .* first row 3"):
+        require_finite(features, "fake")
 
 
 def test_pixels_are_averaged_over_cells():
@@ -53,6 +45,9 @@ def test_pixels_are_averaged_over_cells():
 
 def test_pixel_distance_grows_with_the_shift():
     images = np.random.default_rng(5).integers(0, 200, (100, 8, 8, 1), dtype=np.uint8)
-    near, far = (pixel_frechet_distance(images, images + np.uint8(d)) for d in (10, 40))
+    real, *shifted = (
+        measure_moments(pixel_features(images + np.uint8(shift))) for shift in (0, 10, 40)
+    )
+    near, far = (frechet_distance(real, fake) for fake in shifted)
     assert near == pytest.approx(49 * (10 / 255) ** 2, rel=1e-6)
     assert far == pytest.approx(16 * near, rel=1e-6)

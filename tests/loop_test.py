@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import sys
 
 import jax
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from genjax import checkpoint, config, loop
+from genjax.config import EvalConfig, MonitorConfig
 from genjax.data.sources import load
 from genjax.errors import RunFailed, UserError
 from genjax.families import make_algorithm
@@ -166,23 +168,89 @@ def test_a_misfit_writes_nothing(small_experiment, tmp_path, console):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("at", "good"), [(1, "no checkpoint was written"), (5, "checkpoints/4")])
-def test_a_nan_stops_the_run(small_experiment, tmp_path, console, monkeypatch, at, good):
-    def poisoned(*args, **kwargs):
-        algorithm = make_algorithm(*args, **kwargs)
+def poison(monkeypatch, metric, value, at, forever=True):
+    """Makes a metric of every step from `at` a value, and if not forever, only until a rollback."""
+
+    def poisoned(experiment, *args, **kwargs):
+        algorithm = make_algorithm(experiment, *args, **kwargs)
+        first = jax.random.key_data(jax.random.key(experiment.seed))
 
         def step(state, batch):
             state, metrics = algorithm.step(state, batch)
-            loss = jnp.where(state.step >= at, jnp.nan, metrics["discriminator/loss"])
-            return state, {**metrics, "discriminator/loss": loss}
+            ill = (state.step >= at) & (forever | jnp.all(jax.random.key_data(state.key) == first))
+            return state, {**metrics, metric: jnp.where(ill, value, metrics[metric])}
 
         return algorithm._replace(step=step)
 
     monkeypatch.setattr(loop, "make_algorithm", poisoned)
+
+
+@pytest.mark.parametrize(("at", "good"), [(1, "no checkpoint was written"), (5, "checkpoints/4")])
+def test_a_nan_stops_the_run(small_experiment, tmp_path, console, monkeypatch, at, good):
+    poison(monkeypatch, "discriminator/loss", jnp.nan, at)
     message = f"step {at}: the discriminator's loss is nan; .*{good}"
     with pytest.raises(RunFailed, match=message):
         loop.train(small_experiment, tmp_path / "run", load(small_experiment.data), console)
     assert [row["step"] for row in rows(tmp_path / "run") if row["step"] >= at] == []
+
+
+@pytest.mark.parametrize(("at", "resumed_at"), [(1, 0), (5, 4)])
+def test_a_nan_rolls_back(small_experiment, tmp_path, console, monkeypatch, at, resumed_at):
+    poison(monkeypatch, "discriminator/loss", jnp.nan, at, forever=False)
+    experiment = dataclasses.replace(small_experiment, on_nan="rollback")
+    loop.train(experiment, tmp_path / "run", load(experiment.data), console)
+    sessions = json.loads((tmp_path / "run" / "manifest.json").read_text())["sessions"]
+    assert [session.get("resumed_at") for session in sessions] == [None, resumed_at]
+    assert sessions[1]["went_back"] == f"step {at}: the discriminator's loss is nan"
+    assert [r["step"] for r in rows(tmp_path / "run") if "generator/loss" in r] == [2, 4, 6]
+    printed = console.file.getvalue()
+    assert f"to {f'step {resumed_at}' if resumed_at else 'the start'} with other noise" in printed
+
+
+def test_rolling_back_in_vain_ends(small_experiment, tmp_path, console, monkeypatch):
+    poison(monkeypatch, "discriminator/loss", jnp.nan, 5)
+    experiment = dataclasses.replace(small_experiment, on_nan="rollback")
+    with pytest.raises(RunFailed, match=r"nan; it went back 3 times in vain; .*checkpoints/4"):
+        loop.train(experiment, tmp_path / "run", load(experiment.data), console)
+
+
+@pytest.mark.parametrize("policy", ["warn", "stop", "rollback"])
+def test_a_collapse(small_experiment, tmp_path, console, monkeypatch, policy):
+    poison(monkeypatch, "discriminator/accuracy", 3.0, 3, forever=False)
+    experiment = dataclasses.replace(
+        small_experiment, on_collapse=policy, monitor=MonitorConfig(2, accuracy=2.0, diversity=0.0)
+    )
+    directory = tmp_path / "run"
+    words = "step 6: .*collapsed: D has preferred 300% of the real images on 2 logged lines"
+    if policy == "stop":
+        with pytest.raises(RunFailed, match=words):
+            loop.train(experiment, directory, load(experiment.data), console)
+        return
+    loop.train(experiment, directory, load(experiment.data), console)
+    assert re.search(words, console.file.getvalue())
+    sessions = json.loads((directory / "manifest.json").read_text())["sessions"]
+    # The checkpoint of step 4 was written when the first sign showed already.
+    resumed = [None] if policy == "warn" else [None, 2]
+    assert [session.get("resumed_at") for session in sessions] == resumed
+
+
+def test_evaluation_beside_checkpoints(small_experiment, tmp_path, console):
+    experiment = dataclasses.replace(
+        small_experiment, eval=EvalConfig(every=3, samples=20), checkpoint_every=4
+    )
+    loop.train(experiment, tmp_path / "run", load(experiment.data), console)
+    scored = [row["step"] for row in rows(tmp_path / "run") if "evaluation/diversity" in row]
+    assert scored == [3, 4, 6]
+
+
+def test_an_untrained_classifier_is_missed_at_once(
+    small_experiment, tmp_path, console, monkeypatch
+):
+    monkeypatch.setenv("GENJAX_CACHE", str(tmp_path / "empty"))
+    experiment = dataclasses.replace(small_experiment, eval=EvalConfig(features="classifier"))
+    with pytest.raises(UserError, match="genjax evaluate --train-features digits"):
+        loop.train(experiment, tmp_path / "run", load(experiment.data), console)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("mode", ["mesh", "pmap"])

@@ -14,7 +14,7 @@ from genjax.config import GANConfig
 from genjax.errors import UserError, lookup
 from genjax.gan.augment import make_augmentation
 from genjax.gan.conditioning import make_conditioning
-from genjax.gan.losses import LOSSES
+from genjax.gan.losses import LOSSES, preference
 from genjax.gan.networks import MINIBATCH, Discriminator, Generator, Judgement
 from genjax.gan.penalties import PENALTIES, Scene, penalty_terms
 from genjax.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
@@ -170,6 +170,7 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
             "discriminator/loss": adversarial,
             "discriminator/real_logit": jnp.mean(real.logits),
             "discriminator/fake_logit": jnp.mean(fake.logits),
+            "discriminator/accuracy": preference(real.logits, fake.logits),
         }
         total = adversarial
         if conditioning.recognition is not None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from genjax.types import Logits, PerExample
 
@@ -23,6 +24,21 @@ class AdversarialLoss(NamedTuple):
     discriminator: Callable[[Logits, Logits, float], PerExample]
     generator: Callable[[Logits | None, Logits], PerExample]
     paired: bool
+
+
+def preference(real: Logits, fake: Logits) -> Float[Array, ""]:
+    """How often D prefers the real image of a pair: the mean of ``s_real > s_fake``.
+
+    It needs no threshold, so that it means the same for every loss.
+
+    Args:
+      real: float32 [batch].
+      fake: float32 [batch], of the images beside them.
+
+    Returns:
+      float32 scalar in [0, 1].
+    """
+    return jnp.mean((real > fake).astype(jnp.float32))
 
 
 def separate(

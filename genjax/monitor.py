@@ -1,0 +1,111 @@
+"""Notices a run that can't come to anything any more: not finite, or collapsed.
+
+The signs are read from logged metrics alone, so that a resumed run sees what an undisturbed one
+does.
+"""
+
+import math
+from collections.abc import Mapping
+
+from genjax.config import MonitorConfig
+from genjax.errors import RunFailed
+
+_EVALUATIONS = 2
+"""Evaluations in a row at which samples must be alike."""
+
+
+class Diverged(RunFailed):
+    """A metric is not finite, or the run has collapsed.
+
+    Attributes:
+      collapsed: whether it is the second.
+    """
+
+    def __init__(self, message: str, collapsed: bool) -> None:
+        """Keeps which of the two it is.
+
+        Args:
+          message: one line that names the step and the metric.
+          collapsed: whether all metrics are finite.
+        """
+        super().__init__(message)
+        self.collapsed = collapsed
+
+
+def check_finite(step: int, metrics: Mapping[str, float]) -> None:
+    """Looks for a metric that is not finite.
+
+    Raises:
+      Diverged: there is one; the message names its step, its player and its value.
+    """
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            player, quantity = name.split("/")
+            raise Diverged(f"step {step}: the {player}'s {quantity} is {value}", collapsed=False)
+
+
+class Monitor:
+    """Follows the logged metrics of one run."""
+
+    def __init__(self, config: MonitorConfig) -> None:
+        """Begins without any sign.
+
+        Args:
+          config: the thresholds.
+        """
+        self._config = config
+        self._in_a_row: dict[str, int] = {}
+        self._warned: set[str] = set()
+
+    def observe(self, metrics: Mapping[str, float]) -> str | None:
+        """Takes a logged line.
+
+        Three signs are known. D wins: it prefers every real image to the generated one beside it.
+        Its logits part: their mean gap passes a bound. These must show on several lines in a row.
+        And the samples are alike: the variance of their features, over that of real images, is
+        below a bound at two evaluations in a row.
+
+        Args:
+          metrics: from name to value; those that are not there are left out of account.
+
+        Returns:
+          What has collapsed, in words, when a sign has just become certain; None otherwise. The
+          same sign is reported again only after it was gone.
+        """
+        config, lines = self._config, self._config.lines
+        found = []
+        if "discriminator/accuracy" in metrics:
+            value = metrics["discriminator/accuracy"]
+            words = f"D has preferred {value:.0%} of the real images on {lines} logged lines"
+            found.append(self._note("accuracy", value >= config.accuracy, lines, words))
+        if {"discriminator/real_logit", "discriminator/fake_logit"} <= metrics.keys():
+            gap = metrics["discriminator/real_logit"] - metrics["discriminator/fake_logit"]
+            words = (
+                f"D's logits of real and generated images have been at least {config.logit_gap:g} "
+                f"apart on {lines} logged lines, now {gap:.3g}"
+            )
+            found.append(self._note("logit gap", gap >= config.logit_gap, lines, words))
+        if "evaluation/diversity" in metrics:
+            value = metrics["evaluation/diversity"]
+            words = (
+                f"samples have {value:.2g} of the variance of real images, less than "
+                f"{config.diversity:g}"
+            )
+            found.append(self._note("diversity", value < config.diversity, _EVALUATIONS, words))
+        return "; ".join(words for words in found if words) or None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no sign shows at present, certain or not."""
+        return not any(self._in_a_row.values())
+
+    def _note(self, sign: str, shows: bool, needed: int, words: str) -> str | None:
+        if not shows:
+            self._in_a_row[sign] = 0
+            self._warned.discard(sign)
+            return None
+        self._in_a_row[sign] = self._in_a_row.get(sign, 0) + 1
+        if self._in_a_row[sign] < needed or sign in self._warned:
+            return None
+        self._warned.add(sign)
+        return words

@@ -1,0 +1,74 @@
+"""When a run counts as lost: not finite, or collapsed."""
+
+import pytest
+
+from genjax.config import MonitorConfig
+from genjax.monitor import Diverged, Monitor, check_finite
+
+CONFIG = MonitorConfig(lines=3, accuracy=1.0, logit_gap=50.0, diversity=0.1)
+
+
+def line(accuracy=0.8, gap=1.0):
+    return {
+        "discriminator/accuracy": accuracy,
+        "discriminator/real_logit": gap / 2,
+        "discriminator/fake_logit": -gap / 2,
+    }
+
+
+def follow(lines, config=CONFIG):
+    monitor = Monitor(config)
+    return monitor, [monitor.observe(metrics) for metrics in lines]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (line(accuracy=1.0), "preferred 100% of the real images on 3 logged lines"),
+        (line(gap=60.0), "at least 50 apart on 3 logged lines, now 60"),
+    ],
+)
+def test_a_sign_needs_several_lines_in_a_row(bad, words):
+    _, found = follow([bad, bad, line(), bad, bad])
+    assert found == [None] * 5
+    monitor, found = follow([bad, bad, bad, bad])
+    assert found[:2] == [None, None]
+    assert words in found[2]
+    assert found[3] is None, "the same sign is told once"
+    assert not monitor.healthy
+    assert monitor.observe(line()) is None
+    assert monitor.healthy
+    assert [bool(monitor.observe(bad)) for _ in range(3)] == [False, False, True]
+
+
+def test_two_signs_are_counted_apart():
+    both = line(accuracy=1.0, gap=60.0)
+    _, found = follow([line(gap=60.0), both, both, both])
+    assert "apart" in found[2]
+    assert "preferred" not in found[2]
+    assert "preferred" in found[3]
+    assert "apart" not in found[3]
+    _, found = follow([both, both, both])
+    assert "apart" in found[2]
+    assert "preferred" in found[2]
+
+
+def test_samples_that_are_alike_show_at_the_second_evaluation():
+    values = [0.1, 0.09, 0.2, 0.08, 0.07]
+    _, found = follow([{"evaluation/diversity": value} for value in values])
+    assert found[:4] == [None] * 4
+    assert "0.07 of the variance of real images, less than 0.1" in found[4]
+
+
+def test_lines_without_the_metrics_change_nothing():
+    bad = line(accuracy=1.0)
+    _, found = follow([bad, {"evaluation/diversity": 1.0}, bad, {"autoencoder/loss": 3.0}, bad])
+    assert [bool(words) for words in found] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_metric_that_is_not_finite(value):
+    check_finite(3, {"generator/loss": 1.0})
+    with pytest.raises(Diverged, match=f"step 3: the generator's loss is {value}") as info:
+        check_finite(3, {"discriminator/loss": 1.0, "generator/loss": value})
+    assert not info.value.collapsed
