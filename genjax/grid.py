@@ -61,7 +61,7 @@ def save_grid(
     path: Path,
     images: UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n 1 1 2"],
     columns: int | None = None,
-    above: Sequence[UInt8[np.ndarray, "m height width channels"]] = (),
+    above: Sequence[UInt8[np.ndarray, "_ height width channels"]] = (),
 ) -> None:
     """Writes a grid of images, or the density of points, as PNG.
 

@@ -1,5 +1,6 @@
 """Samples and pictures of a training state, on the host."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -11,10 +12,11 @@ from jaxtyping import Array, Float32, Int, UInt8
 
 from genjax import checkpoint, run_directory
 from genjax.algorithm import Algorithm, quantize_images
+from genjax.config import Experiment
 from genjax.data.mixtures import POINT_SHAPE
 from genjax.data.sources import Dataset
 from genjax.errors import UserError
-from genjax.families import make_algorithm
+from genjax.families import make_algorithm, players
 from genjax.grid import save_grid
 from genjax.types import Index, Key, Labels, State
 
@@ -120,6 +122,54 @@ class RunSamples(NamedTuple):
     step: int
 
 
+class Run(NamedTuple):
+    """A training run, opened to sample from it.
+
+    Attributes:
+      experiment: its configuration.
+      algorithm: of its model.
+      state: at the checkpoint.
+      step: of the checkpoint.
+      averaged: whether samples come from a moving average of the parameters.
+    """
+
+    experiment: Experiment
+    algorithm: Algorithm
+    state: State
+    step: int
+    averaged: bool
+
+
+def open_run(directory: Path, which: checkpoint.Which, average: bool = True) -> Run:
+    """Opens a run at a checkpoint, without the data it was trained on.
+
+    Args:
+      directory: of the run.
+      which: the checkpoint: last, best, or a step.
+      average: sample from the moving average of the parameters where the run keeps one.
+
+    Returns:
+      The run.
+
+    Raises:
+      UserError: not a run, or no such checkpoint.
+    """
+    experiment = run_directory.read_config(directory)
+    data = run_directory.read_manifest(directory)["data"]
+    algorithm = make_algorithm(experiment, tuple(data["image"]), data["classes"])
+    folder = directory / "checkpoints"
+    if not folder.is_dir():
+        raise UserError(f"{directory} holds no checkpoints")
+    with checkpoint.open_checkpoints(folder, experiment.keep_checkpoints) as manager:
+        step = checkpoint.find_step(manager, which)
+        state = checkpoint.restore(manager, step, algorithm.init, jax.random.key(0), None)
+    averaged = {name: player for name, player in players(state).items() if player.ema is not None}
+    if averaged and not average:
+        plain = {name: dataclasses.replace(player, ema=None) for name, player in averaged.items()}
+        state = dataclasses.replace(state, **plain)
+    return Run(experiment, algorithm, state, step, bool(averaged) and average)
+
+
 def sample_run(
     directory: Path,
     seed: int,
@@ -144,10 +194,8 @@ def sample_run(
     Raises:
       UserError: not a run, no such checkpoint, or no such class.
     """
-    experiment = run_directory.read_config(directory)
-    data = run_directory.read_manifest(directory)["data"]
-    algorithm = make_algorithm(experiment, tuple(data["image"]), data["classes"])
-    classes = algorithm.classes
+    run = open_run(directory, which)
+    classes = run.algorithm.classes
     if not classes and (label is not None or per_class is not None):
         raise UserError(f"{directory} is not conditional: its samples have no class to ask for")
     if label is not None and not 0 <= label < classes:
@@ -159,11 +207,6 @@ def sample_run(
         labels = class_rows(classes, per_class)
         count = len(labels)
 
-    folder = directory / "checkpoints"
-    if not folder.is_dir():
-        raise UserError(f"{directory} holds no checkpoints")
-    with checkpoint.open_checkpoints(folder, experiment.keep_checkpoints) as manager:
-        step = checkpoint.find_step(manager, which)
-        state = checkpoint.restore(manager, step, algorithm.init, jax.random.key(0), None)
-    sampler = make_sampler(algorithm)
-    return RunSamples(sampler(state, jax.random.key(seed), count, labels), labels, step)
+    sampler = make_sampler(run.algorithm)
+    images = sampler(run.state, jax.random.key(seed), count, labels)
+    return RunSamples(images, labels, run.step)

@@ -1,0 +1,100 @@
+"""What all commands share: parsing flags, one-line errors, and the terminal."""
+
+import contextlib
+import functools
+import io
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tyro
+from rich.console import Console
+
+from genjax.console import track
+from genjax.errors import UserError
+
+if TYPE_CHECKING:
+    from genjax.checkpoint import Which
+
+T = TypeVar("T")
+
+console = Console()
+
+
+def say(message: str) -> None:
+    """Prints one line as it is."""
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def fail(message: str, status: int) -> None:
+    """Prints a one-line error and exits."""
+    print(f"genjax: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def show_help(prog: str, commands: dict[str, Any], text: str | None) -> None:
+    """Prints the first line of each command's docstring."""
+    say(f"usage: {prog} COMMAND ...\n\n{text}\n")
+    for name, command in commands.items():
+        say(f"  {name:<10} {command.__doc__.splitlines()[0]}")
+    say(f"\n`{prog} COMMAND --help` lists what a command takes.")
+
+
+def progress(items: Iterable[T], description: str, total: int) -> Iterable[T]:
+    """Counts items with a bar in a terminal."""
+    return track(console, items, description, total)
+
+
+def parse_checkpoint(value: str) -> "Which":
+    """Reads ``last``, ``best`` or a step; raises UserError for anything else."""
+    if value == "last":
+        return "last"
+    if value == "best":
+        return "best"
+    if value.isdecimal():
+        return int(value)
+    raise UserError(f"--checkpoint is {value!r}; choices: last, best, or a step")
+
+
+def parse(run: Callable[..., None], arguments: list[str], prog: str) -> None:
+    """Calls a function with parsed flags; mistakes in them become one-line errors."""
+
+    @functools.wraps(run)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        return functools.partial(run, *args, **kwargs)
+
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            call = tyro.cli(
+                bind,
+                prog=prog,
+                args=arguments,
+                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_one_line(captured.getvalue(), prog)) from None
+    call()
+
+
+def _one_line(box: str, prog: str) -> str:
+    """Takes the sentence, and the flags that were perhaps meant, out of tyro's framed message.
+
+    The frame is drawn with hyphens where the terminal knows no other lines.
+    """
+    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
+    sections = [""]
+    for line in lines[1:]:
+        if line and not line.strip("─-"):
+            sections.append("")
+        elif line:
+            sections[-1] += line + " "
+    sections = [section for section in sections if section]
+    message = re.split(r" Got errors:", sections[0])[0].strip().rstrip(".")
+    suggestions = [part for part in sections if part.startswith("Perhaps you meant")]
+    if meant := re.findall(r"\s(--[\w.-]+)", " ".join(suggestions)):
+        message += f"; did you mean {', '.join(dict.fromkeys(meant))}?"
+    return f"{message}; `{prog} --help` lists what it takes"

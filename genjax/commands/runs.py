@@ -1,0 +1,134 @@
+"""``genjax train | resume | sample``."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from genjax.commands.arguments import console, fail, parse, parse_checkpoint, progress, say
+from genjax.config import Experiment
+from genjax.errors import UserError
+from genjax.presets import DEFAULT, preset
+
+
+def train(arguments: list[str]) -> None:
+    """Train a preset: genjax train [PRESET] [--steps N] [--seed S] [--out DIR] [--FIELD VALUE]."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    default = preset(arguments[0] if named else DEFAULT)
+
+    def run(
+        experiment: Annotated[Experiment, tyro.conf.arg(name="")] = default,
+        out: Path | None = None,
+    ) -> None:
+        """Train a model. Every field of the preset's configuration can be overridden.
+
+        Args:
+          experiment: the configuration.
+          out: Folder of the run, new; None makes one below runs/.
+        """
+        from genjax.data.sources import load
+        from genjax.loop import train as train_loop
+        from genjax.run_directory import check_new
+
+        name = Path(experiment.name).name or "run"
+        directory = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        check_new(directory)
+        dataset = load(experiment.data, progress)
+        _guard(directory, train_loop, experiment, directory, dataset, console)
+
+    run.__name__ = "train"
+    parse(run, arguments[named:], f"genjax train {default.name}")
+
+
+def resume(arguments: list[str]) -> None:
+    """Continue a run from its latest checkpoint: genjax resume RUN_DIR [--steps N]."""
+
+    def run(run_dir: Positional[Path], steps: int | None = None) -> None:
+        """Continue a run from its latest checkpoint, bit for bit as if it had never stopped.
+
+        Args:
+          run_dir: Folder of the run.
+          steps: Steps to reach; None keeps what the run was started with.
+        """
+        import dataclasses
+
+        from genjax.data.sources import load
+        from genjax.loop import train as train_loop
+        from genjax.run_directory import read_config
+
+        experiment = read_config(run_dir)
+        if steps is not None:
+            experiment = dataclasses.replace(experiment, steps=steps)
+        dataset = load(experiment.data, progress)
+        _guard(run_dir, train_loop, experiment, run_dir, dataset, console, resume=True)
+
+    parse(run, arguments, "genjax resume")
+
+
+def sample(arguments: list[str]) -> None:
+    """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
+
+    def run(
+        run_dir: Positional[Path],
+        n: int = 64,
+        seed: int = 0,
+        out: Path | None = None,
+        npz: Path | None = None,
+        checkpoint: str = "last",
+        label: int | None = None,
+        per_class: int | None = None,
+    ) -> None:
+        """Draw samples from a trained model, as a picture or as an array.
+
+        Args:
+          run_dir: Folder of the run.
+          n: How many samples.
+          seed: Seed of the series; sample i of a seed is the same whatever n.
+          out: PNG file of a grid; without --out and --npz it is samples.png in the run's folder.
+          npz: File for the samples as an array: images, uint8 [n, height, width, channels], and of
+            a conditional model labels.
+          checkpoint: last, best, or the step of a checkpoint.
+          label: Class of all samples; None takes the classes in turn.
+          per_class: Samples of each class, one class a row, instead of --n and --label.
+        """
+        for flag, value in (("--n", n), ("--per-class", per_class)):
+            if value is not None and value < 1:
+                raise UserError(f"{flag} is {value}; it must be at least 1")
+        which = parse_checkpoint(checkpoint)
+        files = [file for file in (out, npz) if file is not None]
+        for file in files:
+            if not file.absolute().parent.is_dir():
+                raise UserError(f"cannot write {file}: {file.absolute().parent} is not a folder")
+        if not files:
+            out = run_dir / "samples.png"
+        import numpy as np
+
+        from genjax.grid import save_grid
+        from genjax.sampling import sample_run
+
+        drawn = sample_run(run_dir, seed, which, n, label, per_class)
+        if out is not None:
+            save_grid(out, drawn.images, per_class)
+        if npz is not None:
+            arrays: dict[str, Any] = {"images": drawn.images}
+            if drawn.labels is not None:
+                arrays["labels"] = drawn.labels
+            with npz.open("wb") as stream:
+                np.savez_compressed(stream, **arrays)
+        written = " and ".join(str(file) for file in (out, npz) if file is not None)
+        say(f"wrote {len(drawn.images)} samples of step {drawn.step}, seed {seed}, to {written}")
+
+    parse(run, arguments, "genjax sample")
+
+
+def _guard(directory: Path, run: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Runs a training; an interrupt ends it with the command that takes it up again."""
+    try:
+        run(*args, **kwargs)
+    except KeyboardInterrupt:
+        again = f"genjax resume {shlex.quote(str(directory))}"
+        fail(f"interrupted; `{again}` continues from the latest checkpoint", 130)

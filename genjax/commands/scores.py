@@ -1,0 +1,178 @@
+"""``genjax evaluate | compare``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from tyro.conf import Positional
+
+from genjax.commands.arguments import console, parse, parse_checkpoint, progress, say
+from genjax.errors import UserError
+
+if TYPE_CHECKING:
+    from genjax.evals.features import FeatureNetwork
+    from genjax.evals.records import Record
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Score a run or other images: genjax evaluate RUN_DIR | --real SET --fake DIR."""
+
+    def run(
+        run_dir: Positional[Path | None] = None,
+        metrics: str | None = None,
+        samples: int = 10_000,
+        features: str = "classifier",
+        weights: str | None = None,
+        resize: str = "tf",
+        checkpoint: str = "last",
+        average: bool = True,
+        real: str | None = None,
+        fake: str | None = None,
+        resolution: int | None = None,
+        seed: int = 0,
+        batch: int | None = None,
+        out: Path | None = None,
+        directory: Path | None = None,
+        train_features: str | None = None,
+    ) -> None:
+        """Score generated images against real ones, and record the scores with their protocol.
+
+        Args:
+          run_dir: Folder of a run; its samples are compared with the split it learnt from.
+          metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, cas, ms_ssim, modes,
+            memorization, likelihood, mixture. None takes all that apply but cas, which trains.
+          samples: Samples of a run; papers use 50000.
+          features: Feature network: classifier (of the data set, see --train-features) or
+            inception.
+          weights: For inception: file or https address of the weights that pytorch-fid publishes.
+          resize: For inception: tf (of the first FID's code), torch (pytorch-fid) or clean
+            (clean-fid).
+          checkpoint: last, best, or the step of a checkpoint.
+          average: Sample from the moving average of the parameters where the run keeps one.
+          real: Instead of RUN_DIR: data set (mnist, mnist:test), folder of images or .npz file to
+            compare with.
+          fake: Images to score with --real, likewise.
+          resolution: Side in pixels to resize the images of --real and --fake to.
+          seed: Seed of the samples and of all random choices.
+          batch: Images at once, which changes scores by no more than rounding; None means 250, and
+            50 for inception.
+          out: File of JSON lines for the records; scores.jsonl in the folder of a run.
+          directory: Folder of prepared data sets for --real, --fake and --train-features.
+          train_features: Train the classifier of this data set instead, once for all scores.
+        """
+        folder = None if directory is None else str(directory)
+        if train_features is not None:
+            _train_features(train_features, folder)
+            return
+        if (run_dir is None) == (real is None or fake is None):
+            raise UserError("give RUN_DIR, or both --real and --fake, or --train-features NAME")
+        for flag, value, least in (("--samples", samples, 2), ("--batch", batch, 1)):
+            if value is not None and value < least:
+                raise UserError(f"{flag} is {value}; it must be at least {least}")
+        which = parse_checkpoint(checkpoint)
+        from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
+        from genjax.evals.records import FILE, append_records
+
+        network = _feature_network(features, weights, resize)
+        names = tuple(name for name in (metrics or "").split(",") if name)
+        chunk = batch or (50 if features == "inception" else 250)
+        protocol = Protocol(network, names, samples, seed, chunk)
+        if run_dir is not None:
+            result = evaluate_run(run_dir, which, protocol, average, progress)
+            out = out or run_dir / FILE
+        else:
+            assert real is not None
+            assert fake is not None
+            result = evaluate_images(real, fake, protocol, resolution, folder, progress)
+        for warning in result.warnings:
+            say(f"warning: {warning}")
+        console.print(_score_table(result.records))
+        if out is not None:
+            append_records(out, result.records)
+            say(f"wrote {len(result.records)} records to {out}")
+        if any(record["metric"] == "memorization" for record in result.records) and out:
+            picture = out.with_name("closest.png")
+            save_closest(picture, result.material)
+            say(f"wrote the samples closest to the reference, each above its neighbour: {picture}")
+
+    parse(run, arguments, "genjax evaluate")
+
+
+def compare(arguments: list[str]) -> None:
+    """Rank runs by recorded scores: genjax compare RUN_DIR RUN_DIR ... [--metrics fid,kid]."""
+
+    def run(
+        paths: Positional[tuple[Path, ...]],
+        metrics: str | None = None,
+        ignore: tuple[str, ...] = (),
+    ) -> None:
+        """Rank recorded scores; refused where their protocols differ.
+
+        Args:
+          paths: Folders of runs, or files of records.
+          metrics: Scores to rank by, with commas between; None takes all.
+          ignore: Fields of the protocol that may differ.
+        """
+        from genjax.evals.records import rank, read_records
+
+        if not paths:
+            raise UserError("give the folders of runs to compare, or files of records")
+        records = [record for path in paths for record in read_records(path)]
+        chosen = tuple(name for name in (metrics or "").split(",") if name)
+        for name, group in rank(records, chosen, ignore).items():
+            side = group[0]["better"]
+            table = Table("", f"{name} ({side} is better)", "spread", "step", "seed", box=None)
+            for place, record in enumerate(group, 1):
+                step = "" if record["step"] is None else str(record["step"])
+                values = (record["subject"], _number(record["value"]), _number(record["spread"]))
+                table.add_row(f"{place}. {values[0]}", *values[1:], step, str(record["seed"]))
+            console.print(table)
+
+    parse(run, arguments, "genjax compare")
+
+
+def _train_features(name: str, directory: str | None) -> None:
+    from genjax.evals.classifier import classifier_path
+    from genjax.evals.classifier_training import train_features
+
+    trained = train_features(name, directory, progress)
+    say(
+        f"classifier of {name}: names {trained.accuracy:.2%} of {trained.held_out} rightly, "
+        f"hash {trained.network.hash}, trained in {trained.seconds:.0f} s, {classifier_path(name)}"
+    )
+
+
+def _feature_network(
+    features: str, weights: str | None, resize: str
+) -> "Callable[[str], FeatureNetwork]":
+    if features == "classifier":
+        from genjax.evals.classifier import load_classifier
+
+        return load_classifier
+    if features != "inception":
+        raise UserError(f"--features is {features!r}; choices: classifier, inception")
+    if weights is None:
+        raise UserError("--features inception needs --weights: a file, or an https address")
+    from genjax.evals.inception import load_inception
+
+    network = load_inception(weights, resize)
+    return lambda _: network
+
+
+def _score_table(records: "list[Record]") -> Table:
+    table = Table("score", "value", "spread", "better", "features", box=None, pad_edge=False)
+    for record in records:
+        features = record["features"]
+        table.add_row(
+            record["metric"],
+            _number(record["value"]),
+            _number(record["spread"]),
+            record["better"],
+            "" if features is None else f"{features['name']} {features['hash']}",
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

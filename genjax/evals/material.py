@@ -1,0 +1,178 @@
+"""What scores are made of, each part made once, when a score first asks for it."""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from genjax.data.progress import Progress, no_progress
+from genjax.evals.cache import cache_directory
+from genjax.evals.classifier import Trained, read_classifier
+from genjax.evals.features import FeatureNetwork, Features, extract
+from genjax.evals.image_sets import ImageSet, subset
+from genjax.evals.memorization import Memorization, memorization
+
+
+class Likelihood(NamedTuple):
+    """Bounds on the likelihood of held-out images under a model that has them.
+
+    Attributes:
+      measure: from images to means of each bound, ``evaluation/name``.
+      samples: of z an image (K).
+    """
+
+    measure: Callable[[ImageSet, Progress], dict[str, float]]
+    samples: int
+
+
+class Material:
+    """Real images, generated ones, and what feature networks say of them.
+
+    Attributes:
+      real: the reference.
+      fake: what is scored.
+      held_out: images that nothing was trained on, beside the reference, or None.
+      network: the feature network, or None where the images are points.
+      seed: of all random choices.
+      chunk: images passed through a network at once.
+      progress: shows how far the work is.
+      likelihood: of the model, or None.
+    """
+
+    def __init__(
+        self,
+        real: ImageSet,
+        fake: ImageSet,
+        held_out: ImageSet | None,
+        network: FeatureNetwork | None,
+        seed: int = 0,
+        chunk: int = 250,
+        progress: Progress = no_progress,
+        likelihood: Likelihood | None = None,
+    ) -> None:
+        """Keeps what is given; nothing is computed yet."""
+        self.real = real
+        self.fake = fake
+        self.held_out = held_out
+        self.network = network
+        self.seed = seed
+        self.chunk = chunk
+        self.progress = progress
+        self.likelihood = likelihood
+
+    @functools.cached_property
+    def trained(self) -> Trained:
+        """The classifier of the reference's data set; raises UserError if it isn't there."""
+        return read_classifier(self.real.identity["data"])
+
+    @functools.cached_property
+    def classifier(self) -> FeatureNetwork:
+        """The same as a feature network; it is `network` itself where that is the same."""
+        found = self.trained.network
+        own = self.network
+        return own if own is not None and own[:3] == found[:3] else found
+
+    @functools.cached_property
+    def real_features(self) -> Features:
+        """Features of the whole reference."""
+        return self._of_reference(self.real)
+
+    @functools.cached_property
+    def fake_features(self) -> Features:
+        """Features of all generated images."""
+        return self._of(self._network, self.fake, "features of samples")
+
+    @functools.cached_property
+    def held_out_features(self) -> Features:
+        """Features of the held-out images; only where there are some."""
+        assert self.held_out is not None
+        return self._of_reference(self.held_out)
+
+    @functools.cached_property
+    def real_classes(self) -> Features:
+        """What the classifier says of the reference."""
+        if self.classifier is self.network:
+            return self.real_features
+        return self._of(self.classifier, self.real, "classes of the reference")
+
+    @functools.cached_property
+    def fake_classes(self) -> Features:
+        """What the classifier says of the generated images."""
+        if self.classifier is self.network:
+            return self.fake_features
+        return self._of(self.classifier, self.fake, "classes of samples")
+
+    @functools.cached_property
+    def closest(self) -> Memorization:
+        """How close samples lie to the reference, and which lie closest."""
+        return memorization(
+            self.real_features.features,
+            self.held_out_features.features,
+            self.fake_features.features,
+        )
+
+    @functools.cached_property
+    def equal_numbers(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """Numbers of as many real as generated images, chosen at random."""
+        count = min(self.real.count, self.fake.count)
+        return subset(self.real, count, self.seed), subset(self.fake, count, self.seed)
+
+    @property
+    def _network(self) -> FeatureNetwork:
+        assert self.network is not None
+        return self.network
+
+    def _of(self, network: FeatureNetwork, images: ImageSet, what: str) -> Features:
+        batches = images.batches(self.chunk)
+        count = -(-images.count // self.chunk)
+        return extract(network, self.progress(batches, what, count), self.chunk)
+
+    def _of_reference(self, images: ImageSet) -> Features:
+        """Features of real images, kept on the disk under a key of all that they depend on."""
+        network = self._network
+        if not network.hash:
+            return self._of(network, images, f"features of {images.name}")
+        key = {
+            **images.identity,
+            "shape": images.shape,
+            "features": [network.name, network.hash, network.resize],
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+        path = cache_directory() / "reference" / f"{digest}.safetensors"
+        stored = _read(path)
+        if stored is None:
+            stored = self._of(network, images, f"features of {images.name}")
+            _write(path, stored, key)
+        return stored
+
+
+def _read(path: Path) -> Features | None:
+    try:
+        arrays = load_file(path)
+        return Features(arrays["features"], arrays.get("logits"))
+    # What can't be read is made again.
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def _write(path: Path, features: Features, key: dict[str, Any]) -> None:
+    arrays = {"features": features.features}
+    if features.logits is not None:
+        arrays["logits"] = features.logits
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may want the same file.
+    part = path.with_suffix(f".{os.getpid()}.part")
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        part,
+        metadata={"key": json.dumps(key, sort_keys=True)},
+    )
+    part.replace(path)

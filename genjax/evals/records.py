@@ -1,0 +1,141 @@
+"""Scores as records that carry their protocol, and the refusal to rank across protocols."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genjax.errors import UserError
+
+FILE = "scores.jsonl"
+"""Where the records of a run lie, in its folder."""
+
+PROTOCOL = (
+    "features.name",
+    "features.hash",
+    "features.resize",
+    "reference.data",
+    "reference.split",
+    "reference.count",
+    "reference.contents",
+    "samples",
+    "parameters",
+    "truncation",
+    "ema",
+    "checkpoint",
+    "genjax",
+)
+"""Fields in which records must agree to be ranked; the seed and the step may differ."""
+
+Record = dict[str, Any]
+
+
+def append_records(path: Path, records: Iterable[Record]) -> None:
+    """Adds records to a file of JSON lines, at once.
+
+    Args:
+      path: the file; made where there is none.
+      records: JSON values.
+    """
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(lines)
+
+
+def read_records(path: Path) -> list[Record]:
+    """Reads the records of a run or of a file; of several of one score and protocol, the latest.
+
+    Args:
+      path: a run's folder, or a file of JSON lines.
+
+    Returns:
+      The records, in the order in which they were written.
+
+    Raises:
+      UserError: there are none, or the file is damaged.
+    """
+    file = path / FILE if path.is_dir() else path
+    if not file.exists():
+        raise UserError(f"{path} holds no scores; run: genjax evaluate {path}")
+    latest: dict[str, Record] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record = json.loads(line)
+            names = ("metric", "subject", "seed", "step", *PROTOCOL)
+            key = json.dumps([_field(record, name) for name in names])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{file}, line {number}, is no record of a score") from None
+        latest.pop(key, None)
+        latest[key] = record
+    if not latest:
+        raise UserError(f"{file} holds no scores")
+    return list(latest.values())
+
+
+def differences(records: Sequence[Record], ignore: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Fields of the protocol in which records of one metric differ.
+
+    Args:
+      records: of one metric.
+      ignore: fields that may differ.
+
+    Returns:
+      From field to its values, each once.
+
+    Raises:
+      UserError: a field to ignore is none of the protocol.
+    """
+    for name in ignore:
+        if name not in PROTOCOL:
+            raise UserError(f"--ignore {name!r} is no field; choices: {', '.join(PROTOCOL)}")
+    found = {}
+    for name in PROTOCOL:
+        values = {json.dumps(_field(record, name), sort_keys=True) for record in records}
+        if len(values) > 1 and name not in ignore:
+            found[name] = [json.loads(value) for value in sorted(values)]
+    return found
+
+
+def rank(
+    records: Sequence[Record], metrics: Sequence[str], ignore: Sequence[str] = ()
+) -> dict[str, list[Record]]:
+    """Sorts records of each metric, the best first.
+
+    Args:
+      records: of any metrics and subjects.
+      metrics: those to rank; all if empty.
+      ignore: fields of the protocol that may differ.
+
+    Returns:
+      From metric to its records.
+
+    Raises:
+      UserError: no such metric, or protocols differ; the message says in which fields.
+    """
+    names = list(dict.fromkeys(record["metric"] for record in records))
+    for name in metrics:
+        if name not in names:
+            raise UserError(f"no record of {name!r}; there are: {', '.join(names)}")
+    ranked = {}
+    for name in metrics or names:
+        group = [record for record in records if record["metric"] == name]
+        if differing := differences(group, ignore):
+            what = "; ".join(
+                f"{field} is {' or '.join(json.dumps(value) for value in values)}"
+                for field, values in differing.items()
+            )
+            flags = " ".join(differing)
+            raise UserError(
+                f"these scores of {name!r} can't be ranked, their protocols differ: {what}; "
+                f"evaluate again in one way, or accept it with --ignore {flags}"
+            )
+        sign = -1 if group[0]["better"] == "higher" else 1
+        ranked[name] = sorted(group, key=lambda record: sign * record["value"])
+    return ranked
+
+
+def _field(record: Mapping[str, Any], name: str) -> Any:
+    value: Any = record
+    for part in name.split("."):
+        value = None if value is None else value[part]
+    return value

@@ -1,0 +1,279 @@
+"""Scores of runs and of other images, with their protocol, through the public interface."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from genjax import cli
+from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig, OptimizerConfig
+from genjax.data.sources import load
+from genjax.errors import UserError
+from genjax.evals import material
+from genjax.evals.classifier import load_classifier
+from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
+from genjax.evals.features import from_function
+from genjax.evals.records import FILE, PROTOCOL, read_records
+from genjax.loop import train
+from genjax.presets import preset
+from genjax.sampling import sample_run
+
+pytestmark = [
+    pytest.mark.xdist_group("digits classifier"),
+    pytest.mark.usefixtures("digits_classifier"),
+]
+
+PROTOCOL_OF_TESTS = Protocol(load_classifier, samples=320)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A conditional autoencoder of digits after a few steps: every metric of images applies."""
+    base = preset("vae-digits")
+    network = NetworkConfig("mlp", width=32, depth=1, norm="none")
+    model = dataclasses.replace(
+        base.model,
+        encoder=network,
+        decoder=network,
+        conditional=True,
+        importance_samples=2,
+        ema_decay=0.5,
+    )
+    experiment = dataclasses.replace(
+        base, model=model, steps=40, checkpoint_every=20, sample_every=40, mode="jit"
+    )
+    directory = tmp_path_factory.mktemp("evaluate") / "run"
+    train(experiment, directory, load(experiment.data), Console(quiet=True))
+    return directory
+
+
+def values(evaluation):
+    return {record["metric"]: record["value"] for record in evaluation.records}
+
+
+@pytest.fixture(scope="module")
+def usual(run, digits_training) -> dict[str, float]:
+    """The usual scores of the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENJAX_CACHE", str(digits_training[0]))
+        return values(evaluate_run(run, "last", PROTOCOL_OF_TESTS))
+
+
+def test_usual_scores_of_a_run(usual):
+    assert list(usual) == [
+        "fid",
+        "kid",
+        "is",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "class_fid",
+        "ms_ssim",
+        "modes",
+        "mode_kl",
+        "memorization",
+        "elbo",
+        "iwae",
+        "bits_per_dim",
+    ]
+    assert all(np.isfinite(value) for value in usual.values())
+    assert usual["fid"] > 1
+    assert 1 <= usual["is"] <= 10
+    assert usual["elbo"] <= usual["iwae"]
+
+
+NETWORK = from_function(lambda images: images.reshape(len(images), -1) / 255.0, "pixels", True)
+"""64 features and no weights, so that nothing is kept."""
+
+
+def test_scores_depend_on_neither_chunks_nor_devices(run, usual, monkeypatch):
+    other = values(evaluate_run(run, "last", PROTOCOL_OF_TESTS._replace(chunk=93)))
+    assert other == pytest.approx(usual, rel=1e-4)
+
+    protocol = Protocol(lambda _: NETWORK, ("fid", "kid", "prdc", "ms_ssim"), samples=320)
+    eight = values(evaluate_run(run, "last", protocol))
+    first = jax.local_devices()[:1]
+    monkeypatch.setattr(jax, "local_devices", lambda *args, **kwargs: first)
+    assert values(evaluate_run(run, "last", protocol)) == pytest.approx(eight, rel=1e-4)
+
+
+def test_a_record_carries_its_protocol(run, digits_classifier):
+    result = evaluate_run(run, "best", PROTOCOL_OF_TESTS._replace(metrics=("fid", "ms_ssim")))
+    fid, ms_ssim = result.records
+    assert fid["features"] == {
+        "name": "classifier-digits",
+        "hash": digits_classifier.network.hash,
+        "resize": "none",
+    }
+    assert ms_ssim["features"] is None
+    assert fid["reference"]["data"] == "digits"
+    assert fid["reference"]["split"] == "train"
+    assert fid["reference"]["count"] == 1500
+    assert (fid["samples"], fid["seed"], fid["checkpoint"]) == (320, 0, "best")
+    assert fid["ema"] is True
+    assert fid["truncation"] is None
+    assert fid["step"] in (20, 40)
+    assert json.loads(json.dumps(result.records)) == result.records
+    assert {name.split(".")[0] for name in PROTOCOL} <= fid.keys()
+
+    plain = evaluate_run(run, 20, PROTOCOL_OF_TESTS._replace(metrics=("fid",)), average=False)
+    assert plain.records[0]["ema"] is False
+    assert (plain.records[0]["step"], plain.records[0]["checkpoint"]) == (20, "step")
+    assert plain.records[0]["value"] != fid["value"]
+
+
+def test_few_samples_are_warned_of(run):
+    few = PROTOCOL_OF_TESTS._replace(metrics=("fid",), samples=100)
+    assert evaluate_run(run, "last", few).warnings == [
+        "fid: 100 images can't fill a covariance of 128 dimensions"
+    ]
+    enough = few._replace(samples=200)
+    assert evaluate_run(run, "last", enough).warnings == []
+
+
+def test_identical_and_held_out_images():
+    metrics = ("fid", "prdc", "class_fid", "modes", "memorization")
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=metrics)
+    same = values(evaluate_images("digits", "digits", protocol))
+    assert same["fid"] == pytest.approx(0, abs=1e-6)
+    assert same["class_fid"] == pytest.approx(0, abs=1e-6)
+    assert (same["precision"], same["recall"], same["coverage"]) == (1, 1, 1)
+    assert (same["modes"], same["mode_kl"], same["memorization"]) == (10, 0, 1)
+    test = values(evaluate_images("digits", "digits:test", protocol))
+    assert test["fid"] > 0
+    assert 0 < test["recall"] < 1
+    assert test["memorization"] == 0.5
+
+
+def test_the_reference_is_kept_and_a_damaged_file_made_again(run, digits_training, monkeypatch):
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=("fid",))
+    before = values(evaluate_run(run, "last", protocol))
+    files = list((digits_training[0] / "reference").glob("*.safetensors"))
+    assert files
+    calls = []
+
+    def counted(network, batches, chunk):
+        calls.append(network.name)
+        return extract(network, batches, chunk)
+
+    extract = material.extract
+    monkeypatch.setattr(material, "extract", counted)
+    assert values(evaluate_run(run, "last", protocol)) == before
+    assert len(calls) == 1, "only the samples"
+    for file in files:
+        file.write_bytes(file.read_bytes()[:1000])
+    assert values(evaluate_run(run, "last", protocol)) == before
+    assert len(calls) == 3
+
+
+def test_images_from_elsewhere(run, tmp_path):
+    """A folder, an .npz file and the run itself have the same scores."""
+    metrics = ("fid", "kid", "is", "prdc", "modes", "memorization")
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=metrics)
+    own = values(evaluate_run(run, "last", protocol))
+    images = sample_run(run, 0, "last", 320).images
+    (tmp_path / "pngs").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "pngs" / f"{number:04d}.png")
+    np.savez(tmp_path / "fake.npz", images=images)
+    for fake in ("pngs", "fake.npz"):
+        found = evaluate_images("digits", str(tmp_path / fake), protocol)
+        assert values(found) == pytest.approx(own, rel=1e-4)
+    save_closest(tmp_path / "closest.png", found.material)
+    picture = np.asarray(Image.open(tmp_path / "closest.png"))
+    assert picture.ndim == 2
+    assert picture.std() > 1
+
+
+def test_points_of_a_mixture(tmp_path):
+    network = NetworkConfig("mlp", width=8, norm="none")
+    sgd = OptimizerConfig("sgd", learning_rate=0.01)
+    model = GANConfig(
+        generator=network,
+        discriminator=network,
+        generator_optimizer=sgd,
+        discriminator_optimizer=sgd,
+        latent=2,
+    )
+    experiment = Experiment("points", DataConfig("gaussians-8"), model, steps=2, batch_size=8)
+    train(experiment, tmp_path / "run", load(experiment.data), Console(quiet=True))
+    found = values(evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS))
+    assert set(found) == {"modes", "high_quality"}
+    with pytest.raises(UserError, match="fid needs images, and these are points"):
+        evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS._replace(metrics=("fid",)))
+
+
+def test_accuracy_of_a_classifier_that_learns_from_samples(run, monkeypatch):
+    result = evaluate_run(run, "last", PROTOCOL_OF_TESTS._replace(metrics=("cas",)))
+    gan_test, cas = result.records
+    assert (gan_test["metric"], cas["metric"]) == ("gan_test", "cas")
+    assert 0 <= gan_test["value"] <= 1
+    # Chance is 0.1; the classifier of real digits is the bound.
+    assert cas["value"] < cas["parameters"]["of real images"]
+    assert cas["parameters"]["of real images"] > 0.9
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["genjax", *map(str, arguments)])
+    cli.main()
+
+
+def test_commands(run, monkeypatch, capsys):
+    (run / FILE).unlink(missing_ok=True)
+    command(monkeypatch, "evaluate", run, "--metrics", "fid,memorization", "--samples", "200")
+    command(monkeypatch, "evaluate", run, "--metrics", "fid", "--samples", "200", "--seed", "1")
+    printed = capsys.readouterr().out
+    assert "classifier-digits" in printed
+    assert "wrote 2 records" in printed
+    assert (run / "closest.png").exists()
+    assert [r["metric"] for r in read_records(run)] == ["fid", "memorization", "fid"]
+
+    command(monkeypatch, "compare", run, "--metrics", "fid")
+    printed = capsys.readouterr().out
+    assert "fid (lower is better)" in printed
+    assert "1. run" in printed
+    assert "2. run" in printed
+
+    command(monkeypatch, "evaluate", run, "--metrics", "fid", "--samples", "300")
+    with pytest.raises(SystemExit) as stop:
+        command(monkeypatch, "compare", run)
+    assert stop.value.code == 2
+    assert "their protocols differ: samples is 200 or 300" in capsys.readouterr().err
+    command(monkeypatch, "compare", run, "--ignore", "samples", "--metrics", "fid")
+    assert "3. run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give RUN_DIR, or both --real and --fake"),
+        (["--real", "digits"], "give RUN_DIR, or both --real and --fake"),
+        (["nowhere"], "nowhere is not a folder"),
+        (["RUN", "--metrics", "fidd"], "did you mean 'fid'?"),
+        (["RUN", "--metrics", "mixture"], "mixture needs points of a mixture"),
+        (["RUN", "--features", "vgg"], "choices: classifier, inception"),
+        (["RUN", "--features", "inception"], "needs --weights"),
+        (["RUN", "--samples", "1"], "--samples is 1; it must be at least 2"),
+        (["RUN", "--checkpoint", "7"], "no checkpoint of step 7"),
+        (["--real", "digits", "--fake", "no/such.npz"], "no/such.npz doesn't exist"),
+        (["--real", "digits", "--fake", "digits:tset"], "did you mean 'test'?"),
+        (["--real", "digits", "--fake", "LARGE"], "of (9, 9, 1); give --resolution"),
+        (["--real", "digits", "--fake", "digits", "--metrics", "likelihood"], "such as a VAE"),
+    ],
+)
+def test_mistakes_get_one_line_and_status_2(run, arguments, words, tmp_path, monkeypatch, capsys):
+    np.savez(tmp_path / "large.npz", images=np.zeros((4, 9, 9, 1), np.uint8))
+    named = {"RUN": str(run), "LARGE": str(tmp_path / "large.npz")}
+    with pytest.raises(SystemExit) as stop:
+        command(monkeypatch, "evaluate", *[named.get(a, a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2, err
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert words in err
