@@ -1,4 +1,4 @@
-"""What every preset must do in every mode: build, step twice, sample, be saved and restored."""
+"""What every preset must do, on one device and on several: build, step twice, sample, resume."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from genjax.config import NetworkConfig
 from genjax.data.standard import image_and_classes
 from genjax.families import make_algorithm, players
 from genjax.parallel import compile_step, mapped_axis
-from genjax.presets import PRESETS
+from genjax.presets import DEFAULT, PRESETS
 
 
 def narrow(model):
@@ -27,8 +27,19 @@ def narrow(model):
     return dataclasses.replace(model, **fields)
 
 
-@pytest.mark.parametrize("mode", ["jit", "mesh", "pmap"])
-@pytest.mark.parametrize("name", PRESETS)
+def cases():
+    """Every preset on one device; every program under pmap; mesh, whose program is jit's, once."""
+    programs = set()
+    for name, experiment in PRESETS.items():
+        yield name, "jit"
+        program = repr((experiment.model, image_and_classes(experiment.data.name)))
+        if program not in programs:
+            yield name, "pmap"
+        programs.add(program)
+    yield DEFAULT, "mesh"
+
+
+@pytest.mark.parametrize(("name", "mode"), cases())
 def test_preset(name, mode, raw_batch, tmp_path):
     experiment = PRESETS[name]
     experiment = dataclasses.replace(experiment, batch_size=8, model=narrow(experiment.model))
