@@ -258,8 +258,9 @@ class EvalConfig:
 class MonitorConfig:
     """When a run counts as collapsed."""
 
-    lines: int = 10
-    """Logged lines in a row that must all show one of the first two signs."""
+    lines: int = 40
+    """Logged lines in a row that must all show one of the first two signs; many a good run begins
+    with a D that is always right."""
     accuracy: float = 1.0
     """Share of pairs in which D prefers the real image from which on it has won."""
     logit_gap: float = 100.0

@@ -1,0 +1,108 @@
+"""Two DCGANs trained for a laptop's budget, with every score, between a floor and a ceiling.
+
+Command:   python experiments/dcgan_scores.py
+Needs:     MNIST (`genjax data prepare mnist`) and Fashion-MNIST, their classifiers
+           (`genjax evaluate --train-features mnist`, `... fashion_mnist`), two CPU cores, an hour
+Writes:    runs/experiments/dcgan_scores/, one folder a run; a second call only scores them
+           experiments/results/dcgan_scores.jsonl, the records, and dcgan_scores.md, the tables
+
+The presets dcgan-mnist and dcgan-fashion, seed 0, for 2,500 steps of 128 images, 5.3 epochs. 10,000
+samples are compared with all 60,000 training images, and so are two controls: the 10,000 test
+images, which no model can be expected to beat, and noise, every pixel uniform on 0 to 255.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from genjax.commands.arguments import progress
+from genjax.data.sources import load
+from genjax.evals.classifier import load_classifier
+from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
+from genjax.evals.records import Record, append_records
+from genjax.grid import save_grid
+from genjax.loop import train
+from genjax.presets import preset
+from genjax.sampling import sample_run
+
+DIRECTORY = Path("runs/experiments/dcgan_scores")
+RESULTS = Path(__file__).parent / "results"
+STEPS = 2500
+SAMPLES = 10_000
+
+
+def train_run(name: str, console: Console) -> Path:
+    """Trains a preset, if it isn't there yet; returns the folder of the run."""
+    directory = DIRECTORY / name
+    if not directory.exists():
+        base = preset(name)
+        experiment = dataclasses.replace(
+            base,
+            steps=STEPS,
+            checkpoint_every=500,
+            eval=dataclasses.replace(base.eval, features="classifier"),
+        )
+        train(experiment, directory, load(experiment.data), console)
+    return directory
+
+
+def make_noise(path: Path, shape: tuple[int, ...]) -> Path:
+    """Writes images of uniform noise; returns the file."""
+    pixels = np.random.default_rng(0).integers(0, 256, (SAMPLES, *shape), dtype=np.uint8)
+    np.savez(path, images=pixels)
+    return path
+
+
+def tabulate(groups: dict[str, list[Record]]) -> list[str]:
+    """A table with a row a score and a column a group of records."""
+    names = list(groups)
+    metrics = dict.fromkeys(record["metric"] for group in groups.values() for record in group)
+    lines = [f"| score | better | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
+    for metric in metrics:
+        cells = []
+        for group in groups.values():
+            record = next((r for r in group if r["metric"] == metric), None)
+            cell = "" if record is None else f"{record['value']:.4g}"
+            if record is not None and record["spread"] is not None:
+                cell += f" ± {record['spread']:.2g}"
+            cells.append(cell)
+        better = next(r["better"] for g in groups.values() for r in g if r["metric"] == metric)
+        lines.append(f"| {metric} | {better} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """Trains what isn't there, scores it beside the controls, and writes records and tables."""
+    console = Console()
+    RESULTS.mkdir(exist_ok=True)
+    protocol = Protocol(load_classifier, samples=SAMPLES)
+    records, lines = [], []
+    for name in ("dcgan-mnist", "dcgan-fashion"):
+        directory = train_run(name, console)
+        data = preset(name).data.name
+        groups = {}
+        for which in ("last", "best"):
+            result = evaluate_run(directory, which, protocol, progress=progress)
+            step = result.records[0]["step"]
+            groups[f"{name}, {which} (step {step})"] = result.records
+            if which == "last":
+                save_closest(directory / "closest.png", result.material)
+        shape = result.material.real.shape
+        noise = make_noise(directory / "noise.npz", shape)
+        for title, source in (("test images", f"{data}:test"), ("noise", str(noise))):
+            result = evaluate_images(data, source, protocol, progress=progress)
+            groups[title] = result.records
+        network = result.records[0]["features"]
+        lines += [f"## {name}, {network['name']} {network['hash']}", "", *tabulate(groups), ""]
+        records += [record for group in groups.values() for record in group]
+        save_grid(directory / "samples.png", sample_run(directory, 0, "last", 64).images)
+    (RESULTS / "dcgan_scores.jsonl").unlink(missing_ok=True)
+    append_records(RESULTS / "dcgan_scores.jsonl", records)
+    (RESULTS / "dcgan_scores.md").write_text("\n".join(lines))
+    console.print("\n".join(lines), markup=False)
+
+
+if __name__ == "__main__":
+    main()
