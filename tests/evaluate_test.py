@@ -18,7 +18,7 @@ from genjax.evals import material
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.evals.features import from_function
-from genjax.evals.records import FILE, PROTOCOL, read_records
+from genjax.evals.records import FILE, PROTOCOL, rank, read_records
 from genjax.loop import train
 from genjax.presets import preset
 from genjax.sampling import sample_run
@@ -128,6 +128,15 @@ def test_a_record_carries_its_protocol(run, digits_classifier):
     assert plain.records[0]["value"] != fid["value"]
 
 
+def test_seeds_of_one_protocol_can_be_ranked(run):
+    """Nothing that is measured counts as protocol."""
+    one = evaluate_run(run, "last", PROTOCOL_OF_TESTS)
+    other = evaluate_run(run, "last", PROTOCOL_OF_TESTS._replace(seed=1))
+    ranked = rank(one.records + other.records, [])
+    assert all(len(group) == 2 for group in ranked.values())
+    assert len({record["value"] for record in ranked["fid"]}) == 2
+
+
 def test_few_samples_are_warned_of(run):
     few = PROTOCOL_OF_TESTS._replace(metrics=("fid",), samples=100)
     assert evaluate_run(run, "last", few).warnings == [
@@ -215,8 +224,8 @@ def test_accuracy_of_a_classifier_that_learns_from_samples(run, monkeypatch):
     assert (gan_test["metric"], cas["metric"]) == ("gan_test", "cas")
     assert 0 <= gan_test["value"] <= 1
     # Chance is 0.1; the classifier of real digits is the bound.
-    assert cas["value"] < cas["parameters"]["of real images"]
-    assert cas["parameters"]["of real images"] > 0.9
+    assert cas["value"] < cas["details"]["of real images"]
+    assert cas["details"]["of real images"] > 0.9
 
 
 def command(monkeypatch, *arguments):

@@ -220,6 +220,7 @@ def _score(material: Material, protocol: Protocol, identity: Record) -> Evaluati
             "reference": dict(material.real.identity),
             "samples": material.fake.count,
             "parameters": dict(score.parameters),
+            "details": dict(score.details),
             **identity,
             **context,
         }

@@ -31,7 +31,8 @@ class Score(NamedTuple):
       value: the number.
       better: whether a higher or a lower one is.
       spread: its uncertainty, or None.
-      parameters: what else it depends on, and what `spread` is.
+      parameters: what else it depends on, and what `spread` is; a part of the protocol.
+      details: further results.
       network: whether it depends on the feature network.
       warning: what to mistrust, in words, or None.
     """
@@ -41,6 +42,7 @@ class Score(NamedTuple):
     better: Literal["higher", "lower"]
     spread: float | None = None
     parameters: Mapping[str, Any] = {}
+    details: Mapping[str, Any] = {}
     network: bool = True
     warning: str | None = None
 
@@ -83,9 +85,9 @@ def _kid(material: Material) -> list[Score]:
         "subsets": _SUBSETS,
         "size": min(_SUBSET, len(real), len(fake)),
         "spread": "standard error over subsets",
-        "std": found.std,
     }
-    return [Score("kid", found.value, "lower", found.standard_error, parameters)]
+    details = {"std": found.std}
+    return [Score("kid", found.value, "lower", found.standard_error, parameters, details)]
 
 
 def _inception(material: Material) -> list[Score]:
@@ -128,14 +130,14 @@ def _class_fid(material: Material) -> list[Score]:
     warning = None
     if fewest <= dimensions:
         warning = f"{fewest} images a class can't fill a covariance of {dimensions} dimensions"
-    parameters = {"classes": distances, "spread": "standard deviation over classes"}
     return [
         Score(
             "class_fid",
             float(np.mean(values)),
             "lower",
             float(np.std(values)),
-            parameters,
+            {"spread": "standard deviation over classes"},
+            {"classes": distances},
             warning=warning,
         )
     ]
@@ -163,13 +165,20 @@ def _cas(material: Material) -> list[Score]:
     )
     parameters = {
         "recipe": dataclasses.asdict(material.trained.recipe),
-        "test": test.identity,
-        "of real images": found.real,
+        "test": dict(test.identity),
     }
+    details = {"of real images": found.real}
     agreement = class_agreement(logits, fake.labels)
     return [
         Score("gan_test", agreement, "higher", parameters=_judge(material), network=False),
-        Score("cas", found.generated, "higher", parameters=parameters, network=False),
+        Score(
+            "cas",
+            found.generated,
+            "higher",
+            parameters=parameters,
+            details=details,
+            network=False,
+        ),
     ]
 
 
