@@ -9,7 +9,13 @@ Writes:    runs/experiments/cgan_mnist, the folder of the run; a second call onl
 The preset cgan-mnist (labels beside z in G, projection and spectral norm in D), seed 0, for 2,000
 steps, 4.3 epochs. A classifier of real digits names the class of 10,000 samples, a thousand a class
 (gan_test). Another learns the classes from the samples alone, by the same recipe, and names those
-of the 10,000 test images (cas).
+of the 10,000 test images (cas). Measured on 2026-11-24, on two cores of an AMD EPYC, jax 0.10.2,
+with the classifier df8d72104584:
+
+    fid         0.616    precision   0.849    density     0.606    gan_test   95.7 %
+    class_fid   1.74     recall      0.817    coverage    0.688    cas        95.2 %
+
+The classifier of real digits names 99.5 % of the test images.
 """
 
 import dataclasses
