@@ -197,7 +197,9 @@ def _go_back(session: _Session, diverged: Diverged) -> str:
         raise RunFailed(f"{diverged}; {left}") from None
     number = run_directory.count_failures(session.directory) + 1
     if number > _ROLLBACKS:
-        raise RunFailed(f"{diverged}; it went back {_ROLLBACKS} times in vain; {left}") from None
+        raise RunFailed(
+            f"{diverged}; going back ({_ROLLBACKS} of {_ROLLBACKS}) did not help; {left}"
+        ) from None
     good = checkpoint.drop_unhealthy(manager) if diverged.collapsed else latest
     if good is None and latest is not None:
         raise RunFailed(f"{diverged}; no checkpoint is from before the collapse") from None

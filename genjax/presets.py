@@ -5,6 +5,7 @@ from typing import Any
 
 from genjax.config import (
     DataConfig,
+    EvalConfig,
     Experiment,
     GANConfig,
     Model,
@@ -37,6 +38,12 @@ def _experiment(
 def _on_digits(experiment: Experiment) -> Experiment:
     """A run of a minute on two cores."""
     return dataclasses.replace(experiment, steps=2000, batch_size=64, checkpoint_every=500)
+
+
+def _on_points(experiment: Experiment) -> Experiment:
+    """A run of a minute on two cores; points are cheap enough to score many."""
+    samples = EvalConfig(samples=10_000)
+    return dataclasses.replace(experiment, steps=8000, batch_size=256, eval=samples)
 
 
 def _tutorial(conditioning: str) -> GANConfig:
@@ -133,8 +140,8 @@ _ALL = (
     ),
     _experiment("sngan-fashion", "fashion_mnist", _sngan(20_000), steps=20_000, batch_size=64),
     _experiment("sngan-cifar10", "cifar10", _sngan(50_000), flip=True, steps=50_000, batch_size=64),
-    _experiment("gaussians-8", "gaussians-8", _mixture(), steps=8000, batch_size=256),
-    _experiment("gaussians-25", "gaussians-25", _mixture(), steps=8000, batch_size=256),
+    _on_points(_experiment("gaussians-8", "gaussians-8", _mixture())),
+    _on_points(_experiment("gaussians-25", "gaussians-25", _mixture())),
     _on_digits(
         _experiment(
             "vae-digits",

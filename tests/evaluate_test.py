@@ -14,7 +14,8 @@ from genjax import cli
 from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig, OptimizerConfig
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.evals import material
+from genjax.evals import material, metrics
+from genjax.evals.classification import AccuracyScore
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.evals.features import from_function
@@ -147,8 +148,8 @@ def test_few_samples_are_warned_of(run):
 
 
 def test_identical_and_held_out_images():
-    metrics = ("fid", "prdc", "class_fid", "modes", "memorization")
-    protocol = PROTOCOL_OF_TESTS._replace(metrics=metrics)
+    names = ("fid", "prdc", "class_fid", "modes", "memorization")
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=names)
     same = values(evaluate_images("digits", "digits", protocol))
     assert same["fid"] == pytest.approx(0, abs=1e-6)
     assert same["class_fid"] == pytest.approx(0, abs=1e-6)
@@ -183,8 +184,8 @@ def test_the_reference_is_kept_and_a_damaged_file_made_again(run, digits_trainin
 
 def test_images_from_elsewhere(run, tmp_path):
     """A folder, an .npz file and the run itself have the same scores."""
-    metrics = ("fid", "kid", "is", "prdc", "modes", "memorization")
-    protocol = PROTOCOL_OF_TESTS._replace(metrics=metrics)
+    names = ("fid", "kid", "is", "prdc", "modes", "memorization")
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=names)
     own = values(evaluate_run(run, "last", protocol))
     images = sample_run(run, 0, "last", 320).images
     (tmp_path / "pngs").mkdir()
@@ -210,7 +211,7 @@ def test_points_of_a_mixture(tmp_path):
         discriminator_optimizer=sgd,
         latent=2,
     )
-    experiment = Experiment("points", DataConfig("gaussians-8"), model, steps=2, batch_size=8)
+    experiment = Experiment("points", DataConfig("gaussians-8"), model, 2, 8, mode="jit")
     train(experiment, tmp_path / "run", load(experiment.data), Console(quiet=True))
     found = values(evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS))
     assert set(found) == {"modes", "high_quality"}
@@ -218,14 +219,28 @@ def test_points_of_a_mixture(tmp_path):
         evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS._replace(metrics=("fid",)))
 
 
-def test_accuracy_of_a_classifier_that_learns_from_samples(run, monkeypatch):
+def test_a_classifier_learns_from_samples(run, digits_classifier, monkeypatch):
+    """It is given the samples with the labels they were asked for, and real test images."""
+    given = []
+
+    def record(*arguments):
+        given.extend(arguments)
+        return AccuracyScore(0.5, 0.9)
+
+    monkeypatch.setattr(metrics, "classification_accuracy_score", record)
     result = evaluate_run(run, "last", PROTOCOL_OF_TESTS._replace(metrics=("cas",)))
     gan_test, cas = result.records
     assert (gan_test["metric"], cas["metric"]) == ("gan_test", "cas")
     assert 0 <= gan_test["value"] <= 1
-    # Chance is 0.1; the classifier of real digits is the bound.
-    assert cas["value"] < cas["details"]["of real images"]
-    assert cas["details"]["of real images"] > 0.9
+    assert (cas["value"], cas["details"]) == (0.5, {"of real images": 0.9})
+    images, labels, test_images, test_labels, trained, seed, _ = given
+    drawn, test = sample_run(run, 0, "last", 320), load(DataConfig("digits", "test"))
+    np.testing.assert_array_equal(images, drawn.images)
+    np.testing.assert_array_equal(labels, drawn.labels)
+    np.testing.assert_array_equal(test_images, test.images)
+    np.testing.assert_array_equal(test_labels, test.labels)
+    assert trained.network.hash == digits_classifier.network.hash
+    assert seed == 0
 
 
 def command(monkeypatch, *arguments):

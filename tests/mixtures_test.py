@@ -13,13 +13,13 @@ from PIL import Image
 from rich.console import Console
 
 from genjax.algorithm import Algorithm, with_raw_images
-from genjax.config import DataConfig, NetworkConfig
+from genjax.config import DataConfig, EvalConfig, NetworkConfig
 from genjax.data import mixtures, sources
 from genjax.data.listing import list_datasets
 from genjax.data.mixtures import MIXTURES, SPLITS, Modes, draw_mixture
 from genjax.errors import UserError
 from genjax.evals.modes import measure_modes
-from genjax.evals.scores import score_samples
+from genjax.evals.scores import make_scorer
 from genjax.grid import density_picture, save_grid
 from genjax.loop import train
 from genjax.sampling import make_sampler, sample_run
@@ -174,30 +174,37 @@ def test_one_mode_only():
 
 def test_scores_rank_by_modes_then_by_quality():
     data = sources.load(DataConfig("gaussians-8", split="test"))
-    real = data.images[:100]
     perfect = data.modes.centres.astype(np.float32).reshape(-1, 1, 1, 2)
     far = np.full((1, 1, 1, 2), 0.99, np.float32)
 
-    score, metrics = score_samples(data, real, perfect)
+    score_samples = make_scorer(EvalConfig(), data, 0)
+
+    score, metrics = score_samples(perfect)
     assert score == 0
+    assert metrics.pop("evaluation/diversity") == pytest.approx(1, rel=0.2)
     assert metrics == {"evaluation/modes_covered": 8, "evaluation/high_quality": 1}
-    stray, metrics = score_samples(data, real, np.concatenate([perfect, far]))
+    stray, metrics = score_samples(np.concatenate([perfect, far]))
     assert stray == pytest.approx(1 / 9)
     assert metrics["evaluation/high_quality"] == pytest.approx(8 / 9)
-    lost, metrics = score_samples(data, real, perfect[:-2])
+    lost, metrics = score_samples(perfect[:-2])
     assert lost == 2
-    assert metrics == {"evaluation/modes_covered": 6, "evaluation/high_quality": 1}
-    assert score_samples(data, real, far)[0] == 9
+    assert metrics["evaluation/modes_covered"] == 6
+    alone, metrics = score_samples(np.repeat(far, 5, axis=0))
+    assert alone == 9
+    assert metrics["evaluation/diversity"] == 0
     # Logs are JSON, which knows no NumPy.
     json.dumps([lost, metrics])
 
 
 def test_images_are_scored_by_their_pixels():
     data = sources.load(DataConfig("digits", split="test"))
-    score, metrics = score_samples(data, data.images, data.images)
-    assert score == pytest.approx(0, abs=1e-6)
-    assert metrics == {"evaluation/pixel_frechet": score}
     assert data.modes is None
+    score_samples = make_scorer(EvalConfig(), data, 0)
+    score, metrics = score_samples(data.images)
+    assert score == pytest.approx(0, abs=1e-6)
+    assert metrics.pop("evaluation/diversity") == pytest.approx(1)
+    assert metrics == {"evaluation/pixel_frechet": score}
+    assert score_samples(data.images // 2)[1]["evaluation/diversity"] == pytest.approx(0.25, 0.1)
 
 
 def sampling(shape):
