@@ -31,8 +31,6 @@ from genjax.evals.classifier_training import augment, train_classifier, train_fe
 from genjax.evals.features import FeatureNetwork, extract
 from genjax.nn.conv import stock_conv
 
-pytestmark = pytest.mark.xdist_group("digits classifier")
-
 KEY = jax.random.key(0)
 # All trainings with it are on 60 images of 8 x 8 and 10 classes, so that they share a program.
 TINY = Recipe(epochs=60, batch=64, learning_rate=1e-2, width=4, shift=1)

@@ -24,10 +24,7 @@ from genjax.loop import train
 from genjax.presets import preset
 from genjax.sampling import sample_run
 
-pytestmark = [
-    pytest.mark.xdist_group("digits classifier"),
-    pytest.mark.usefixtures("digits_classifier"),
-]
+pytestmark = pytest.mark.usefixtures("digits_classifier")
 
 PROTOCOL_OF_TESTS = Protocol(load_classifier, samples=320)
 
