@@ -60,13 +60,8 @@ class ImageSet:
 def from_dataset(dataset: Dataset) -> ImageSet:
     """The images of a data set in memory."""
     images = dataset.images
-    digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()[:12]
-    identity = {
-        "data": dataset.name,
-        "split": dataset.split,
-        "count": len(images),
-        "contents": digest,
-    }
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    identity = _identify(dataset.name, dataset.split, len(images), digest.hexdigest())
     return ImageSet(
         f"{dataset.name}:{dataset.split}",
         len(images),
@@ -76,6 +71,11 @@ def from_dataset(dataset: Dataset) -> ImageSet:
         dataset.classes,
         identity,
     )
+
+
+def _identify(name: str, split: str, count: int, digest: str) -> dict[str, Any]:
+    """What a record says of real images; `digest` is of all their pixels, in order."""
+    return {"data": name, "split": split, "count": count, "contents": digest[:12]}
 
 
 def open_images(
@@ -150,12 +150,7 @@ def _from_files(
     digest = hashlib.sha256()
     for number in progress(range(raw.count), f"reading {name}", raw.count):
         digest.update(np.ascontiguousarray(raw.read(number)).data)
-    identity = {
-        "data": name,
-        "split": split,
-        "count": raw.count,
-        "contents": digest.hexdigest()[:12],
-    }
+    identity = _identify(name, split, raw.count, digest.hexdigest())
     classes = 0 if raw.labels is None else int(raw.labels.max()) + 1
     return ImageSet(name, raw.count, shape, read, raw.labels, classes, identity)
 
@@ -204,7 +199,16 @@ def from_run(run: Run, name: str, count: int, seed: int, chunk: int) -> ImageSet
 
 
 def subset(images: ImageSet, count: int, seed: int) -> Numbers:
-    """Numbers of `count` images chosen at random, or of all, in order, where there are no more."""
+    """Chooses images at random, without repetition.
+
+    Args:
+      images: the set.
+      count: how many, at least 1.
+      seed: of the choice.
+
+    Returns:
+      Their numbers, int64 [count]; all of them, in order, where there are no more.
+    """
     if count >= images.count:
         return np.arange(images.count)
     return batch_indices(0, count, images.count, seed)
@@ -213,6 +217,17 @@ def subset(images: ImageSet, count: int, seed: int) -> Numbers:
 def tracked(
     images: ImageSet, size: int, numbers: Numbers | None, progress: Progress, what: str
 ) -> Iterable[Any]:
-    """Reads batches of images while a bar counts them."""
+    """Reads images while a bar counts the batches.
+
+    Args:
+      images: the set.
+      size: images in a batch; the last may be smaller.
+      numbers: int64 [n], which ones; None for all, in order.
+      progress: shows the bar.
+      what: a few words for it.
+
+    Returns:
+      The batches, each as `images.read` gives them.
+    """
     count = images.count if numbers is None else len(numbers)
     return progress(images.batches(size, numbers), what, -(-count // size))

@@ -17,7 +17,7 @@ from genjax.data.progress import Progress, no_progress
 from genjax.evals.cache import cache_directory
 from genjax.evals.classifier import Trained, read_classifier
 from genjax.evals.features import FeatureNetwork, Features, extract
-from genjax.evals.image_sets import ImageSet, subset
+from genjax.evals.image_sets import ImageSet, subset, tracked
 from genjax.evals.memorization import Memorization, memorization
 
 
@@ -131,9 +131,8 @@ class Material:
         return self.network
 
     def _of(self, network: FeatureNetwork, images: ImageSet, what: str) -> Features:
-        batches = images.batches(self.chunk)
-        count = -(-images.count // self.chunk)
-        return extract(network, self.progress(batches, what, count), self.chunk)
+        batches = tracked(images, self.chunk, None, self.progress, what)
+        return extract(network, batches, self.chunk)
 
     def _of_reference(self, images: ImageSet) -> Features:
         """Features of real images, kept on the disk under a key of all that they depend on."""
