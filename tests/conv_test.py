@@ -1,21 +1,32 @@
 """The fast forms of convolution against XLA's own and against PyTorch-style index arithmetic."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from genjax.nn import conv
+from genjax.nn.conv_forms import (
+    patch_conv,
+    patch_conv_transpose,
+    phase_conv_transpose,
+    stock_conv,
+    stock_conv_transpose,
+)
 
 FORMS = {
-    "fast_conv": (conv.fast_conv, conv.stock_conv),
-    "patch_conv": (conv.patch_conv, conv.stock_conv),
-    "conv": (conv.conv, conv.stock_conv),
-    "fast_conv_transpose": (conv.fast_conv_transpose, conv.stock_conv_transpose),
-    "patch_conv_transpose": (conv.patch_conv_transpose, conv.stock_conv_transpose),
-    "conv_transpose": (conv.conv_transpose, conv.stock_conv_transpose),
+    "fast_conv": (conv.fast_conv, stock_conv),
+    "patch_conv": (patch_conv, stock_conv),
+    "conv": (conv.conv, stock_conv),
+    "fast_conv_transpose": (conv.fast_conv_transpose, stock_conv_transpose),
+    "patch_conv_transpose": (patch_conv_transpose, stock_conv_transpose),
+    "phases": (partial(phase_conv_transpose, join=False), stock_conv_transpose),
+    "joined_phases": (partial(phase_conv_transpose, join=True), stock_conv_transpose),
+    "conv_transpose": (conv.conv_transpose, stock_conv_transpose),
 }
-SIZES = [(7, 9), (6, 12)]
+ODD, EVEN = (7, 9), (6, 12)
 
 
 def everything(operation, x, kernel, stride):
@@ -33,22 +44,27 @@ def everything(operation, x, kernel, stride):
     return operation(x, kernel, stride), gradients, jax.grad(penalty, (0, 1))(x, kernel)
 
 
+def compare(operation, stock, x, kernel, stride):
+    actual = jax.jit(everything, static_argnums=(0, 3))(operation, x, kernel, stride)
+    wanted = jax.jit(everything, static_argnums=(0, 3))(stock, x, kernel, stride)
+    for a, w in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted), strict=True):
+        assert a.shape == w.shape
+        np.testing.assert_allclose(a, w, rtol=1e-4, atol=2e-5 * float(jnp.abs(w).max()))
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [1, 3, 4, 5])
 def test_equals_stock(form, stride, size):
     operation, stock = FORMS[form]
     generator = np.random.default_rng(size)
-    for height, width in SIZES:
-        if form == "fast_conv" and (height % stride or width % stride):
-            continue
+    if "phases" in form and size < stride:
+        pytest.skip("a phase would have no tap")
+    sizes = {"fast_conv": [EVEN], "patch_conv": [ODD, EVEN], "conv": [ODD, EVEN]}
+    for height, width in sizes.get(form, [ODD]):
         x = jnp.asarray(generator.normal(size=(2, height, width, 3)), jnp.float32)
         kernel = jnp.asarray(generator.normal(size=(size, size, 3, 4)), jnp.float32)
-        actual = jax.jit(everything, static_argnums=(0, 3))(operation, x, kernel, stride)
-        wanted = jax.jit(everything, static_argnums=(0, 3))(stock, x, kernel, stride)
-        for a, w in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted), strict=True):
-            assert a.shape == w.shape
-            np.testing.assert_allclose(a, w, rtol=1e-4, atol=2e-5 * float(jnp.abs(w).max()))
+        compare(operation, stock, x, kernel, stride)
 
 
 def test_conv_by_hand():
@@ -76,3 +92,21 @@ def test_vmap_over_kernels(form):
     for number in range(2):
         wanted = stock(x[number], kernels[number], 2)
         np.testing.assert_allclose(actual[number], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(1, 6), (6, 1), (3, 40), (40, 3), (8, 33)], ids=str
+)
+def test_every_choice_of_form_equals_stock(inputs, outputs, stride):
+    """Narrow, wide and small maps take different forms; the small side has 2 x 2 or 8 x 8."""
+    generator = np.random.default_rng(2)
+    for side in (2, 8):
+        x = jnp.asarray(generator.normal(size=(2, stride * side, stride * side, inputs)))
+        y = jnp.asarray(generator.normal(size=(2, side, side, inputs)))
+        kernel = jnp.asarray(generator.normal(size=(5, 5, inputs, outputs)))
+        for fast, stock, image in [
+            (conv.fast_conv, stock_conv, x),
+            (conv.fast_conv_transpose, stock_conv_transpose, y),
+        ]:
+            compare(fast, stock, image, kernel, stride)

@@ -64,7 +64,7 @@ def test_values(name, x):
     variables = module.init(KEY, jnp.asarray(x))
     gain, bias = (RNG.normal(size=x.shape[-1]).astype(np.float32) for _ in range(2))
     assert jax.tree.map(np.shape, variables["params"]) == {"scale": gain.shape, "bias": bias.shape}
-    variables = {**variables, "params": {"scale": gain, "bias": bias}}
+    variables = {**variables, "params": jax.tree.map(jnp.asarray, {"scale": gain, "bias": bias})}
     y, _ = module.apply(variables, jnp.asarray(x), mutable=["batch_stats"])
     np.testing.assert_allclose(y, FORMULAS[name](x) * gain + bias, rtol=1e-4, atol=1e-5)
 

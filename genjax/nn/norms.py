@@ -4,12 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax.algorithm import ema_update, pmean
 from genjax.errors import UserError
+from genjax.nn.channels import channel_means, like
 
 _EPSILON = 1e-5
+_MOMENTUM = 0.9
 _CONDITION_INIT = nn.initializers.normal(0.02)
 
 
@@ -50,15 +54,38 @@ class VirtualBatchNorm(nn.Module):
         return (wide - mean) / jnp.sqrt(variance + _EPSILON)
 
 
-def _batch(train: bool, axis_name: str | None, reference: int) -> nn.Module:
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=_EPSILON,
-        use_bias=False,
-        use_scale=False,
-        axis_name=axis_name,
-    )
+class BatchNorm(nn.Module):
+    """Normalises each channel by the moments of the batch, or by their running averages.
+
+    ``y = (x - mean) / sqrt(var + 1e-5)``; in training the averages move a tenth of the way.
+
+    Attributes:
+      train: use the batch's moments, and move the averages.
+      axis_name: mapped axis over the devices, if any.
+
+    Reference: Ioffe & Szegedy 2015, algorithm 1.
+    """
+
+    train: bool
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch *map channels"]) -> Float[Array, "..."]:
+        wide = x.astype(jnp.float32)
+        shape = (x.shape[-1],)
+        average_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        average_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        mean, var = average_mean.value, average_var.value
+        if self.train:
+            axis_name = None if self.is_initializing() else self.axis_name
+            moments = (channel_means(wide), channel_means(jnp.square(wide)))
+            mean, square = pmean(moments, axis_name)
+            # Rounding may make the variance of nearly constant units negative.
+            var = jnp.maximum(square - jnp.square(mean), 0)
+            if not self.is_initializing():
+                average_mean.value = ema_update(average_mean.value, mean, _MOMENTUM)
+                average_var.value = ema_update(average_var.value, var, _MOMENTUM)
+        return (wide - like(mean, x)) * like(jax.lax.rsqrt(var + _EPSILON), x)
 
 
 class _LayerNorm(nn.Module):
@@ -73,7 +100,7 @@ class _LayerNorm(nn.Module):
 
 
 NORMS: dict[str, Callable[[bool, str | None, int], nn.Module]] = {
-    "batch": _batch,
+    "batch": lambda train, axis_name, reference: BatchNorm(train, axis_name),
     "layer": lambda train, axis_name, reference: _LayerNorm(),
     "virtual": lambda train, axis_name, reference: VirtualBatchNorm(reference),
 }
@@ -108,8 +135,8 @@ class Normalize(nn.Module):
         channels = x.shape[-1]
         y = self.norm(x)
         if condition is None:
-            gain = self.param("scale", self.scale_init, (channels,))
-            bias = self.param("bias", nn.initializers.zeros, (channels,))
+            gain = like(self.param("scale", self.scale_init, (channels,)), y)
+            bias = like(self.param("bias", nn.initializers.zeros, (channels,)), y)
         else:
             gain = 1 + nn.Dense(channels, False, kernel_init=_CONDITION_INIT, name="gain")(
                 condition
