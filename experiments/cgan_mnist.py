@@ -30,6 +30,7 @@ from genjax.evals.evaluate import Protocol, evaluate_run
 from genjax.evals.records import append_records
 from genjax.loop import train
 from genjax.presets import preset
+from genjax.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/cgan_mnist")
 RESULTS = Path(__file__).parent / "results" / "cgan_mnist.jsonl"
@@ -40,6 +41,7 @@ EXPERIMENT = dataclasses.replace(
 
 def main() -> None:
     """Trains, if the run isn't there, and measures."""
+    prepare_process()
     console = Console()
     if not DIRECTORY.exists():
         train(EXPERIMENT, DIRECTORY, load(EXPERIMENT.data), console)

@@ -30,6 +30,7 @@ from genjax.grid import save_grid
 from genjax.loop import train
 from genjax.presets import preset
 from genjax.sampling import sample_run
+from genjax.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/dcgan_scores")
 RESULTS = Path(__file__).parent / "results"
@@ -83,6 +84,7 @@ def tabulate(groups: dict[str, list[Record]]) -> list[str]:
 
 def main() -> None:
     """Trains what isn't there, scores it beside the controls, and writes records and tables."""
+    prepare_process()
     console = Console()
     RESULTS.mkdir(exist_ok=True)
     protocol = Protocol(load_classifier, samples=SAMPLES)

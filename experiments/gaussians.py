@@ -47,6 +47,7 @@ from genjax.config import Experiment
 from genjax.data.sources import load
 from genjax.loop import train
 from genjax.presets import preset
+from genjax.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/gaussians")
 SEEDS = 3
@@ -98,6 +99,7 @@ def last_evaluation(directory: Path) -> tuple[int, float]:
 
 def main() -> None:
     """Trains what isn't there yet, and prints the table."""
+    prepare_process()
     data = load(preset("gaussians-25").data)
     print("| loss and penalties | b1 | modes covered of 25 | high quality, % |")
     print("| --- | --- | --- | --- |")

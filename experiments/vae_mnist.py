@@ -31,6 +31,7 @@ from genjax.families import make_algorithm
 from genjax.loop import train
 from genjax.presets import preset
 from genjax.rng import stream
+from genjax.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments")
 SAMPLES = 1000
@@ -68,6 +69,7 @@ def evaluate(config: Experiment, directory: Path, data: Dataset) -> dict[str, fl
 
 def main() -> None:
     """Trains the two models, if their runs aren't there, and measures them."""
+    prepare_process()
     console = Console()
     test = load(DataConfig("mnist", split="test"))
     for binarize in (True, False):

@@ -11,6 +11,7 @@ from genjax.commands.data import data, presets
 from genjax.commands.runs import resume, sample, train
 from genjax.commands.scores import compare, evaluate
 from genjax.errors import RunFailed, UserError, suggest
+from genjax.startup import prepare_process
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 def main() -> None:
     """Entry point; exits with 0, 1 for a run that failed, 2 for the user's mistakes."""
     arguments = sys.argv[1:]
+    prepare_process()
     try:
         if not arguments or arguments[0] in ("-h", "--help"):
             show_help("genjax", COMMANDS, "Generative models in JAX.")

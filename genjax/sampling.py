@@ -12,6 +12,7 @@ from jaxtyping import Array, Float32, Int, UInt8
 
 from genjax import checkpoint, run_directory
 from genjax.algorithm import Algorithm, quantize_images
+from genjax.compiler import jit
 from genjax.config import Experiment
 from genjax.data.mixtures import POINT_SHAPE
 from genjax.data.sources import Dataset
@@ -46,11 +47,12 @@ def make_sampler(algorithm: Algorithm) -> Sampler:
       for what the algorithm does without. Sample i is the same whatever n.
     """
 
-    @jax.jit
-    def sample(state: State, key: Key, index: Index, label: Labels | None) -> Array:
+    def draw(state: State, key: Key, index: Index, label: Labels | None) -> Array:
         images = algorithm.sample(state, key, index, label)
         # One step of a byte is as long as the standard deviation of a mode.
         return images if images.shape[1:] == POINT_SHAPE else quantize_images(images)
+
+    sample = jit(draw)
 
     def sampler(state: State, key: Key, count: int, labels: HostLabels | None) -> Samples:
         parts = []
@@ -85,7 +87,7 @@ def make_picture(
     batch: dict[str, Any] = {"image": dataset.images[:_PANEL_COLUMNS]}
     if dataset.labels is not None:
         batch["label"] = dataset.labels[:_PANEL_COLUMNS]
-    panels = None if algorithm.panels is None else jax.jit(algorithm.panels)
+    panels = None if algorithm.panels is None else jit(algorithm.panels)
 
     def draw(path: Path, state: State, key: Key) -> None:
         columns = _COLUMNS if panels is None else _PANEL_COLUMNS

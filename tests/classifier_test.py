@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.cache import cache_directory
 from genjax.config import DataConfig
 from genjax.data.importer import import_dataset
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.evals.cache import cache_directory
 from genjax.evals.classifier import (
     RECIPES,
     Recipe,

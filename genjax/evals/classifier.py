@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genjax.algorithm import scale_images
+from genjax.cache import cache_directory
 from genjax.errors import UserError
-from genjax.evals.cache import cache_directory
 from genjax.evals.features import FeatureNetwork, Output, extract
 from genjax.nn.layers import Layers
 from genjax.types import Images, RawImages, Variables

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Int, UInt8
 
 from genjax.algorithm import flip_images, scale_images
+from genjax.compiler import jit
 from genjax.config import DataConfig
 from genjax.data import prepared
 from genjax.data.order import batch_indices
@@ -108,7 +109,7 @@ def _compile(recipe: Recipe, classes: int, steps: int) -> _Program:
         updates, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, updates), statistics, moments
 
-    return _Program(jax.jit(init), jax.jit(step, donate_argnums=0))
+    return _Program(jit(init), jit(step, donate_argnums=0))
 
 
 def _make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:

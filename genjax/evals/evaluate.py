@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from genjax.checkpoint import Which
+from genjax.compiler import jit
 from genjax.config import VAEConfig, config_hash
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load
@@ -166,7 +167,7 @@ def make_likelihood(run: Run, seed: int) -> Likelihood | None:
     """
     if not isinstance(run.experiment.model, VAEConfig) or run.algorithm.evaluate is None:
         return None
-    evaluate = jax.jit(run.algorithm.evaluate)
+    evaluate = jit(run.algorithm.evaluate)
 
     def measure(images: ImageSet, progress: Progress) -> dict[str, float]:
         key = jax.random.key(seed)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
+from genjax.compiler import jit
 from genjax.parallel import spread
 from genjax.types import RawImages
 
@@ -101,7 +102,7 @@ def extract(
     size = -(-chunk // devices) * devices
     run: Callable[[Any], Any]
     if network.traceable:
-        compiled = jax.jit(network.apply, in_shardings=(whole, split), out_shardings=split)
+        compiled = jit(network.apply, in_shardings=(whole, split), out_shardings=split)
         run = functools.partial(compiled, jax.device_put(network.variables, whole))
     else:
         run = functools.partial(network.apply, network.variables)

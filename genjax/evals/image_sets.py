@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from genjax.algorithm import quantize_images
+from genjax.compiler import jit
 from genjax.config import DataConfig
 from genjax.data import readers
 from genjax.data.mixtures import POINT_SHAPE
@@ -181,7 +182,7 @@ def from_run(run: Run, name: str, count: int, seed: int, chunk: int) -> ImageSet
         images = run.algorithm.sample(state, key, index, label)
         return images if shape == POINT_SHAPE else quantize_images(images)
 
-    compiled = jax.jit(sample, in_shardings=(whole, split, split), out_shardings=split)
+    compiled = jit(sample, in_shardings=(whole, split, split), out_shardings=split)
     state = jax.device_put(run.state, whole)
 
     def read(numbers: Numbers) -> Any:

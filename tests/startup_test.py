@@ -1,0 +1,125 @@
+"""What a process sets up: its compilation cache, its memory, and the options of XLA."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from genjax import compiler, startup
+from genjax.errors import UserError
+
+SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "JAX_ENABLE_COMPILATION_CACHE")
+
+
+def clean(tmp_path, **settings):
+    kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return {**kept, "GENJAX_CACHE": str(tmp_path / "cache"), **settings}
+
+
+def programs(tmp_path):
+    return {path.name for path in tmp_path.glob("cache/xla/*/*-cache")}
+
+
+def sample(tmp_path, **settings):
+    """Runs a command that compiles little, in a process of its own."""
+    code = (
+        "from genjax.startup import prepare_process; prepare_process(); "
+        "from genjax.compiler import jit, xla_options; import jax; "
+        "jit(lambda x: x + 1)(jax.numpy.zeros(3)); print(xla_options())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean(tmp_path, **settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_programs_are_kept_for_the_next_process(tmp_path):
+    printed = sample(tmp_path)
+    assert printed == str(compiler.OPTIONS["cpu"])
+    first = programs(tmp_path)
+    assert first
+    sample(tmp_path)
+    assert programs(tmp_path) == first
+
+
+def test_the_cache_can_be_turned_off_and_moved(tmp_path):
+    sample(tmp_path, JAX_ENABLE_COMPILATION_CACHE="0")
+    assert not programs(tmp_path)
+    assert (
+        sample(
+            tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"), GENJAX_XLA_OPTIONS="default"
+        )
+        == "{}"
+    )
+    assert not programs(tmp_path)
+    assert list((tmp_path / "own").glob("*-cache"))
+
+
+def test_a_script_that_has_imported_jax_can_have_the_cache(tmp_path):
+    code = (
+        "import jax; from genjax.startup import prepare_process; prepare_process(); "
+        "jax.jit(lambda x: x + 1)(jax.numpy.zeros(3))"
+    )
+    subprocess.run([sys.executable, "-c", code], env=clean(tmp_path), check=True, timeout=120)
+    assert programs(tmp_path)
+
+
+def test_what_is_set_already_stays(monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "7")
+    startup.use_compilation_cache()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
+    assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "7"
+
+
+@pytest.mark.parametrize(("value", "calls"), [("0", 0), ("1", 2), (None, 2)])
+def test_memory_is_kept_unless_told_otherwise(monkeypatch, value, calls):
+    changed = []
+
+    class Library:
+        def gnu_get_libc_version(self):
+            raise AssertionError
+
+        def mallopt(self, option, value):
+            changed.append(option)
+
+    monkeypatch.setattr(startup.sys, "platform", "linux")
+    monkeypatch.setattr(startup.ctypes, "CDLL", lambda name: Library())
+    monkeypatch.delenv("GENJAX_KEEP_MEMORY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("GENJAX_KEEP_MEMORY", value)
+    startup.keep_memory()
+    assert len(changed) == calls
+
+
+@pytest.fixture
+def options(monkeypatch):
+    compiler.xla_options.cache_clear()
+    yield monkeypatch
+    compiler.xla_options.cache_clear()
+
+
+def test_options_that_this_xla_lacks_are_left_out(options):
+    options.setitem(compiler.OPTIONS, "cpu", {"xla_cpu_no_such_option": "1"})
+    assert compiler.xla_options() == {}
+    assert float(compiler.jit(lambda x: 2 * x)(jnp.float32(3))) == 6
+
+
+def test_wrong_values_are_reported(options):
+    options.setitem(compiler.OPTIONS, "cpu", {"xla_cpu_prefer_vector_width": "wide"})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="wide"):
+        compiler.xla_options()
+
+
+def test_an_unknown_choice_is_refused(options):
+    options.setenv("GENJAX_XLA_OPTIONS", "none")
+    with pytest.raises(UserError, match="GENJAX_XLA_OPTIONS is 'none'; choices: default, tuned"):
+        compiler.xla_options()
