@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from rich.console import Console
 
@@ -21,13 +20,14 @@ from genjax.data.sources import Dataset
 from genjax.errors import RunFailed, UserError
 from genjax.evals.scores import Scorer, make_scorer
 from genjax.families import make_algorithm
+from genjax.feed import make_feeder
 from genjax.logs import MetricLog, import_wandb
 from genjax.metric_reader import MetricReader
 from genjax.monitor import Diverged, Monitor
 from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
 from genjax.rng import stream
 from genjax.sampling import make_picture, make_sampler
-from genjax.types import Batch, State
+from genjax.types import State
 
 _ROLLBACKS = 3
 
@@ -143,8 +143,9 @@ def _run(
     display: TrainingDisplay,
 ) -> State:
     """Makes the steps after `first`, with all that happens in between."""
-    experiment, dataset = session.experiment, session.dataset
-    size, examples = len(dataset.images), session.algorithm.examples
+    experiment, dataset, compiled = session.experiment, session.dataset, session.compiled
+    examples = session.algorithm.examples
+    feeder = make_feeder(experiment, dataset, compiled, examples)
     sampler = make_sampler(session.algorithm)
     draw_picture = make_picture(session.algorithm, sampler, dataset)
     grid_key = stream(jax.random.key(experiment.seed), "grid")
@@ -159,15 +160,13 @@ def _run(
         display.say(f"warning: step {step}: perhaps collapsed: {words}")
 
     reader = MetricReader(experiment.log_every, examples, write, display)
-    for step in range(first + 1, experiment.steps + 1):
-        index = batch_indices(step - 1, examples, size, experiment.seed)
-        state, metrics = session.compiled.step(
-            state, session.compiled.place(_gather(dataset, index))
-        )
-        # The metrics of the step before are read while this one runs.
-        if (step - 1) % experiment.log_every == 0:
+    for before in range(first, experiment.steps, experiment.steps_per_call):
+        state, metrics = compiled.step(state, feeder.data, feeder.batches(before))
+        step = before + experiment.steps_per_call
+        # What is due is read while these steps run.
+        if reader.due:
             reader.read()
-        reader.add(step, metrics)
+        reader.add(before, metrics)
         last = step == experiment.steps
         if last or step % experiment.sample_every == 0:
             reader.read()
@@ -211,10 +210,3 @@ def _go_back(session: _Session, diverged: Diverged) -> str:
         soft_wrap=True,
     )
     return str(diverged)
-
-
-def _gather(dataset: Dataset, index: np.ndarray) -> Batch:
-    batch = {"image": dataset.images[index]}
-    if dataset.labels is not None:
-        batch["label"] = dataset.labels[index]
-    return batch

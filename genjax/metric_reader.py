@@ -9,6 +9,8 @@ from genjax.console import TrainingDisplay
 from genjax.monitor import check_finite
 from genjax.types import Metrics
 
+_AHEAD = 2
+
 
 class MetricReader:
     """Keeps the metrics of each step on the device until they are read together."""
@@ -32,25 +34,35 @@ class MetricReader:
         self._examples = examples
         self._write = write
         self._display = display
-        self._queue: list[tuple[int, Metrics]] = []
+        self._queue: list[tuple[int, int, Metrics]] = []
         self._since: float | None = None
         self._started = time.perf_counter()
         self._steps = 0
 
-    def add(self, step: int, metrics: Metrics) -> None:
-        """Queues the metrics of a step; the first step's are waited for, to time its compilation.
+    @property
+    def due(self) -> bool:
+        """Whether a step that is to be logged waits to be read."""
+        return any(last // self._every > before // self._every for before, last, _ in self._queue)
+
+    def add(self, before: int, metrics: Metrics) -> None:
+        """Queues the metrics of one call; the first call's are waited for, to time its compilation.
 
         Args:
-          step: number of the step, from 1.
-          metrics: scalars, still on the device.
+          before: steps made before the call.
+          metrics: float32 [steps] each, still on the device.
         """
-        self._queue.append((step, metrics))
+        steps = len(next(iter(metrics.values())))
+        self._queue.append((before, before + steps, metrics))
+        if len(self._queue) > _AHEAD:
+            # Every call in flight holds its batches in memory.
+            jax.block_until_ready(self._queue[-_AHEAD - 1][2])
         if self._since is None:
             jax.block_until_ready(metrics)
             self._since = time.perf_counter()
             seconds = self._since - self._started
-            self._display.say(f"first step, with its compilation: {seconds:.1f} s")
-            self._steps = -1
+            what = "first step" if steps == 1 else f"first {steps} steps"
+            self._display.say(f"{what}, with the compilation: {seconds:.1f} s")
+            self._steps = -steps
 
     def read(self) -> None:
         """Reads all that is queued, checks every step and logs those that are due.
@@ -59,14 +71,15 @@ class MetricReader:
           Diverged: a metric is not finite, or `write` says so.
         """
         queue, self._queue = jax.device_get(self._queue), []
-        for step, metrics in queue:
-            self._steps += 1
-            values = {name: float(value) for name, value in metrics.items()}
-            check_finite(step, values)
-            if step % self._every == 0:
-                self._report(step, values)
+        for before, last, metrics in queue:
+            for row, step in enumerate(range(before + 1, last + 1)):
+                self._steps += 1
+                values = {name: float(value[row]) for name, value in metrics.items()}
+                check_finite(step, values)
+                if step % self._every == 0:
+                    self._report(step, values)
         if queue:
-            self._display.advance(queue[-1][0])
+            self._display.advance(queue[-1][1])
 
     def _report(self, step: int, values: dict[str, float]) -> None:
         now = time.perf_counter()

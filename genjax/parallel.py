@@ -8,27 +8,31 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from genjax.algorithm import Algorithm
+from genjax.compiler import jit
 from genjax.config import Mode
 from genjax.errors import UserError
-from genjax.types import Batch, Key, Metrics, State
-
-AXIS = "data"
-"""Name of the axis over the devices."""
+from genjax.types import AXIS, Batch, Key, Metrics, State
 
 
 class Compiled(NamedTuple):
-    """An algorithm's training step, ready to run on its devices.
+    """An algorithm's training step, ready to run on its devices, several steps a call.
 
     Attributes:
       init: ``(key) -> state``, placed on the devices.
-      place: ``(host batch) -> batch``, split over the devices by the first axis.
-      step: ``(state, batch) -> (state, metrics)``; the old state is donated and can't be used.
+      load: ``(arrays by name) -> data``: a whole data set, copied to each device.
+      place: ``(tree) -> batches``: arrays [steps, examples, ...], split over the devices by their
+        second axis.
+      step: ``(state, data, batches) -> (state, metrics)``: a step for each entry of the first axis.
+        With data, batches are examples' numbers, int32 [steps, examples]; with None they are the
+        examples themselves, ``{"image": [steps, examples, ...], ...}``. Metrics are [steps]. The
+        old state is donated and can't be used.
       sharding: of every leaf of the state; None leaves it to the default device.
     """
 
     init: Callable[[Key], State]
-    place: Callable[[Batch], Batch]
-    step: Callable[[State, Batch], tuple[State, Metrics]]
+    load: Callable[[Batch], Batch]
+    place: Callable[[Any], Any]
+    step: Callable[[State, Batch | None, Any], tuple[State, Metrics]]
     sharding: jax.sharding.Sharding | None
 
 
@@ -65,6 +69,30 @@ def spread(devices: Sequence[jax.Device]) -> Spread:
     return Spread(len(devices), NamedSharding(mesh, whole), NamedSharding(mesh, split))
 
 
+def repeat(step: Callable[[State, Batch], tuple[State, Metrics]]) -> Callable[..., Any]:
+    """Lets a step take several batches, or numbers of the examples that they consist of.
+
+    Args:
+      step: ``(state, batch) -> (state, metrics)``.
+
+    Returns:
+      ``(state, data, batches) -> (state, metrics)``, as in `Compiled`, not yet compiled.
+    """
+
+    def steps(state: State, data: Batch | None, batches: Any) -> tuple[State, Metrics]:
+        def body(state: State, batch: Any) -> tuple[State, Metrics]:
+            if data is not None:
+                batch = {name: array[batch] for name, array in data.items()}
+            return step(state, batch)
+
+        if jax.tree.leaves(batches)[0].shape[0] > 1:
+            return jax.lax.scan(body, state, batches)
+        state, metrics = body(state, jax.tree.map(lambda x: x[0], batches))
+        return state, jax.tree.map(lambda x: x[None], metrics)
+
+    return steps
+
+
 def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]) -> Compiled:
     """Compiles an algorithm's step.
 
@@ -81,11 +109,13 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
     Raises:
       UserError: the batch can't be split evenly over the devices.
     """
+    steps = repeat(algorithm.step)
     if mode == "jit":
         return Compiled(
-            init=jax.jit(algorithm.init),
+            init=jit(algorithm.init),
+            load=jax.device_put,
             place=jax.device_put,
-            step=jax.jit(algorithm.step, donate_argnums=0),
+            step=jit(steps, donate_argnums=0),
             sharding=None,
         )
     count = len(devices)
@@ -94,27 +124,51 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
             f"{algorithm.examples} images a step can't be split over {count} devices; "
             f"set --batch-size to a multiple of {count}"
         )
-    _, replicated, split = spread(devices)
-    init = jax.jit(algorithm.init, out_shardings=replicated)
+    _, replicated, _ = spread(devices)
+    second = NamedSharding(replicated.mesh, PartitionSpec(None, AXIS))
+    init = jit(algorithm.init, out_shardings=replicated)
+    load: Callable[[Batch], Batch] = lambda data: jax.device_put(data, replicated)  # noqa: E731
     if mode == "mesh":
-        step = jax.jit(
-            algorithm.step,
+
+        def on_mesh(*arguments: Any) -> tuple[State, Metrics]:
+            # Lets `example_index` split what a step draws as its batch is split.
+            with jax.sharding.use_abstract_mesh(replicated.mesh.abstract_mesh):
+                return steps(*arguments)
+
+        step = jit(
+            on_mesh,
             donate_argnums=0,
-            in_shardings=(replicated, split),
+            in_shardings=(replicated, replicated, second),
             out_shardings=(replicated, replicated),
         )
-        return Compiled(init, lambda batch: jax.device_put(batch, split), step, replicated)
+        return Compiled(init, load, lambda tree: jax.device_put(tree, second), step, replicated)
     step = jax.pmap(
-        algorithm.step,
+        steps,
         axis_name=AXIS,
-        in_axes=(None, 0),
+        in_axes=(None, None, 1),
         out_axes=(None, None),
         devices=devices,
         donate_argnums=0,
     )
 
-    def place(batch: Batch) -> Batch:
-        rows: Callable[[Any], Any] = lambda x: x.reshape(count, -1, *x.shape[1:])  # noqa: E731
-        return jax.device_put(jax.tree.map(rows, batch), split)
+    def place(tree: Any) -> Any:
+        rows: Callable[[Any], Any] = lambda x: x.reshape(len(x), count, -1, *x.shape[2:])  # noqa: E731
+        return jax.device_put(jax.tree.map(rows, tree), second)
 
-    return Compiled(init, place, step, replicated)
+    return Compiled(init, load, place, step, replicated)
+
+
+def step_once(compiled: Compiled, state: State, batch: Batch) -> tuple[State, Metrics]:
+    """Makes one step on a batch of the host, for scripts that do without the loop.
+
+    Args:
+      compiled: from `compile_step`.
+      state: from ``compiled.init``, or a later one; it is donated and can't be used again.
+      batch: arrays [examples, ...].
+
+    Returns:
+      The new state, and metrics as scalars.
+    """
+    batches = compiled.place({name: array[None] for name, array in batch.items()})
+    state, metrics = compiled.step(state, None, batches)
+    return state, {name: value[0] for name, value in metrics.items()}

@@ -8,10 +8,11 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 from jaxtyping import Key as Keys
 
-from genjax.types import Index, Key
+from genjax.types import AXIS, Index, Key
 
 
 def stream(key: Key, name: str, *counters: Int[Array, ""] | int) -> Key:
@@ -45,10 +46,15 @@ def example_index(size: int, axis_name: str | None) -> Index:
       axis_name: mapped axis over the devices, or None where the program sees the whole batch.
 
     Returns:
-      int32 [size], ``device * size + [0, ..., size)``.
+      int32 [size], ``device * size + [0, ..., size)``. In a program over several devices that the
+      compiler splits, it is split over them, and with it whatever is drawn for each example.
     """
-    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
-    return first + jnp.arange(size, dtype=jnp.int32)
+    index = jnp.arange(size, dtype=jnp.int32)
+    if axis_name is not None:
+        return jax.lax.axis_index(axis_name) * size + index
+    if AXIS in jax.sharding.get_abstract_mesh().axis_names:
+        return jax.lax.with_sharding_constraint(index, PartitionSpec(AXIS))
+    return index
 
 
 def example_keys(key: Key, index: Index) -> Keys[Array, "batch"]:

@@ -8,6 +8,9 @@ import jax
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
+AXIS = "data"
+"""Name of the axis over the devices."""
+
 Key: TypeAlias = PRNGKeyArray
 Params: TypeAlias = Mapping[str, Any]
 """Trainable arrays, float32."""

@@ -11,7 +11,7 @@ from genjax import checkpoint
 from genjax.config import NetworkConfig
 from genjax.data.standard import image_and_classes
 from genjax.families import make_algorithm, players
-from genjax.parallel import compile_step, mapped_axis
+from genjax.parallel import compile_step, mapped_axis, step_once
 from genjax.presets import DEFAULT, PRESETS
 
 
@@ -54,7 +54,7 @@ def test_preset(name, mode, raw_batch, tmp_path):
 
     def step(state, number):
         batch = raw_batch(number, algorithm.examples, image, classes)
-        return compiled.step(state, compiled.place(batch))
+        return step_once(compiled, state, batch)
 
     state, _ = step(state, 0)
     with checkpoint.open_checkpoints(tmp_path, 1) as manager:

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.collectives import count_collectives
 from genjax.algorithm import Algorithm
 from genjax.config import NetworkConfig, OptimizerConfig
 from genjax.data.order import batch_indices
 from genjax.errors import UserError
 from genjax.families import make_algorithm
-from genjax.parallel import choose_mode, compile_step, mapped_axis
+from genjax.parallel import choose_mode, compile_step, mapped_axis, step_once
 from genjax.rng import example_index
 
 PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
@@ -24,7 +25,7 @@ def run(experiment, mode, count, raw_batch, steps=5):
     state = compiled.init(jax.random.key(0))
     for step in range(steps):
         batch = raw_batch(step, algorithm.examples)
-        state, metrics = compiled.step(state, compiled.place(batch))
+        state, metrics = step_once(compiled, state, batch)
     return jax.device_get((state.generator, state.discriminator, state.aux, metrics))
 
 
@@ -112,7 +113,7 @@ def test_every_device_count_sees_the_same_data_in_the_same_order():
         state, result = compiled.init(jax.random.key(0)), []
         for step in range(first, 9):
             batch = {"image": images[batch_indices(step, 16, 100, seed=7)]}
-            state, metrics = compiled.step(state, compiled.place(batch))
+            state, metrics = step_once(compiled, state, batch)
             result.append(float(metrics["sum"]))
         return result
 
@@ -137,7 +138,7 @@ def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
     state = compiled.init(jax.random.key(0))
     for step in range(4):
         old = state
-        state, _ = compiled.step(old, compiled.place(raw_batch(step, 16)))
+        state, _ = step_once(compiled, old, raw_batch(step, 16))
         if step > 0:
             arrays = jax.tree.leaves((old.generator, old.discriminator))
             assert all(array.is_deleted() for array in arrays)
@@ -156,3 +157,20 @@ def test_auto_mode():
     assert choose_mode("auto", jax.devices()[:1]) == "jit"
     assert choose_mode("auto", jax.devices()) == "mesh"
     assert choose_mode("pmap", jax.devices()) == "pmap"
+
+
+def test_a_mesh_splits_the_work_of_both_players(small_experiment):
+    """Every gradient is added up over the devices, so each device has computed its share only."""
+    algorithm = make_algorithm(small_experiment, (8, 8, 1), 10)
+    compiled = compile_step(algorithm, "mesh", jax.devices())
+    state = compiled.init(jax.random.key(0))
+    batch = compiled.place({"image": np.zeros((1, 16, 8, 8, 1), np.uint8)})
+    text = compiled.step.lower(state, None, batch).compile().as_text()
+    reduced = count_collectives(text)["all-reduce"].size
+    params = [
+        leaf.nbytes
+        for player in (state.generator, state.discriminator)
+        for leaf in jax.tree.leaves(player.params)
+    ]
+    # What is replicated needs no sum, and the images themselves would be more than this.
+    assert sum(params) <= reduced < 3 * sum(params)

@@ -10,7 +10,7 @@ import pytest
 from genjax.algorithm import scale_images, with_raw_images
 from genjax.config import NetworkConfig, OptimizerConfig, VAEGANConfig
 from genjax.errors import UserError
-from genjax.parallel import compile_step, mapped_axis
+from genjax.parallel import compile_step, mapped_axis, step_once
 from genjax.rng import latents, stream
 from genjax.types import BatchSpec
 from genjax.vae_gan import make_networks, make_vae_gan
@@ -135,7 +135,7 @@ def run(config, mode, count, raw_batch, steps=2):
     )
     state = compiled.init(KEY)
     for step in range(steps):
-        state, metrics = compiled.step(state, compiled.place(raw_batch(step, 16)))
+        state, metrics = step_once(compiled, state, raw_batch(step, 16))
     return jax.device_get(([getattr(state, name) for name in PLAYERS], metrics))
 
 

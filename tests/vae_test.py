@@ -13,7 +13,7 @@ from genjax.algorithm import scale_images, with_raw_images
 from genjax.config import NetworkConfig, OptimizerConfig, VAEConfig
 from genjax.errors import UserError
 from genjax.nn.spectral import power_iteration
-from genjax.parallel import compile_step, mapped_axis
+from genjax.parallel import compile_step, mapped_axis, step_once
 from genjax.rng import latents, stream
 from genjax.types import BatchSpec
 from genjax.vae.algorithm import importance_bounds, kl_weight, make_vae, manifold_grid
@@ -317,8 +317,7 @@ def run(config, mode, count, raw_batch, steps=2):
     state = compiled.init(KEY)
     for step in range(steps):
         labels = np.arange(16, dtype=np.int32) % 3
-        place = compiled.place({**raw_batch(step, 16), "label": labels})
-        state, metrics = compiled.step(state, place)
+        state, metrics = step_once(compiled, state, {**raw_batch(step, 16), "label": labels})
     return jax.device_get((state.autoencoder, metrics))
 
 
