@@ -1,6 +1,7 @@
 """What a family of models is to the rest of genjax: four pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -27,6 +28,8 @@ class Algorithm(NamedTuple):
         the batch.
       examples: examples that one step consumes, over all devices.
       classes: classes that `sample` can be asked for; 0 for a model without.
+      parts: the updates that `step` makes one after the other, by player, each
+        ``(state, batch) -> (state, metrics)``, to be measured apart; may be empty.
       panels: ``(state, batch, key) -> list of images``, each [n, height, width, channels], to be
         shown beside samples, or None. `batch` is as `step` takes it.
     """
@@ -37,6 +40,7 @@ class Algorithm(NamedTuple):
     evaluate: Callable[[State, Batch, Key], Metrics] | None
     examples: int
     classes: int = 0
+    parts: Mapping[str, Callable[[State, Batch], tuple[State, Metrics]]] = MappingProxyType({})
     panels: Callable[[State, Batch, Key], list[Images]] | None = None
 
 
@@ -115,8 +119,12 @@ def with_raw_images(algorithm: Algorithm, flip: bool, axis_name: str | None) -> 
     def with_scaled(function: Any) -> Any:
         return function and (lambda state, batch, key: function(state, scaled(batch), key))
 
+    def part(function: Any) -> Any:
+        return lambda state, batch: function(state, scaled(batch))
+
     return algorithm._replace(
         step=step,
+        parts={name: part(function) for name, function in algorithm.parts.items()},
         evaluate=with_scaled(algorithm.evaluate),
         panels=with_scaled(algorithm.panels),
     )

@@ -15,6 +15,8 @@ from genjax.errors import UserError, lookup, suggest
 
 Mode = Literal["auto", "jit", "mesh", "pmap"]
 ComputeDtype = Literal["float32", "bfloat16"]
+Convolutions = Literal["auto", "stock"]
+Feed = Literal["auto", "device", "host"]
 
 
 def _require(holds: bool, config: Any, name: str, wanted: str) -> None:
@@ -63,6 +65,12 @@ class NetworkConfig:
     """Divide every weight matrix by its largest singular value."""
     orthogonal: float = 0.0
     """Weight of the orthogonal regularisation of the weight matrices."""
+    remat: Literal["none", "activations", "all"] = "none"
+    """What the backward pass computes again instead of keeping it in memory (jax.checkpoint):
+    nothing, all but the outputs of convolutions and matrix products, or all."""
+    convolutions: Convolutions = "auto"
+    """Form of the convolutions and of their derivatives: auto is the fastest that is known for the
+    platform, stock is XLA's own. They are equal up to rounding."""
 
     def __post_init__(self) -> None:
         _require(self.width >= 1, self, "width", "at least 1")
@@ -84,6 +92,8 @@ class OptimizerConfig:
     """Decay of the second moment (adam, rmsprop)."""
     decay_updates: int = 0
     """Updates of this player over which the step size falls linearly to 0; 0 keeps it."""
+    fuse: bool = False
+    """Update all arrays of fewer than 4,096 numbers as one array, with the same result."""
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, self, "learning_rate", "above 0")
@@ -132,6 +142,12 @@ class GANConfig:
     """Number of infogan's continuous codes, uniform on [-1, 1)."""
     latent: int = 100
     """Dimensions of z ~ N(0, I)."""
+    share_generated: bool = False
+    """G learns from the images of D's last update instead of fresh ones, so that it runs forward
+    once less; the two players then see the same noise."""
+    joint_pass: bool = False
+    """D judges real and generated images in one pass over twice the batch; the same up to rounding.
+    Not with batch norm, a minibatch layer or dropout in D."""
     discriminator_updates: int = 1
     """Discriminator updates before each generator update, each on a batch of its own."""
     ema_decay: float | None = None
@@ -291,6 +307,12 @@ class Experiment:
     """Seed of the parameters, the noise and the data order."""
     mode: Mode = "auto"
     """How the step is compiled: jit (one device), mesh or pmap (all); auto is jit or mesh."""
+    steps_per_call: int = 1
+    """Steps in one call of the compiled program, which is worth it where a step takes less time
+    than its dispatch; sample_every, checkpoint_every, eval.every and steps must be multiples."""
+    feed: Feed = "auto"
+    """Where batches are gathered: on the device, which holds the whole data set, or on the host,
+    while the device works; auto is device where it is an accelerator with room."""
     log_every: int = 50
     """Steps between two lines of metrics."""
     sample_every: int = 500
@@ -320,8 +342,19 @@ class Experiment:
             "sample_every",
             "checkpoint_every",
             "keep_checkpoints",
+            "steps_per_call",
         ):
             _require(getattr(self, name) >= 1, self, name, "at least 1")
+        intervals = {
+            name: getattr(self, name) for name in ("steps", "sample_every", "checkpoint_every")
+        }
+        for name, value in {**intervals, "eval.every": self.eval.every or 0}.items():
+            calls = -(-value // self.steps_per_call)
+            if value != calls * self.steps_per_call:
+                raise UserError(
+                    f"{name} is {value}, no multiple of steps_per_call, {self.steps_per_call}; "
+                    f"set --{name.replace('_', '-')} {calls * self.steps_per_call}"
+                )
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Update rules by name."""
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import optax
 
 from genjax.config import OptimizerConfig
 from genjax.errors import lookup
+from genjax.types import Params
 
 
 def _rate(config: OptimizerConfig) -> optax.ScalarOrSchedule:
@@ -23,6 +26,14 @@ OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]]
 }
 
 
+_SMALL = 4096
+
+
+def _size(params: Params) -> Any:
+    """Which arrays are small, as a tree of names."""
+    return jax.tree.map(lambda x: "small" if x.size < _SMALL else "large", params)
+
+
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """Builds the optax transformation that a configuration describes.
 
@@ -35,4 +46,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     Raises:
       UserError: unknown rule.
     """
-    return lookup(OPTIMIZERS, config.name, "optimizer")(config)
+    rule = lookup(OPTIMIZERS, config.name, "optimizer")(config)
+    if not config.fuse:
+        return rule
+    return optax.partition({"small": optax.flatten(rule), "large": rule}, _size)

@@ -66,3 +66,27 @@ def test_update_rules(name, b1, decay_updates):
     rates = [rate(step, decay_updates) for step in range(6)]
     expected = [RULES[name](gradients[:n], b1, 0.9, rates[:n]) for n in range(1, 7)]
     np.testing.assert_allclose(path, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_fused_update_is_the_same(name):
+    """Small arrays as one, a large one apart."""
+    generator = np.random.default_rng(0)
+    shapes = {"bias": (7,), "kernel": (3, 5), "large": (70, 70)}
+    params, *gradients = (
+        {key: jnp.asarray(generator.normal(size=shape)) for key, shape in shapes.items()}
+        for _ in range(4)
+    )
+    results = []
+    for fuse in (False, True):
+        config = OptimizerConfig(name, learning_rate=0.1, decay_updates=4, fuse=fuse)
+        optimizer = make_optimizer(config)
+        state, current = optimizer.init(params), params
+        for gradient in gradients:
+            updates, state = optimizer.update(gradient, state, current)
+            current = optax.apply_updates(current, updates)
+        results.append((current, [leaf.shape for leaf in jax.tree.leaves(state)]))
+    (plain, _), (fused, kept) = results
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), plain, fused)
+    assert (22,) in kept
+    assert (7,) not in kept

@@ -1,8 +1,8 @@
 """The adversarial step: k discriminator updates, one generator update, one moving average."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -48,6 +48,22 @@ from genjax.types import (
 _LOGIT_DECAY = 0.99
 
 
+class _Drawn(NamedTuple):
+    """Generated images, from which a gradient can be pulled back.
+
+    Attributes:
+      images: in [-1, 1].
+      pull: from the gradient by the images to that by G's parameters, in a tuple.
+      condition: of the images.
+      variables: G's other collections afterwards.
+    """
+
+    images: Images
+    pull: Callable[[Images], tuple[Params]]
+    condition: Condition | None
+    variables: Variables
+
+
 @flax.struct.dataclass
 class GANState:
     """Everything that adversarial training changes.
@@ -75,7 +91,8 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
     In a step, D makes `discriminator_updates` updates, each on real images and noise of its own,
     then G makes one on fresh noise against the new D. D's batch norm sees real and generated images
     apart; the generated image at each place has the label of the real one there. Losses see the
-    logits of the whole batch, over all devices; gradients are averaged over them.
+    logits of the whole batch, over all devices; gradients are averaged over them. `share_generated`
+    and `joint_pass` save work where the configuration asks for it.
 
     Args:
       config: the axes.
@@ -137,6 +154,16 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
         images, variables = apply_training(g_network, params, player.variables, z, condition)
         return images, condition, variables
 
+    def draw(player: NetState, key: Key, index: Index, labels: Labels | None) -> _Drawn:
+        """Generates images, keeping what the gradient of G's parameters needs."""
+
+        def images_of(params: Params) -> tuple[Images, tuple[Condition | None, Variables]]:
+            images, condition, variables = generate(player, params, key, index, labels)
+            return images, (condition, variables)
+
+        images, pull, (condition, variables) = jax.vjp(images_of, player.params, has_aux=True)
+        return _Drawn(images, pull, condition, variables)
+
     def judge(
         params: Params, variables: Variables, images: Images, condition: Condition | None, key: Key
     ) -> tuple[Judgement, Variables]:
@@ -144,6 +171,24 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
             d_network, params, variables, images, condition, rngs={"dropout": key}
         )
         return judgement._replace(logits=gather_batch(judgement.logits, axis_name)), changed
+
+    def judge_both(
+        params: Params,
+        variables: Variables,
+        images: tuple[Images, Images],
+        condition: Condition | None,
+        key: Key,
+    ) -> tuple[Judgement, Judgement, Variables]:
+        if not config.joint_pass:
+            real, variables = judge(params, variables, images[0], condition, stream(key, "real"))
+            fake, variables = judge(params, variables, images[1], condition, stream(key, "fake"))
+            return real, fake, variables
+        # Side by side rather than one after the other, so that devices keep their examples.
+        pairs = jnp.stack(images, 1).reshape(-1, *images[0].shape[1:])
+        twice = None if condition is None else jnp.repeat(condition, 2, axis=0)
+        both, variables = judge(params, variables, pairs, twice, key)
+        real, fake = (jax.tree.map(lambda x, i=i: x[i::2], both) for i in (0, 1))
+        return real, fake, variables
 
     def recognition_loss(judgement: Judgement, condition: Condition | None) -> Float[Array, ""]:
         if conditioning.recognition is None or condition is None:
@@ -160,11 +205,7 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
         number: Int[Array, ""],
         key: Key,
     ) -> tuple[Any, tuple[Metrics, Variables, Mapping[str, Any]]]:
-        real_images, fake_images = images
-        real, variables = judge(
-            params, player.variables, real_images, condition, stream(key, "real")
-        )
-        fake, variables = judge(params, variables, fake_images, condition, stream(key, "fake"))
+        real, fake, variables = judge_both(params, player.variables, images, condition, key)
         adversarial = jnp.mean(loss.discriminator(real.logits, fake.logits, config.label_smoothing))
         metrics = {
             "discriminator/loss": adversarial,
@@ -190,7 +231,7 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
                 }
             ),
         }
-        index = example_index(real_images.shape[0], axis_name)
+        index = example_index(images[0].shape[0], axis_name)
         draws = stream(key, "penalty")
 
         def critic(x: Images) -> PerExample:
@@ -223,11 +264,14 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
         return total, (metrics, variables, aux)
 
     def generator_loss(
-        params: Params, state: GANState, real_images: Images, labels: Labels | None, key: Key
-    ) -> tuple[Any, tuple[Metrics, Variables]]:
-        g, d = state.generator, state.discriminator
+        images: Images,
+        condition: Condition | None,
+        state: GANState,
+        real_images: Images,
+        key: Key,
+    ) -> tuple[Any, Metrics]:
+        d = state.discriminator
         index = example_index(real_images.shape[0], axis_name)
-        images, condition, variables = generate(g, params, key, index, labels)
         images = augment(images, stream(key, "augment fake"), index)
         fake, _ = judge(d.params, d.variables, images, condition, stream(key, "fake"))
         real = None
@@ -250,32 +294,35 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
             recognised = recognition_loss(fake, condition)
             total += config.auxiliary_weight * recognised
             metrics["generator/recognition"] = recognised
-        total += weight_terms(
-            params,
-            config.generator.orthogonal,
-            config.historical_averaging,
-            state.aux.get("history", {}).get("generator"),
-        )
-        return total, (metrics, variables)
+        return total, metrics
 
-    def step(state: GANState, batch: Batch) -> tuple[GANState, Metrics]:
+    def split(batch: Batch) -> tuple[Images, Labels | None]:
         # Examples of one update are strided, so that splitting the batch over devices by its
         # first axis never moves an image from one device to another.
         real = batch["image"].reshape(-1, updates, *batch["image"].shape[1:])
-        labels = batch["label"].reshape(-1, updates) if conditioning.labelled else None
+        return real, batch["label"].reshape(-1, updates) if conditioning.labelled else None
+
+    def update_discriminator(
+        state: GANState, batch: Batch
+    ) -> tuple[GANState, Metrics, _Drawn | None]:
+        real, labels = split(batch)
         index = example_index(real.shape[0], axis_name)
-        d, aux = state.discriminator, state.aux
+        d, aux, drawn = state.discriminator, state.aux, None
 
         for update in range(updates):
             key = stream(state.key, "discriminator update", state.step, update)
             chosen = None if labels is None else labels[:, update]
             g = state.generator
-            fake, condition, _ = generate(g, g.params, key, index, chosen)
+            if config.share_generated and update == updates - 1:
+                drawn = draw(g, key, index, chosen)
+                fake, condition = drawn.images, drawn.condition
+            else:
+                fake, condition, _ = generate(g, g.params, key, index, chosen)
             images = (
                 augment(real[:, update], stream(key, "augment real"), index),
                 augment(fake, stream(key, "augment fake"), index),
             )
-            (_, (d_metrics, variables, aux)), grads = jax.value_and_grad(
+            (_, (metrics, variables, aux)), grads = jax.value_and_grad(
                 discriminator_loss, has_aux=True
             )(d.params, d, aux, images, condition, state.step * updates + update, key)
             d_grads = pmean(grads, axis_name)
@@ -283,29 +330,51 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
             d = update_player(d, d_grads, variables, d_optimizer)
             if config.weight_clip is not None:
                 d = dataclasses.replace(d, params=clip_weights(d.params, config.weight_clip))
-        state = dataclasses.replace(state, discriminator=d, aux=aux)
+        metrics = {
+            **pmean(metrics, axis_name),
+            "discriminator/gradient_norm": global_norm(d_grads),
+        }
+        return dataclasses.replace(state, discriminator=d, aux=aux), metrics, drawn
 
+    def update_generator(
+        state: GANState, batch: Batch, drawn: _Drawn | None
+    ) -> tuple[GANState, Metrics]:
+        real, labels = split(batch)
+        aux = state.aux
         key = stream(state.key, "generator update", state.step)
-        chosen = None if labels is None else labels[:, -1]
-        (_, (g_metrics, variables)), grads = jax.value_and_grad(generator_loss, has_aux=True)(
-            state.generator.params, state, real[:, -1], chosen, key
+        if drawn is None:
+            index = example_index(real.shape[0], axis_name)
+            drawn = draw(state.generator, key, index, None if labels is None else labels[:, -1])
+        (_, metrics), d_images = jax.value_and_grad(generator_loss, has_aux=True)(
+            drawn.images, drawn.condition, state, real[:, -1], key
         )
+        terms = jax.grad(weight_terms)(
+            state.generator.params,
+            config.generator.orthogonal,
+            config.historical_averaging,
+            aux.get("history", {}).get("generator"),
+        )
+        grads = jax.tree.map(jnp.add, drawn.pull(d_images)[0], terms)
         g_grads = pmean(grads, axis_name)
-        g = update_player(state.generator, g_grads, variables, g_optimizer)
+        g = update_player(state.generator, g_grads, drawn.variables, g_optimizer)
         if config.ema_decay is not None:
             decay = ramped_decay(config.ema_decay, config.ema_ramp, state.step + 1)
             g = move_average(g, decay)
         if config.historical_averaging:
-            current = {"generator": g.params, "discriminator": d.params}
+            current = {"generator": g.params, "discriminator": state.discriminator.params}
             aux = {**aux, "history": move_history(aux["history"], current, state.step)}
 
         metrics = {
-            **pmean({**d_metrics, **g_metrics}, axis_name),
-            "discriminator/gradient_norm": global_norm(d_grads),
+            **pmean(metrics, axis_name),
             "generator/gradient_norm": global_norm(g_grads),
         }
         state = dataclasses.replace(state, step=state.step + 1, generator=g, aux=aux)
         return state, metrics
+
+    def step(state: GANState, batch: Batch) -> tuple[GANState, Metrics]:
+        state, d_metrics, drawn = update_discriminator(state, batch)
+        state, g_metrics = update_generator(state, batch, drawn)
+        return state, {**d_metrics, **g_metrics}
 
     def sample(state: GANState, key: Key, index: Index, label: Labels | None) -> Images:
         if label is None and conditioning.classes:
@@ -322,6 +391,10 @@ def make_gan(config: GANConfig, spec: BatchSpec, axis_name: str | None = None) -
         evaluate=None,
         examples=spec.size * updates,
         classes=conditioning.classes,
+        parts={
+            "discriminator": lambda state, batch: update_discriminator(state, batch)[:2],
+            "generator": lambda state, batch: update_generator(state, batch, None),
+        },
     )
 
 
@@ -367,6 +440,15 @@ def _check(config: GANConfig) -> None:
             f"penalty {differentiating[0]!r} takes the gradient of each example's logit alone, and "
             "batch norm makes it depend on the others; set --model.discriminator.norm to layer or "
             "none"
+        )
+    d = config.discriminator
+    if config.joint_pass and (
+        d.norm == "batch" or config.minibatch != "none" or d.name == "goodfellow"
+    ):
+        raise UserError(
+            f"joint_pass needs a D that judges each image alone, but it has norm {d.norm!r}, "
+            f"minibatch {config.minibatch!r} and network {d.name!r}, and goodfellow has dropout; "
+            "turn it off"
         )
     if config.ema_ramp is not None and config.ema_decay is None:
         raise UserError(f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay")

@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from genjax.config import Convolutions
 from genjax.errors import UserError, lookup
+from genjax.nn.channels import LINEAR
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.norms import NORMS, Normalize
 from genjax.nn.spectral import spectrally_normalized
@@ -40,7 +43,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         if self.spectral_norm:
             kernel = spectrally_normalized(self, kernel)
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        y = checkpoint_name(x.astype(self.dtype) @ kernel.astype(self.dtype), LINEAR)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype)
@@ -56,6 +59,7 @@ class Layers(NamedTuple):
       dtype: type of the computation.
       axis_name: mapped axis over the devices, if any.
       reference: first rows of each input that are virtual batch norm's reference batch.
+      convolutions: form of the convolutions.
     """
 
     norm: str = "none"
@@ -63,6 +67,7 @@ class Layers(NamedTuple):
     dtype: Any = jnp.float32
     axis_name: str | None = None
     reference: int = 0
+    convolutions: Convolutions = "auto"
 
     def dense(self, features: int, init: Initializer, use_bias: bool = True) -> Dense:
         """An affine layer."""
@@ -72,14 +77,30 @@ class Layers(NamedTuple):
         self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
     ) -> Conv:
         """A convolution with 'SAME' padding."""
-        return Conv(features, kernel, stride, use_bias, self.dtype, init, self.spectral_norm)
+        return Conv(
+            features,
+            kernel,
+            stride,
+            use_bias,
+            self.dtype,
+            init,
+            self.spectral_norm,
+            self.convolutions,
+        )
 
     def conv_transpose(
         self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
     ) -> ConvTranspose:
         """A transposed convolution with 'SAME' padding."""
         return ConvTranspose(
-            features, kernel, stride, use_bias, self.dtype, init, self.spectral_norm
+            features,
+            kernel,
+            stride,
+            use_bias,
+            self.dtype,
+            init,
+            self.spectral_norm,
+            self.convolutions,
         )
 
     def normalize(

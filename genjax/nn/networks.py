@@ -4,13 +4,16 @@ A generator is a decoder with a tanh, a discriminator an encoder with a logit; a
 both.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from genjax.config import NetworkConfig
 from genjax.errors import UserError, lookup
+from genjax.nn.channels import LINEAR
 from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MaxoutEncoder, MLPDecoder, MLPEncoder, goodfellow_decoder
@@ -49,7 +52,24 @@ def make_layers(
     Returns:
       The settings, which also make the layers.
     """
-    return Layers(config.norm, config.spectral_norm, dtype, axis_name, reference)
+    return Layers(
+        config.norm, config.spectral_norm, dtype, axis_name, reference, config.convolutions
+    )
+
+
+def _remat(config: NetworkConfig, module: nn.Module) -> nn.Module:
+    """The same network, with what the backward pass keeps as configured."""
+    if config.remat == "none":
+        return module
+    keep = None
+    if config.remat == "activations":
+        keep = jax.checkpoint_policies.save_only_these_names(LINEAR)
+    # Arguments are counted from the module itself; the second one says whether it trains.
+    kind: Any = nn.remat(type(module), policy=keep, static_argnums=(2,))
+    fields = [field.name for field in dataclasses.fields(module)]
+    own = {name: getattr(module, name) for name in fields if name not in ("name", "parent")}
+    rebuilt: nn.Module = kind(**own)
+    return rebuilt
 
 
 def make_decoder(config: NetworkConfig, image: ImageShape, layers: Layers, what: str) -> Any:
@@ -70,7 +90,7 @@ def make_decoder(config: NetworkConfig, image: ImageShape, layers: Layers, what:
     """
     if image[0] != image[1]:
         raise UserError(f"images are {image[0]} x {image[1]}; set --data.resolution to a side")
-    return lookup(DECODERS, config.name, what)(config, image, layers)
+    return _remat(config, lookup(DECODERS, config.name, what)(config, image, layers))
 
 
 def make_encoder(config: NetworkConfig, layers: Layers, what: str) -> Any:
@@ -88,4 +108,4 @@ def make_encoder(config: NetworkConfig, layers: Layers, what: str) -> Any:
     Raises:
       UserError: unknown architecture.
     """
-    return lookup(ENCODERS, config.name, what)(config, layers)
+    return _remat(config, lookup(ENCODERS, config.name, what)(config, layers))
