@@ -15,21 +15,19 @@ ms_ssim       pytorch-msssim's `ssim` at each scale, of 1,000 pairs; its `ms_ssi
               less than 161 pixels
 """
 
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, NamedTuple, TypeAlias
 
-import jax
 import numpy as np
 import tyro
 from jaxtyping import Float32, Int, UInt8
+from machine import describe_machine, print_machine
+from timing import ratios, summary, timed, turns
 from torch_scores import (
     BATCH,
     NEIGHBOURS,
@@ -56,8 +54,6 @@ from genjax.evals.manifold import prdc
 from genjax.evals.memorization import memorization
 from genjax.evals.ms_ssim import count_scales, ms_ssim
 
-A = TypeVar("A")
-T = TypeVar("T")
 Extracted: TypeAlias = tuple[Float32[np.ndarray, "n d"], Float32[np.ndarray, "n k"]]
 Pixels: TypeAlias = UInt8[np.ndarray, "n height width channels"]
 
@@ -65,7 +61,6 @@ PAIRS = 1000
 NOISE = 20
 FEATURE_TOLERANCE = 1e-3
 VALUE_TOLERANCE = 1e-4
-_BUSY = 0.5
 PACKAGES = (
     "genjax",
     "jax",
@@ -131,7 +126,7 @@ class Stage(NamedTuple):
     @property
     def ratios(self) -> list[float]:
         """How many times faster we are, pair by pair."""
-        return [peer / ours for ours, peer in zip(self.ours, self.peer, strict=True)]
+        return ratios(self.ours, self.peer)
 
 
 def make_sets(data: str, count: int) -> Sets:
@@ -212,13 +207,6 @@ def make_ours(network: FeatureNetwork) -> Side:
     return Side(features, scores)
 
 
-def timed(function: Callable[[A], T], argument: A) -> tuple[float, T]:
-    """Calls a function; returns the seconds that it took, and its result."""
-    start = time.perf_counter()
-    result = function(argument)
-    return time.perf_counter() - start, result
-
-
 def first_calls(side: Side, sets: Sets) -> tuple[dict[str, float], Inputs, dict[str, float]]:
     """Calls every stage once.
 
@@ -230,13 +218,13 @@ def first_calls(side: Side, sets: Sets) -> tuple[dict[str, float], Inputs, dict[
       Seconds of each stage, the inputs of its scores, and their values.
     """
     seconds = {}
-    seconds["features"], (real, fake) = timed(side.both_features, sets)
+    seconds["features"], (real, fake) = timed(partial(side.both_features, sets))
     held_out = side.extract(sets.held_out)[0]
     pairs = sets.fake[sets.first], sets.fake[sets.second]
     inputs = Inputs(real[0], fake[0], held_out, fake[1], *pairs)
     values = {}
     for stage, score in side.scores.items():
-        seconds[stage], found = timed(score, inputs)
+        seconds[stage], found = timed(partial(score, inputs))
         values.update(found)
     return seconds, inputs, values
 
@@ -277,36 +265,14 @@ def measure(
     }
     for repeat in range(repeats):
         for name, seconds in stages.items():
-            # Who comes first changes, so that neither always finds what the other left in caches.
-            for place in (0, 1) if repeat % 2 == 0 else (1, 0):
+            for place in turns(len(sides), repeat):
                 side = sides[place]
                 if name == "features":
-                    took, _ = timed(side.both_features, sets)
+                    took, _ = timed(partial(side.both_features, sets))
                 else:
-                    took, _ = timed(side.scores[name], inputs[place])
+                    took, _ = timed(partial(side.scores[name], inputs[place]))
                 seconds[place].append(took)
     return stages
-
-
-def describe_machine() -> dict[str, Any]:
-    """The machine, its load over the last minute, the versions of packages, and the date."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    except OSError:
-        models = []
-    device = jax.devices()[0]
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": load,
-        "jax_device": f"{jax.device_count()} x {device.device_kind}",
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
 
 
 def differences(ours: dict[str, float], peer: dict[str, float]) -> dict[str, float]:
@@ -322,12 +288,8 @@ def print_tables(stages: dict[str, Stage], ours: dict[str, float], peer: dict[st
     print("| stage | first call, s | genjax, s | PyTorch, s | times faster | min to max |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, stage in stages.items():
-        ratios = stage.ratios
         seconds = " | ".join(f"{statistics.median(x):.3f}" for x in (stage.ours, stage.peer))
-        print(
-            f"| {name} | {stage.first:.2f} | {seconds} | {statistics.median(ratios):.2f} "
-            f"| {min(ratios):.2f} to {max(ratios):.2f} |"
-        )
+        print(f"| {name} | {stage.first:.2f} | {seconds} | {summary(stage.ratios, 2)} |")
     print("\n| score | genjax | PyTorch | relative difference |")
     print("| --- | --- | --- | --- |")
     for name, difference in differences(ours, peer).items():
@@ -351,7 +313,7 @@ def main(
     if repeats < 1:
         raise UserError(f"repeats is {repeats}; it must be at least 1")
     network = load_classifier(data)
-    machine = describe_machine()
+    machine = describe_machine(PACKAGES)
     sets = make_sets(data, images)
     count, side = sets.real.shape[:2]
     extractor = Extractor(ResNet(network.variables, side), sets.real)
@@ -368,10 +330,7 @@ def main(
     )
     timings["total"] = Stage(sum(first.values()), ours, peer)
 
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, {machine['date']}")
-    if machine["load"] is not None and machine["load"] > _BUSY:
-        print(f"other programs were running: a load of {machine['load']:.1f} at the start")
-    print(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
+    print_machine(machine)
     print(
         f"jax on {machine['jax_device']}; torch {extractor.layout}, threads: {extractor.threads}, "
         f"which is its fastest; batch {BATCH}, {repeats} repeats"

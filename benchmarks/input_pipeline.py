@@ -1,0 +1,230 @@
+"""Times what brings images to the training step, one path at a time, without a step.
+
+`python -m benchmarks.input_pipeline DATASET ...` from the root of the repository.
+
+order    the numbers of a batch's examples, `genjax.data.order.batch_indices`; part of both below
+host     numbers, images gathered by NumPy, and the batch placed on the device
+device   numbers placed on the device, and images gathered there by a program of its own; in
+         training that gather is a part of the step's program
+
+Both feeds are those of training (`genjax.feed.make_feeder`). Each batch is waited for before the
+next one begins; in training the host prepares it while the device works, so a path only costs time
+where it is slower than the step. The paths run by turns, a block of batches each. `noise-128` is
+noise of 128 x 128 pixels in 3 channels, of which there are 2,000 images.
+
+Reading is `genjax.data.sources.load`, from the disk or from wherever the data set comes, to
+memory. The first reading imports what it needs and finds the files cold or warm as they are; later
+ones find them in the memory of the system.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.machine import describe_machine, print_machine
+from benchmarks.timing import alternate, spread, summary, timed
+from genjax.config import DataConfig
+from genjax.data.order import batch_indices
+from genjax.data.sources import Dataset, load
+from genjax.errors import UserError
+from genjax.families import make_algorithm
+from genjax.feed import make_feeder
+from genjax.parallel import compile_step
+from genjax.presets import preset
+from genjax.startup import keep_memory
+from genjax.types import Batch
+
+PACKAGES = ("genjax", "jax", "jaxlib", "numpy", "pillow", "tensorflow-datasets", "array-record")
+NOISE = "noise-128"
+
+
+class Reading(NamedTuple):
+    """A data set and the seconds that reading it took, at first and later."""
+
+    dataset: Dataset
+    first: float
+    later: list[float]
+
+
+def make_noise() -> Dataset:
+    """Images that are larger than those of the data sets at hand."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (2000, 128, 128, 3), dtype=np.uint8)
+    labels = generator.integers(0, 10, len(images), dtype=np.int32)
+    return Dataset(NOISE, "train", images, labels, 10)
+
+
+def read(name: str, repeats: int) -> Reading | None:
+    """Reads a data set several times; None, and a line that says why, where it is missing."""
+    try:
+        first, dataset = timed(partial(load, DataConfig(name)))
+    except UserError as error:
+        print(f"\nleft out: {error}")
+        return None
+    return Reading(
+        dataset, first, [timed(partial(load, DataConfig(name)))[0] for _ in range(repeats)]
+    )
+
+
+def make_paths(dataset: Dataset, batch: int) -> dict[str, Callable[[int], Any]]:
+    """Prepares the paths.
+
+    Args:
+      dataset: in memory.
+      batch: examples in a step.
+
+    Returns:
+      From path to a function of the number of the step that brings its batch and waits for it.
+
+    Raises:
+      UserError: the batch is larger than the data set.
+    """
+    # Any model will do that takes images of all sizes: its step is never compiled.
+    base = dataclasses.replace(
+        preset("vae-digits"), batch_size=batch, data=DataConfig(dataset.name)
+    )
+    algorithm = make_algorithm(base, dataset.images.shape[1:], dataset.classes)
+    compiled = compile_step(algorithm, "jit", jax.devices())
+    on_host, on_device = (
+        make_feeder(dataclasses.replace(base, feed=feed), dataset, compiled, batch)
+        for feed in ("host", "device")
+    )
+    assert on_device.data is not None
+
+    @jax.jit
+    def gather(data: Batch, numbers: Any) -> Batch:
+        return {name: array[numbers[0]] for name, array in data.items()}
+
+    data = on_device.data
+    return {
+        "order": lambda step: batch_indices(step, batch, len(dataset.images), base.seed),
+        "host": lambda step: jax.block_until_ready(on_host.batches(step)),
+        "device": lambda step: jax.block_until_ready(gather(data, on_device.batches(step))),
+    }
+
+
+def block(path: Callable[[int], Any], steps: int) -> None:
+    """Brings the batches of some steps."""
+    for step in range(steps):
+        path(step)
+
+
+def measure(dataset: Dataset, batch: int, steps: int, repeats: int) -> list[dict[str, Any]]:
+    """Times the paths of a data set by turns and prints them.
+
+    Args:
+      dataset: in memory.
+      batch: examples in a step.
+      steps: batches in a block.
+      repeats: blocks of each path.
+
+    Returns:
+      A record of each path.
+    """
+    paths = make_paths(dataset, batch)
+    calls = [partial(block, path, steps) for path in paths.values()]
+    for path in paths.values():
+        path(0)
+    records = []
+    for name, took in zip(paths, alternate(calls, repeats), strict=True):
+        seconds = [x / steps for x in took]
+        rate = batch / statistics.median(seconds)
+        print(
+            f"| {_describe(dataset)} | {batch} | {name} | {rate:,.0f} "
+            f"| {summary([1e3 * x for x in seconds], 3)} |"
+        )
+        records.append(
+            {
+                "benchmark": "input_pipeline",
+                "data": dataset.name,
+                "image": dataset.images.shape[1:],
+                "path": name,
+                "batch": batch,
+                "steps": steps,
+                "seconds": seconds,
+                "images_per_second": rate,
+            }
+        )
+    sys.stdout.flush()
+    return records
+
+
+def print_readings(readings: list[Reading]) -> list[dict[str, Any]]:
+    """Prints how long the data sets took to read; returns a record of each."""
+    print("\n| data | images | first, s | later, s | min to max | images/s |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    records = []
+    for dataset, first, later in readings:
+        count, median = len(dataset.images), statistics.median(later)
+        print(
+            f"| {_describe(dataset)} | {count:,} | {first:.2f} | {median:.3f} "
+            f"| {spread(later, 3)} | {count / median:,.0f} |"
+        )
+        records.append(
+            {
+                "benchmark": "input_pipeline",
+                "data": dataset.name,
+                "image": dataset.images.shape[1:],
+                "path": "read",
+                "images": count,
+                "first_s": first,
+                "seconds": later,
+                "images_per_second": count / median,
+            }
+        )
+    return records
+
+
+def _describe(dataset: Dataset) -> str:
+    return f"{dataset.name}, {' x '.join(map(str, dataset.images.shape[1:]))}"
+
+
+def main(
+    data: tyro.conf.Positional[tuple[str, ...]] = ("digits", "fashion_mnist", NOISE),
+    batches: tuple[int, ...] = (64, 256),
+    steps: int = 100,
+    repeats: int = 5,
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Time what brings images to the training step and print Markdown tables.
+
+    Args:
+      data: Data sets, or noise-128; those that are missing are left out.
+      batches: Examples in a step.
+      steps: Batches in a block.
+      repeats: Blocks of each path, and readings after the first.
+      json_file: File to append to, one line a row.
+    """
+    keep_memory()
+    if min(steps, repeats, *batches) < 1:
+        raise UserError("batches, steps and repeats must be at least 1")
+    machine = describe_machine(PACKAGES)
+    print_machine(machine)
+    print(f"jax on {jax.devices()[0].device_kind}; {repeats} blocks of {steps} batches by turns")
+    readings = [found for name in data if name != NOISE and (found := read(name, repeats))]
+    datasets = [reading.dataset for reading in readings] + [make_noise()] * (NOISE in data)
+    records = print_readings(readings) if readings else []
+    print("\n| data | batch | path | images/s | ms/batch | min to max |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for dataset in datasets:
+        for batch in batches:
+            records += measure(dataset, batch, steps, repeats)
+    if json_file is not None:
+        with json_file.open("a") as file:
+            file.writelines(json.dumps({**record, **machine}) + "\n" for record in records)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except UserError as error:
+        sys.exit(str(error))

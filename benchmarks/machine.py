@@ -1,0 +1,95 @@
+"""What a benchmark ran on."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+BUSY = 0.5
+"""Load from which on other programs are said to have run."""
+_SETTINGS = ("GENJAX_XLA_OPTIONS", "JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")
+
+
+def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
+    """Describes machine and software, before anything is timed.
+
+    Args:
+      packages: names of distributions; those that are not installed are left out.
+
+    Returns:
+      The machine, its load over the last minute, the command line, the commit, the versions, and
+      the date.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        models = []
+    device = jax.devices()[0]
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": load,
+        "gpu": device.device_kind if device.platform == "gpu" else None,
+        "jax_device": f"{jax.device_count()} x {device.device_kind}",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        "command": _command(),
+        "commit": _commit(),
+        "versions": versions,
+    }
+
+
+def _command() -> str:
+    """The command line of this process, with the variables that change what is measured."""
+    settings = [
+        f"{name}={shlex.quote(os.environ[name])}" for name in _SETTINGS if name in os.environ
+    ]
+    return " ".join([*settings, shlex.join(["python", *sys.orig_argv[1:]])])
+
+
+def _commit() -> str | None:
+    """Commit of this file, with ``-dirty`` for changes; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    try:
+        result = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def machine_lines(machine: dict[str, Any]) -> list[str]:
+    """Says in two lines what a description holds: the machine and the date, the software."""
+    parts = [machine["cpu"], f"{machine['cores']} cores", machine["gpu"], machine["system"]]
+    versions = [f"{name} {version}" for name, version in machine["versions"].items()]
+    return [
+        ", ".join(part for part in (*parts, machine["date"]) if part),
+        ", ".join([*versions, f"commit {machine['commit']}"]),
+    ]
+
+
+def print_machine(machine: dict[str, Any]) -> None:
+    """Prints a description, and a warning if other programs were running."""
+    hardware, software = machine_lines(machine)
+    print(hardware)
+    if machine["load"] is not None and machine["load"] > BUSY:
+        print(f"other programs were running: a load of {machine['load']:.1f} at the start")
+    print(software)

@@ -1,0 +1,153 @@
+"""The report of benchmarks: tables by benchmark and machine, and a roofline."""
+
+import json
+
+import pytest
+
+from benchmarks.report import main, make_report, read_records
+from genjax.errors import UserError
+
+MACHINE = {
+    "cpu": "A processor",
+    "cores": 2,
+    "load": 0.1,
+    "gpu": None,
+    "jax_device": "1 x cpu",
+    "system": "Linux",
+    "python": "3.12.0",
+    "date": "2026-01-02",
+    "command": "python -m benchmarks.adversarial_step",
+    "commit": "abc",
+    "versions": {"jax": "1.0"},
+}
+STEP = {
+    "benchmark": "adversarial_step",
+    "preset": "dcgan-mnist",
+    "part": "step",
+    "penalty": None,
+    "norm": "batch",
+    "side": "genjax",
+    "mode": "jit",
+    "devices": 1,
+    "dtype": "float32",
+    "batch": 128,
+    "image": [28, 28, 1],
+    "steps_per_call": 1,
+    "compile_s": 3.25,
+    "first_s": 4.0,
+    "seconds": [0.3, 0.25, 0.4],
+    "ms": 300.0,
+    "images_per_second": 426.7,
+    "flops": 27e9,
+    "compiler_flops": 30e9,
+    "compiler_bytes": 1e9,
+    "ceiling": 180e9,
+    "bandwidth": 20e9,
+    "share": 0.5,
+    "memory_bytes": 3 * 2**20,
+    "memory_kind": "planned",
+    "joules_per_1000_images": None,
+    "energy_note": "no meter",
+    **MACHINE,
+}
+PEER = {
+    "benchmark": "peers",
+    "preset": "dcgan-mnist",
+    "part": "step",
+    "side": "pytorch eager",
+    "mode": "eager",
+    "dtype": "float32",
+    "batch": 128,
+    "image": [28, 28, 1],
+    "steps_per_call": 1,
+    "first_s": 1.0,
+    "seconds": [0.6, 0.5, 0.8],
+    "images_per_second": 213.3,
+    "ratio": 2.0,
+    "ratio_min": 1.5,
+    "ratio_max": 2.5,
+    **MACHINE,
+}
+OTHER = {
+    "benchmark": "loop",
+    "preset": "dcgan-mnist",
+    "lost_s": [0.1, 0.3, 0.2],
+    "kept": 0.98,
+    "kept_min": 0.97,
+    "kept_max": 0.99,
+    "events": 12,
+    "windows": [],
+    "traffic": {"bytes": 1},
+    **MACHINE,
+    "load": 1.5,
+    "commit": "def",
+}
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """A file of records of three benchmarks, from two commits."""
+    ours = {**PEER, "side": "genjax", "ratio": None, "ratio_min": None, "ratio_max": None}
+    records = [
+        STEP,
+        {**STEP, "batch": 256, "ceiling": 200e9, "flops": None, "share": None, "seconds": [0.6]},
+        ours,
+        PEER,
+        OTHER,
+        {**OTHER, "events": 13},
+    ]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(x) + "\n" for x in records))
+    return path
+
+
+def test_tables(lines):
+    text = make_report(read_records([lines]), None)
+    rows = text.splitlines()
+    assert text.count("A processor, 2 cores, Linux, 2026-01-02") == 2
+    assert "jax 1.0, commit abc  " in rows
+    assert "ceilings of float32 on 1 device: 180 to 200 GFLOP/s, 20 GB/s  " in rows
+    assert rows.count("python -m benchmarks.adversarial_step") == 2
+    assert "other programs were running: a load of up to 1.5 at the start" in text
+    assert [x for x in rows if x.startswith("## ")] == [
+        "## adversarial_step",
+        "## peers",
+        "## loop",
+    ]
+    assert (
+        "Machine 1: preset dcgan-mnist, side genjax, part step, norm of D batch, mode jit, "
+        "devices 1, dtype float32, image 28 x 28 x 1, steps a call 1"
+    ) in rows
+    assert (
+        "| batch | compile, s | first step, s | ms/step | min to max | images/s | GFLOP a step "
+        "| by the compiler | of the ceiling | MiB a device |"
+    ) in rows
+    assert "| 128 | 3.25 | 4 | 300 | 250 to 400 | 427 | 27 | 30 | 50 % | 3 (planned) |" in rows
+    assert "| 256 | 3.25 | 4 | 600 | 600 to 600 | 427 | - | 30 | - | 3 (planned) |" in rows
+    assert "| pytorch eager | 1 | 600 | 500 to 800 | 213 | 2.00 (1.50 to 2.50) |" in rows
+    assert "| events | lost s | kept |" in rows
+    assert "| 12 | 0.2 (0.1 to 0.3) | 0.98 (0.97 to 0.99) |" in rows
+
+
+def test_the_plot_is_linked_from_where_the_report_is(lines, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra genjax[bench]")
+    out, plot = tmp_path / "results.md", tmp_path / "images" / "roofline.png"
+    plot.parent.mkdir()
+    main((lines,), out, plot)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert "(images/roofline.png)" in out.read_text()
+
+
+def test_what_can_not_be_reported(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text("")
+    with pytest.raises(UserError, match="no records"):
+        main((path,), tmp_path / "out.md")
+    path.write_text(json.dumps(OTHER))
+    with pytest.raises(UserError, match="no record has what a roofline needs"):
+        main((path,), tmp_path / "out.md", tmp_path / "plot.png")
+    path.write_text("[]")
+    with pytest.raises(UserError, match="line 1"):
+        main((path,), tmp_path / "out.md")
+    with pytest.raises(UserError, match="cannot read"):
+        main((tmp_path / "nothing",), tmp_path / "out.md")
