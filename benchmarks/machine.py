@@ -15,7 +15,14 @@ import jax
 
 BUSY = 0.5
 """Load from which on other programs are said to have run."""
-_SETTINGS = ("GENJAX_XLA_OPTIONS", "JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")
+_SETTINGS = (
+    "GENJAX_KEEP_MEMORY",
+    "GENJAX_XLA_OPTIONS",
+    "JAX_NUM_CPU_DEVICES",
+    "JAX_PLATFORMS",
+    "OMP_NUM_THREADS",
+    "XLA_FLAGS",
+)
 
 
 def describe_machine(packages: Sequence[str]) -> dict[str, Any]:

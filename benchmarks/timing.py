@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Clock = Callable[[Callable[[], Any]], float]
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:
@@ -37,27 +38,22 @@ def turns(count: int, repeat: int) -> list[int]:
 
 
 def alternate(
-    calls: Sequence[Callable[[], Any]], repeats: int, settle: int = 0, count: int = 1
+    calls: Sequence[Callable[[], Any]], repeats: int, clock: Clock = lambda call: timed(call)[0]
 ) -> list[list[float]]:
     """Times calls by turns.
 
     Args:
       calls: one of each side.
       repeats: rounds.
-      settle: calls before those that are timed, in each turn: caches, memory and threads are then
-        as they are when a side runs alone.
-      count: calls that are timed in each turn.
+      clock: from a call to the seconds that it takes.
 
     Returns:
-      For each side, the seconds of a call, round by round.
+      For each side, the seconds of its calls, round by round.
     """
     seconds: list[list[float]] = [[] for _ in calls]
     for repeat in range(repeats):
         for place in turns(len(calls), repeat):
-            for _ in range(settle):
-                calls[place]()
-            took, _ = timed(lambda call=calls[place]: [call() for _ in range(count)])
-            seconds[place].append(took / count)
+            seconds[place].append(clock(calls[place]))
     return seconds
 
 

@@ -6,18 +6,22 @@ genjax[parity].
 Before anything is timed, G's images, D's logits and the gradients of both losses must be equal on
 both sides, in both layouts of the peer, in float32 without TF32. The first step of every mode gets
 the z that genjax draws in its own, and must end with the same losses, unless images are flipped at
-random. Then all sides run by turns, one whole step a call, each waiting for its result; the batch
-is on the device. The first step is reported apart, with compilation and, for a CUDA graph, with the
-steps before its capture. `benchmarks.peers.torch_step` tells what the peer does.
+random. Then all sides run by turns: in a turn two steps without a clock, so that caches and threads
+are as when a side runs alone, and five with it, each waiting for its result; the batch is on the
+device. PyTorch runs in a process of its own, so that neither finds the other's threads spinning or
+its memory in pieces. The first step is reported apart, with compilation and, for a CUDA graph, with
+the steps before its capture. `benchmarks.peers.torch_step` tells what the peer does.
 """
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -80,14 +84,21 @@ class Side(NamedTuple):
       mode: how its step is run.
       first: seconds of its first step, with compilation.
       losses: of D and of G in that step.
-      call: one more step, to its end.
+      turn: runs some steps, and returns the seconds of one of the later ones.
     """
 
     name: str
     mode: str
     first: float
     losses: tuple[float, float]
-    call: Callable[[], Any]
+    turn: Callable[[], float]
+
+
+def take_turn(step: Callable[[], Any]) -> float:
+    """Runs a step a few times; returns the mean seconds of the later calls."""
+    for _ in range(SETTLE):
+        step()
+    return timed(lambda: [step() for _ in range(STEPS)])[0] / STEPS
 
 
 def choose_device() -> torch.device:
@@ -199,17 +210,18 @@ def make_ours(setting: Setting, images: np.ndarray, labels: np.ndarray) -> tuple
     return start, key, call
 
 
-def first_of_peer(step: Step, images: np.ndarray, zs: Sequence[np.ndarray], mode: str) -> Side:
+def first_of_peer(
+    step: Step, images: np.ndarray, zs: Sequence[np.ndarray]
+) -> tuple[float, tuple[float, float], Callable[[], Any]]:
     """Runs the peer's first step, on z that are given.
 
     Args:
       step: it has not run.
       images: uint8 [k * batch, height, width, channels].
       zs: float32 [batch, latent], one an update.
-      mode: its name.
 
     Returns:
-      The side.
+      Its seconds, its losses, and one more step.
     """
     batch = step.place(mirror(images))
     noise = [torch.tensor(z, device=step.device) for z in zs]
@@ -222,7 +234,37 @@ def first_of_peer(step: Step, images: np.ndarray, zs: Sequence[np.ndarray], mode
         return found
 
     seconds, losses = timed(first)
-    return Side(f"pytorch {mode}", mode, seconds, losses, partial(step, batch))
+    return seconds, losses, partial(step, batch)
+
+
+def serve(
+    connection: Connection,
+    setting: Setting,
+    start: Start,
+    images: np.ndarray,
+    zs: Sequence[np.ndarray],
+) -> None:
+    """Runs PyTorch's steps for another process, which sends the names of modes.
+
+    Args:
+      connection: answers a mode's first request with the seconds and the losses of its first step,
+        and later ones with the seconds of a step; None ends it.
+      setting: what is compared.
+      start: the weights.
+      images: uint8 [k * batch, height, width, channels].
+      zs: float32 [batch, latent], one an update.
+    """
+    keep_memory()
+    configure(precise=False)
+    steps: dict[str, Callable[[], Any]] = {}
+    flip = setting.experiment.data.flip
+    while (mode := connection.recv()) is not None:
+        if mode in steps:
+            connection.send(take_turn(steps[mode]))
+        else:
+            step = start.step(setting.config, flip, mode, setting.device)
+            *first, steps[mode] = first_of_peer(step, images, zs)
+            connection.send(first)
 
 
 def require_equal_losses(setting: Setting, sides: Sequence[Side]) -> None:
@@ -244,12 +286,11 @@ def compare(setting: Setting, modes: Sequence[str], repeats: int) -> list[dict[s
     Args:
       setting: what is compared.
       modes: the peer's.
-      repeats: steps to time, after the first.
+      repeats: turns of each side.
 
     Returns:
       A record of each side.
     """
-    torch.compiler.reset()
     experiment = setting.experiment
     config, batch = setting.config, experiment.batch_size
     count = batch * config.discriminator_updates
@@ -261,12 +302,24 @@ def compare(setting: Setting, modes: Sequence[str], repeats: int) -> list[dict[s
     apart = require_equal(setting, start)
 
     first, (d_loss, g_loss) = timed(call)
-    sides = [Side(OURS, "jit", first, (float(d_loss), float(g_loss)), call)]
+    sides = [Side(OURS, "jit", first, (float(d_loss), float(g_loss)), partial(take_turn, call))]
+    processes = multiprocessing.get_context("spawn")
+    connection, other = processes.Pipe()
+    peer = processes.Process(target=serve, args=(other, setting, start, images, zs), daemon=True)
+    peer.start()
+    # Then a peer that fails closes the connection, and waiting for it ends.
+    other.close()
+
+    def ask(mode: str) -> Any:
+        connection.send(mode)
+        return connection.recv()
+
     for mode in modes:
-        step = start.step(config, experiment.data.flip, mode, setting.device)
-        sides.append(first_of_peer(step, images, zs, mode))
+        sides.append(Side(f"pytorch {mode}", mode, *ask(mode), partial(ask, mode)))
     require_equal_losses(setting, sides)
-    seconds = alternate([side.call for side in sides], repeats, SETTLE, STEPS)
+    seconds = alternate([side.turn for side in sides], repeats, clock=lambda turn: turn())
+    connection.send(None)
+    peer.join()
 
     shape = " x ".join(map(str, setting.image))
     print(
@@ -329,7 +382,7 @@ def main(
       resolution: Side of the images, which are noise; the data set's by default.
       modes: How PyTorch runs, such as eager or "compile channels_last"; all by default.
       dtype: Of the computation.
-      repeats: Steps to time after the first.
+      repeats: Turns of each side.
       json_file: File to append to, one line a side.
     """
     keep_memory()
@@ -347,7 +400,7 @@ def main(
     print_machine(machine)
     print(
         f"jax on {machine['jax_device']}; torch on {device.type}, {machine['torch_threads']} "
-        f"threads; {repeats} steps by turns"
+        f"threads; {repeats} turns of {STEPS} steps"
     )
     for setting in settings:
         records = compare(setting, modes or choices, repeats)
