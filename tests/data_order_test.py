@@ -40,3 +40,13 @@ def test_an_epoch_shows_no_example_twice():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="needs 51 images but the data set has 50"):
         batch_indices(0, 51, 50, seed=0)
+
+
+def test_a_batch_may_lie_in_several_blocks():
+    """Positions are permuted many at a time, which must not show."""
+    size, batch = 150_000, 40_000
+    for step in range(6):
+        epoch, place = divmod(step, size // batch)
+        positions = np.arange(place * batch, (place + 1) * batch)
+        expected = permute(positions, size, 3, epoch)
+        np.testing.assert_array_equal(batch_indices(step, batch, size, 3), expected)

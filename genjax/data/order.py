@@ -6,6 +6,7 @@ outside ("cycle walking", Black & Rogaway 2002). No permutation is stored and no
 state, so a resumed run can't lose its place.
 """
 
+import functools
 import zlib
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxtyping import Int64, UInt32
 from genjax.errors import UserError
 
 _ROUNDS = 6
+_BLOCK = 2**16
 _U32 = np.uint32
 
 
@@ -74,6 +76,13 @@ def permute(
     return value.astype(np.int64)
 
 
+@functools.lru_cache(maxsize=4)
+def _block(number: int, size: int, seed: int, epoch: int) -> Int64[np.ndarray, "k"]:
+    """Examples of many positions at once: the cost is of the operations, not of their length."""
+    positions = np.arange(number * _BLOCK, min((number + 1) * _BLOCK, size), dtype=np.int64)
+    return permute(positions, size, seed, epoch)
+
+
 def batch_indices(step: int, batch: int, size: int, seed: int) -> Int64[np.ndarray, "batch"]:
     """Examples of the batch that a step sees.
 
@@ -97,5 +106,7 @@ def batch_indices(step: int, batch: int, size: int, seed: int) -> Int64[np.ndarr
             f"a step needs {batch} images but the data set has {size}; lower batch_size"
         )
     epoch, position = divmod(step, steps_per_epoch)
-    positions = np.arange(position * batch, (position + 1) * batch, dtype=np.int64)
-    return permute(positions, size, seed, epoch)
+    first, last = position * batch, (position + 1) * batch
+    blocks = range(first // _BLOCK, (last - 1) // _BLOCK + 1)
+    found = np.concatenate([_block(number, size, seed, epoch) for number in blocks])
+    return found[first - blocks[0] * _BLOCK :][:batch]
