@@ -309,7 +309,8 @@ class Experiment:
     """How the step is compiled: jit (one device), mesh or pmap (all); auto is jit or mesh."""
     steps_per_call: int = 1
     """Steps in one call of the compiled program, which is worth it where a step takes less time
-    than its dispatch; sample_every, checkpoint_every, eval.every and steps must be multiples."""
+    than its dispatch; sample_every, checkpoint_every, eval.every and steps must be multiples. Not
+    for convolutions on CPUs, which XLA runs far slower within such a call."""
     feed: Feed = "auto"
     """Where batches are gathered: on the device, which holds the whole data set, or on the host,
     while the device works; auto is device where it is an accelerator with room."""
