@@ -140,9 +140,7 @@ def trimmed_conv(
         # Corners are too small to be worth a convolution of their own.
         inner = r.outputs == max(each.outputs for each in rows)
         across = columns if inner else [_Region(slice(None), padding[1], 0)]
-        row = [
-            _convolve(x, kernel[r.taps, c.taps], stride, [r.padding, c.padding]) for c in across
-        ]
+        row = [_convolve(x, kernel[r.taps, c.taps], stride, [r.padding, c.padding]) for c in across]
         parts.append(jnp.concatenate(row, axis=2))
     return jnp.concatenate(parts, axis=1)
 
