@@ -17,7 +17,6 @@ _CACHE_BYTES = 4 * 2**30
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
-_ARENA_MAX = -8
 
 
 def prepare_process() -> None:
@@ -40,8 +39,6 @@ def keep_memory() -> None:
         return
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     library.mallopt(_MMAP_MAX, 0)
-    # The arenas of other threads are unmapped as soon as they are empty, whatever was set above.
-    library.mallopt(_ARENA_MAX, 1)
 
 
 def use_compilation_cache() -> None:
