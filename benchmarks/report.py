@@ -17,7 +17,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.machine import BUSY, machine_lines
+from benchmarks.machine import BUSY
 from benchmarks.roofline import CAPTION, plot_rooflines, points
 from benchmarks.tables import (
     NAMES,
@@ -32,11 +32,23 @@ from benchmarks.tables import (
 )
 from genjax.errors import UserError
 
-SOFTWARE = ("cpu", "cores", "gpu", "jax_device", "system", "python", "date", "commit", "versions")
+HARDWARE = ("cpu", "cores", "gpu", "system")
 """Of a record: what it ran on, from `describe_machine`."""
 STEPS = ("adversarial_step", "peers")
 _CEILINGS = ("ceiling", "bandwidth")
-CIRCUMSTANCES = ("benchmark", "command", "load", "torch_threads", "energy_note")
+CIRCUMSTANCES = (
+    *HARDWARE,
+    "benchmark",
+    "command",
+    "commit",
+    "date",
+    "energy_note",
+    "jax_device",
+    "load",
+    "python",
+    "torch_threads",
+    "versions",
+)
 
 
 def read_records(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -76,7 +88,7 @@ def group(records: Sequence[Record], key: Callable[[Record], str]) -> dict[str, 
 def by_machine(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by what they ran on, as JSON."""
     return group(
-        records, lambda record: json.dumps([record.get(name) for name in SOFTWARE], sort_keys=True)
+        records, lambda record: json.dumps([record.get(name) for name in HARDWARE], sort_keys=True)
     )
 
 
@@ -122,8 +134,7 @@ def other_table(records: Sequence[Record]) -> str:
     for key in fields:
         values = [record[key] for record in records if record.get(key) is not None]
         bound = key.endswith(("_min", "_max")) and key[:-4] in fields
-        circumstance = key in SOFTWARE or key in CIRCUMSTANCES
-        if bound or circumstance or not all(_is_cell(key, value) for value in values):
+        if bound or key in CIRCUMSTANCES or not all(_is_cell(key, value) for value in values):
             continue
         measured = key != "image" and any(isinstance(x, float | list) for x in values)
         (results if measured else names).append(Column(key.replace("_", " "), _cell(key)))
@@ -139,14 +150,22 @@ def machine_text(name: str, records: Sequence[Record]) -> str:
 
     Args:
       name: what it is called from here on.
-      records: of one machine and its software.
+      records: of one machine.
 
     Returns:
       Markdown: machine, software, and the command lines.
     """
     first = records[0]
-    hardware, software = machine_lines({**dict.fromkeys(SOFTWARE), "versions": {}, **first})
-    notes = [f"JAX on {first.get('jax_device')}, Python {first.get('python')}"]
+    parts = [first.get("cpu"), f"{first.get('cores')} cores", first.get("gpu"), first.get("system")]
+    hardware = ", ".join(part for part in parts if part)
+    versions: dict[str, list[str]] = {}
+    for record in records:
+        for package, version in {"Python": record.get("python"), **record["versions"]}.items():
+            if version is not None and version not in versions.setdefault(package, []):
+                versions[package].append(version)
+    software = ", ".join(f"{package} {' and '.join(own)}" for package, own in versions.items())
+    devices = dict.fromkeys(record["jax_device"] for record in records if "jax_device" in record)
+    notes = [f"JAX on {', '.join(devices)}"]
     measured = [record for record in records if record.get("ceiling")]
     for roof, some in group(measured, roof_name).items():
         flops, bandwidth = (_range([x[name] / 1e9 for x in some]) for name in _CEILINGS)
@@ -158,7 +177,11 @@ def machine_text(name: str, records: Sequence[Record]) -> str:
         f"energy: {note}"
         for note in dict.fromkeys(x["energy_note"] for x in records if x.get("energy_note"))
     ]
-    commands = dict.fromkeys(record["command"] for record in records if record.get("command"))
+    commands = dict.fromkeys(
+        f"{record['command']}  # {record.get('date')}, commit {record.get('commit')}"
+        for record in records
+        if record.get("command")
+    )
     lines = [f"**{name}**: {hardware}", software, *notes]
     text = "\n".join(f"{line}  " for line in lines[:-1]) + f"\n{lines[-1]}\n"
     if commands:
@@ -182,7 +205,7 @@ def make_report(records: Sequence[Record], plot: str | None) -> str:
     for benchmark, rows in group(records, lambda record: record["benchmark"]).items():
         parts.append(f"## {benchmark}\n")
         for key, some in by_machine(rows).items():
-            where = f"{names[key]}: " if len(names) > 1 else ""
+            where = f"{names[key]}\n\n" if len(names) > 1 else ""
             own = table(NAMES, (*RESULTS, RATIO), some) if benchmark in STEPS else other_table(some)
             parts.append(f"{where}{own}\n")
     if plot is not None:

@@ -80,13 +80,14 @@ OTHER = {
     "traffic": {"bytes": 1},
     **MACHINE,
     "load": 1.5,
+    "cpu": "Another",
     "commit": "def",
 }
 
 
 @pytest.fixture
 def lines(tmp_path):
-    """A file of records of three benchmarks, from two commits."""
+    """A file of records of three benchmarks, from two machines."""
     ours = {**PEER, "side": "genjax", "ratio": None, "ratio_min": None, "ratio_max": None}
     records = [
         STEP,
@@ -104,10 +105,12 @@ def lines(tmp_path):
 def test_tables(lines):
     text = make_report(read_records([lines]), None)
     rows = text.splitlines()
-    assert text.count("A processor, 2 cores, Linux, 2026-01-02") == 2
-    assert "jax 1.0, commit abc  " in rows
+    assert "**Machine 1**: A processor, 2 cores, Linux  " in rows
+    assert "**Machine 2**: Another, 2 cores, Linux  " in rows
+    assert rows.count("Python 3.12.0, jax 1.0  ") == 2
     assert "ceilings of float32 on 1 device: 180 to 200 GFLOP/s, 20 GB/s  " in rows
-    assert rows.count("python -m benchmarks.adversarial_step") == 2
+    assert "python -m benchmarks.adversarial_step  # 2026-01-02, commit abc" in rows
+    assert "python -m benchmarks.adversarial_step  # 2026-01-02, commit def" in rows
     assert "other programs were running: a load of up to 1.5 at the start" in text
     assert [x for x in rows if x.startswith("## ")] == [
         "## adversarial_step",
@@ -115,7 +118,7 @@ def test_tables(lines):
         "## loop",
     ]
     assert (
-        "Machine 1: preset dcgan-mnist, side genjax, part step, norm of D batch, mode jit, "
+        "preset dcgan-mnist, side genjax, part step, norm of D batch, mode jit, "
         "devices 1, dtype float32, image 28 x 28 x 1, steps a call 1"
     ) in rows
     assert (
