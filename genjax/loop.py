@@ -13,6 +13,7 @@ from rich.console import Console
 
 from genjax import checkpoint, run_directory
 from genjax.algorithm import Algorithm
+from genjax.compiler import xla_options
 from genjax.config import Experiment
 from genjax.console import TrainingDisplay
 from genjax.data.order import batch_indices
@@ -68,6 +69,9 @@ def train(
         run_directory.create(directory, experiment, dataset)
     devices = 1 if mode == "jit" else jax.device_count()
     where = f"mode {mode} on {devices} x {jax.devices()[0].device_kind}, into {directory}"
+    for name, value in xla_options().items():
+        said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     with checkpoint.open_checkpoints(
         directory / "checkpoints", experiment.keep_checkpoints
     ) as manager:

@@ -42,7 +42,10 @@ class MetricReader:
     @property
     def due(self) -> bool:
         """Whether a step that is to be logged waits to be read."""
-        return any(last // self._every > before // self._every for before, last, _ in self._queue)
+        # Any call before the latest has been asked about already.
+        return any(
+            last // self._every > before // self._every for before, last, _ in self._queue[-1:]
+        )
 
     def add(self, before: int, metrics: Metrics) -> None:
         """Queues the metrics of one call; the first call's are waited for, to time its compilation.

@@ -24,6 +24,7 @@ from typing import Any
 import jax
 
 from genjax import config as configuration
+from genjax.compiler import xla_options
 from genjax.config import Experiment
 from genjax.data.sources import Dataset
 from genjax.errors import UserError
@@ -183,6 +184,7 @@ def _session() -> dict[str, Any]:
             "kind": devices[0].device_kind,
             "count": len(devices),
         },
+        "xla_options": xla_options(),
     }
 
 

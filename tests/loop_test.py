@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from genjax import checkpoint, config, loop
+from genjax.compiler import xla_options
 from genjax.config import EvalConfig, MonitorConfig
 from genjax.data.sources import load
 from genjax.errors import RunFailed, UserError
@@ -54,6 +55,8 @@ def test_run_directory(small_experiment, run):
     session = manifest["sessions"][0]
     assert session["versions"]["jax"] == jax.__version__
     assert session["device"] == {"platform": "cpu", "kind": "cpu", "count": 8}
+    assert session["xla_options"] == xla_options()
+    assert all(f"XLA's option {name} is" in printed for name in session["xla_options"])
 
     logged = [row["step"] for row in rows(directory) if "generator/loss" in row]
     assert logged == [2, 4, 6]
