@@ -68,9 +68,7 @@ def start_from(config, image):
     return algorithm, state, Start.of(state, image)
 
 
-@pytest.mark.parametrize(
-    ("config", "image"), [(DCGAN, (28, 28, 1)), (DCGAN, (32, 32, 3)), (SNGAN, (28, 28, 1))]
-)
+@pytest.mark.parametrize(("config", "image"), [(DCGAN, (32, 32, 3)), (SNGAN, (28, 28, 1))])
 def test_networks_and_gradients_equal_ours(raw_batch, config, image):
     _, _, start = start_from(config, image)
     real = raw_batch(0, BATCH, image)["image"]
