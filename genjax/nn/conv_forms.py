@@ -15,6 +15,8 @@ Kernel = Float[Array, "_ _ _ _"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _WORTH_TRIMMING = 0.9
+# Inputs times outputs below which more operations cost more than they save.
+_WIDE = 1024
 
 
 def stock_conv(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
@@ -133,7 +135,8 @@ def trimmed_conv(
     for axis, regions in enumerate((rows, columns)):
         taps = sum(r.outputs * (r.taps.stop - r.taps.start) for r in regions)
         useful *= taps / (kernel.shape[axis] * sum(r.outputs for r in regions))
-    if useful > _WORTH_TRIMMING:
+    narrow = kernel.shape[2] * kernel.shape[3] < _WIDE
+    if narrow or useful > _WORTH_TRIMMING:
         return _convolve(x, kernel, stride, padding)
     parts = []
     for r in rows:
