@@ -16,7 +16,6 @@ them, results and temporaries.
 
 import dataclasses
 import itertools
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ import tyro
 from benchmarks.ceilings import measure_ceilings
 from benchmarks.energy import Meter, joules_of_a_call, open_meter
 from benchmarks.flops import count_flops
-from benchmarks.machine import describe_machine, print_machine
+from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.tables import NAMES, RESULTS, head, row, split_common
 from benchmarks.timing import timed
 from genjax.algorithm import Algorithm
@@ -326,9 +325,7 @@ def main(
             print(f"out of memory: {row(names, case.describe())}", file=sys.stderr)
             continue
         print(row([*names, *RESULTS], record), flush=True)
-        if json_file is not None:
-            with json_file.open("a") as file:
-                file.write(json.dumps({**record, **machine}) + "\n")
+        append_records(json_file, [record], machine)
     print()
     for kind in dtype:
         found = measure_ceilings(kind)

@@ -35,7 +35,8 @@ import jax
 import jax.numpy as jnp
 
 from genjax.config import Experiment, GANConfig
-from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.algorithm import make_gan
+from genjax.gan.composition import make_networks
 from genjax.gan.conditioning import make_conditioning
 from genjax.gan.losses import LOSSES
 from genjax.nn.conv import Conv, ConvTranspose

@@ -18,7 +18,6 @@ ones find them in the memory of the system.
 """
 
 import dataclasses
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -30,7 +29,7 @@ import jax
 import numpy as np
 import tyro
 
-from benchmarks.machine import describe_machine, print_machine
+from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, spread, summary, timed
 from genjax.config import DataConfig
 from genjax.data.order import batch_indices
@@ -218,9 +217,7 @@ def main(
     for dataset in datasets:
         for batch in batches:
             records += measure(dataset, batch, steps, repeats)
-    if json_file is not None:
-        with json_file.open("a") as file:
-            file.writelines(json.dumps({**record, **machine}) + "\n" for record in records)
+    append_records(json_file, records, machine)
 
 
 if __name__ == "__main__":

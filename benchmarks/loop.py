@@ -28,7 +28,6 @@ checkpoint     score, and events of the same step can't be told apart
 rest           what the other lines take longer: background work and outliers
 """
 
-import json
 import statistics
 import sys
 from collections.abc import Iterable
@@ -39,7 +38,7 @@ import jax
 import tyro
 
 from benchmarks.loop_windows import BLOCKS, Plan, Window, make_plan, measure
-from benchmarks.machine import describe_machine, print_machine
+from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.start import print_starts, time_starts
 from benchmarks.timing import summary
 from genjax.data.sources import load
@@ -141,9 +140,7 @@ def main(
             print(f"events are {shrink} times as frequent as in the presets")
         records = map(compare, plans)
     for record in records:
-        if json_file is not None:
-            with json_file.open("a") as file:
-                file.write(json.dumps({**record, **machine}) + "\n")
+        append_records(json_file, [record], machine)
 
 
 if __name__ == "__main__":

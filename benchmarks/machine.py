@@ -1,17 +1,19 @@
 """What a benchmark ran on."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from genjax.run_directory import git_commit
 
 BUSY = 0.5
 """Load from which on other programs are said to have run."""
@@ -58,7 +60,7 @@ def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
         "command": _command(),
-        "commit": _commit(),
+        "commit": git_commit(12),
         "versions": versions,
     }
 
@@ -71,32 +73,26 @@ def _command() -> str:
     return " ".join([*settings, shlex.join(["python", *sys.orig_argv[1:]])])
 
 
-def _commit() -> str | None:
-    """Commit of this file, with ``-dirty`` for changes; None outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    try:
-        result = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
-
-
-def machine_lines(machine: dict[str, Any]) -> list[str]:
-    """Says in two lines what a description holds: the machine and the date, the software."""
-    parts = [machine["cpu"], f"{machine['cores']} cores", machine["gpu"], machine["system"]]
-    versions = [f"{name} {version}" for name, version in machine["versions"].items()]
-    return [
-        ", ".join(part for part in (*parts, machine["date"]) if part),
-        ", ".join([*versions, f"commit {machine['commit']}"]),
-    ]
-
-
 def print_machine(machine: dict[str, Any]) -> None:
-    """Prints a description, and a warning if other programs were running."""
-    hardware, software = machine_lines(machine)
-    print(hardware)
+    """Prints the machine and the date, the software, and whether other programs were running."""
+    parts = [machine["cpu"], f"{machine['cores']} cores", machine["gpu"], machine["system"]]
+    print(", ".join(part for part in (*parts, machine["date"]) if part))
     if machine["load"] is not None and machine["load"] > BUSY:
         print(f"other programs were running: a load of {machine['load']:.1f} at the start")
-    print(software)
+    versions = [f"{name} {version}" for name, version in machine["versions"].items()]
+    print(", ".join([*versions, f"commit {machine['commit']}"]))
+
+
+def append_records(
+    path: Path | None, records: Iterable[Mapping[str, Any]], machine: Mapping[str, Any]
+) -> None:
+    """Appends records to a file of JSON lines, each with what it was measured on.
+
+    Args:
+      path: of the file; None writes nothing.
+      records: one a line.
+      machine: from `describe_machine`.
+    """
+    if path is not None:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({**record, **machine}) + "\n" for record in records)

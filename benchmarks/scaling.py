@@ -22,7 +22,6 @@ runs and what it sends, and nothing about speed.
 """
 
 import dataclasses
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ import numpy as np
 import tyro
 
 from benchmarks.collectives import Traffic, count_collectives
-from benchmarks.machine import describe_machine, print_machine
+from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, ratios, summary
 from genjax.config import Mode
 from genjax.data.standard import image_and_classes
@@ -245,9 +244,7 @@ def main(
         both: dict[Scaling, int] = {"strong": own, "weak": batch or own}
         cases = make_cases(modes, counts, {scaling: both[scaling] for scaling in scalings})
         records = measure(name, cases, steps, repeats)
-        if json_file is not None:
-            with json_file.open("a") as file:
-                file.writelines(json.dumps({**record, **machine}) + "\n" for record in records)
+        append_records(json_file, records, machine)
 
 
 if __name__ == "__main__":

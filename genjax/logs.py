@@ -8,7 +8,8 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from genjax.config import Experiment, to_dict
+from genjax.config import Experiment
+from genjax.config_json import to_dict
 from genjax.errors import UserError
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import jax
 
-from genjax import config as configuration
+from genjax import config_json
 from genjax.compiler import xla_options
 from genjax.config import Experiment
 from genjax.data.sources import Dataset
@@ -73,7 +73,7 @@ def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
     write_json(
         directory / "manifest.json",
         {
-            "config_hash": configuration.config_hash(experiment),
+            "config_hash": config_json.config_hash(experiment),
             "data": {
                 "name": dataset.name,
                 "split": dataset.split,
@@ -97,7 +97,7 @@ def extend(directory: Path, experiment: Experiment, step: int, failure: str | No
       failure: why it went back to that step; None for a run that was only interrupted.
     """
     manifest = read_manifest(directory)
-    manifest["config_hash"] = configuration.config_hash(experiment)
+    manifest["config_hash"] = config_json.config_hash(experiment)
     session = {**_session(), "resumed_at": step}
     if failure is not None:
         session["went_back"] = failure
@@ -121,7 +121,7 @@ def read_config(directory: Path) -> Experiment:
         raise UserError(f"{directory} is not a folder; give the folder of a run")
     if not (directory / "config.json").exists():
         raise UserError(f"{directory} is not a run: it has no config.json")
-    return configuration.load(directory / "config.json")
+    return config_json.load(directory / "config.json")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def truncate_metrics(directory: Path, step: int) -> list[dict[str, float]]:
 
 
 def _write_config(directory: Path, experiment: Experiment) -> None:
-    write_json(directory / "config.json", configuration.to_dict(experiment))
+    write_json(directory / "config.json", config_json.to_dict(experiment))
 
 
 def _session() -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _session() -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "machine": platform.platform(),
@@ -188,9 +188,9 @@ def _session() -> dict[str, Any]:
     }
 
 
-def _git_commit() -> str | None:
+def git_commit(digits: int = 40) -> str | None:
     """Commit of the source that runs, with ``-dirty`` for changes; None outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    command = ["git", "describe", "--always", f"--abbrev={digits}", "--dirty", "--exclude=*"]
     try:
         result = subprocess.run(
             command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10

@@ -11,7 +11,8 @@ from scipy import special, stats
 
 from genjax.config import NetworkConfig, OptimizerConfig
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.algorithm import make_gan
+from genjax.gan.composition import make_networks
 from genjax.gan.conditioning import RECOGNITION, make_conditioning
 from genjax.gan.networks import GENERATOR_CONDITIONING, Discriminator, Generator
 from genjax.nn.dcgan import DCGANDecoder

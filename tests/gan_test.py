@@ -10,7 +10,8 @@ import pytest
 from genjax.algorithm import scale_images
 from genjax.config import NetworkConfig, OptimizerConfig
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.algorithm import make_gan
+from genjax.gan.composition import make_networks
 from genjax.rng import latents, stream
 from genjax.types import BatchSpec
 

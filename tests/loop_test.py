@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from genjax import checkpoint, config, loop
+from genjax import checkpoint, config_json, loop
 from genjax.compiler import xla_options
 from genjax.config import EvalConfig, MonitorConfig
 from genjax.data.sources import load
@@ -42,9 +42,9 @@ def rows(directory):
 
 def test_run_directory(small_experiment, run):
     directory, printed = run
-    assert config.load(directory / "config.json") == small_experiment
+    assert config_json.load(directory / "config.json") == small_experiment
     manifest = json.loads((directory / "manifest.json").read_text())
-    assert manifest["config_hash"] == config.config_hash(small_experiment)
+    assert manifest["config_hash"] == config_json.config_hash(small_experiment)
     assert manifest["data"] == {
         "name": "digits",
         "split": "train",

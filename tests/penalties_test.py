@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.algorithm import make_gan
+from genjax.gan.composition import make_networks
 from genjax.gan.networks import Discriminator
 from genjax.gan.penalties import PENALTIES, Scene, penalty_terms
 from genjax.nn.dcgan import DCGANEncoder

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.algorithm import make_gan
+from genjax.gan.composition import make_networks
 from genjax.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
 from genjax.players import ramped_decay
 from genjax.rng import latents, stream

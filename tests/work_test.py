@@ -16,11 +16,11 @@ from genjax.config import (
     GANConfig,
     NetworkConfig,
     OptimizerConfig,
-    from_json,
-    to_dict,
 )
+from genjax.config_json import from_json, to_dict
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan, make_networks
+from genjax.gan.algorithm import make_gan
+from genjax.gan.composition import make_networks
 from genjax.players import apply_training
 from genjax.rng import latents, stream
 from genjax.types import BatchSpec

@@ -13,7 +13,7 @@ from benchmarks.peers.torch_step import MODES, Step
 from benchmarks.peers.torch_weights import convert_params, load, mirror
 from genjax.algorithm import scale_images
 from genjax.config import GANConfig
-from genjax.gan.algorithm import make_networks as make_our_networks
+from genjax.gan.composition import make_networks as make_our_networks
 from genjax.gan.losses import LOSSES
 from genjax.players import apply_training
 from genjax.rng import latents, stream

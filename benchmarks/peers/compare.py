@@ -14,7 +14,6 @@ the steps before its capture. `benchmarks.peers.torch_step` tells what the peer 
 """
 
 import dataclasses
-import json
 import multiprocessing
 import os
 import statistics
@@ -30,7 +29,7 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.machine import describe_machine, print_machine
+from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.peers.checks import Start, differences, draws, our_values, peer_values
 from benchmarks.peers.torch_step import Step, available_modes, configure, require_supported
 from benchmarks.peers.torch_weights import mirror
@@ -404,9 +403,7 @@ def main(
     )
     for setting in settings:
         records = compare(setting, modes or choices, repeats)
-        if json_file is not None:
-            with json_file.open("a") as file:
-                file.writelines(json.dumps({**record, **machine}) + "\n" for record in records)
+        append_records(json_file, records, machine)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import numpy as np
 
 from genjax.checkpoint import Which
 from genjax.compiler import jit
-from genjax.config import VAEConfig, config_hash
+from genjax.config import VAEConfig
+from genjax.config_json import config_hash
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load
 from genjax.errors import UserError

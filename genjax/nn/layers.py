@@ -77,31 +77,16 @@ class Layers(NamedTuple):
         self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
     ) -> Conv:
         """A convolution with 'SAME' padding."""
-        return Conv(
-            features,
-            kernel,
-            stride,
-            use_bias,
-            self.dtype,
-            init,
-            self.spectral_norm,
-            self.convolutions,
-        )
+        return Conv(features, kernel, stride, use_bias, self.dtype, init, *self._form())
 
     def conv_transpose(
         self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
     ) -> ConvTranspose:
         """A transposed convolution with 'SAME' padding."""
-        return ConvTranspose(
-            features,
-            kernel,
-            stride,
-            use_bias,
-            self.dtype,
-            init,
-            self.spectral_norm,
-            self.convolutions,
-        )
+        return ConvTranspose(features, kernel, stride, use_bias, self.dtype, init, *self._form())
+
+    def _form(self) -> tuple[bool, Convolutions]:
+        return self.spectral_norm, self.convolutions
 
     def normalize(
         self,
