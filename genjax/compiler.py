@@ -10,7 +10,8 @@ import jax
 from genjax.errors import UserError
 
 OPTIONS: dict[str, dict[str, str]] = {
-    # YNNPACK's convolutions, the default on CPUs, run at half the speed of Eigen's.
+    # YNNPACK's convolutions, the default on CPUs, are slower than Eigen's; see
+    # benchmarks/convolutions.py.
     "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"},
 }
 """Options of XLA by platform."""

@@ -1,6 +1,7 @@
 """One step body, compiled for one device or for many, in three ways."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -127,7 +128,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
     _, replicated, _ = spread(devices)
     second = NamedSharding(replicated.mesh, PartitionSpec(None, AXIS))
     init = jit(algorithm.init, out_shardings=replicated)
-    load: Callable[[Batch], Batch] = lambda data: jax.device_put(data, replicated)  # noqa: E731
+    load, split = (partial(jax.device_put, device=where) for where in (replicated, second))
     if mode == "mesh":
 
         def on_mesh(*arguments: Any) -> tuple[State, Metrics]:
@@ -141,7 +142,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
             in_shardings=(replicated, replicated, second),
             out_shardings=(replicated, replicated),
         )
-        return Compiled(init, load, lambda tree: jax.device_put(tree, second), step, replicated)
+        return Compiled(init, load, split, step, replicated)
     step = jax.pmap(
         steps,
         axis_name=AXIS,
@@ -153,7 +154,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
 
     def place(tree: Any) -> Any:
         rows: Callable[[Any], Any] = lambda x: x.reshape(len(x), count, -1, *x.shape[2:])  # noqa: E731
-        return jax.device_put(jax.tree.map(rows, tree), second)
+        return split(jax.tree.map(rows, tree))
 
     return Compiled(init, load, place, step, replicated)
 
