@@ -1,7 +1,7 @@
 """Sums over all axes but the last, and their adjoint, in the form that is fast on the platform.
 
-On CPUs, XLA reduces such axes on one core, at a fifth of the speed of a product with a vector of
-ones.
+On CPUs that is a product with a vector of ones. Alone it takes as long as XLA's reduction
+(`benchmarks/convolutions.py`), but steps were some percent slower with reductions.
 """
 
 from functools import partial
@@ -56,8 +56,10 @@ def channel_means(x: Float[Array, "*rows channels"]) -> Float[Array, "channels"]
 
 
 def like(
-    channels: Float[Array, "channels"], x: Float[Array, "*rows channels"]
+    values: Float[Array, "*some channels"], x: Float[Array, "*rows channels"]
 ) -> Float[Array, "*rows channels"]:
-    """A value of each channel, repeated to the shape of `x`; its gradient is a fast sum."""
+    """Repeats values to the shape of `x`; if there is one a channel, with a fast gradient."""
+    if values.ndim > 1:
+        return jnp.broadcast_to(values, x.shape)
     rows = x.size // x.shape[-1]
-    return spread_rows(channels, rows).reshape(x.shape)
+    return spread_rows(values, rows).reshape(x.shape)
