@@ -94,7 +94,7 @@ def make_paths(dataset: Dataset, batch: int) -> dict[str, Callable[[int], Any]]:
     algorithm = make_algorithm(base, dataset.images.shape[1:], dataset.classes)
     compiled = compile_step(algorithm, "jit", jax.devices())
     on_host, on_device = (
-        make_feeder(dataclasses.replace(base, feed=feed), dataset, compiled, batch)
+        make_feeder([dataclasses.replace(base, feed=feed)], dataset, compiled, batch)
         for feed in ("host", "device")
     )
     assert on_device.data is not None

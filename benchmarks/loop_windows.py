@@ -171,7 +171,7 @@ def make_bare(plan: Plan, dataset: Dataset) -> Callable[[], float]:
     algorithm = make_algorithm(experiment, image, dataset.classes, mapped_axis(mode))
     compiled = compile_step(algorithm, mode, jax.devices())
     on_host = dataclasses.replace(experiment, feed="host")
-    batches = make_feeder(on_host, dataset, compiled, algorithm.examples).batches(0)
+    batches = make_feeder([on_host], dataset, compiled, algorithm.examples).batches(0)
     calls = -(-plan.window // BLOCKS // experiment.steps_per_call)
 
     def block() -> float:

@@ -1,4 +1,4 @@
-"""The command line: ``genjax train | resume | sample | evaluate | compare | presets | data``.
+"""The command line: ``genjax train | resume | sample | evaluate | ablate | ...``.
 
 Modules that import JAX are imported by the commands that need them, so that help is instant.
 """
@@ -6,6 +6,7 @@ Modules that import JAX are imported by the commands that need them, so that hel
 import sys
 from collections.abc import Callable
 
+from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
 from genjax.commands.data import data, presets
 from genjax.commands.runs import resume, sample, train
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "sample": sample,
     "evaluate": evaluate,
     "compare": compare,
+    "ablate": ablate,
     "presets": presets,
     "data": data,
 }

@@ -57,4 +57,17 @@ class RunFailed(RuntimeError):
     """Training can't go on; the message is one line and names what is left to go on from.
 
     The command line prints it without a traceback and exits with status 1.
+
+    Attributes:
+      reason: the message without what is left.
     """
+
+    def __init__(self, reason: str, left: str | None = None) -> None:
+        """Composes the message.
+
+        Args:
+          reason: why, in one line.
+          left: what is left to go on from, if anything.
+        """
+        super().__init__(reason if left is None else f"{reason}; {left}")
+        self.reason = reason

@@ -1,7 +1,7 @@
 """What brings batches to the compiled step: their examples, or the numbers of examples it holds."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -9,10 +9,21 @@ import numpy as np
 from genjax.config import Experiment
 from genjax.data.order import batch_indices
 from genjax.data.sources import Dataset
-from genjax.parallel import Compiled
 from genjax.types import Batch
 
 _SHARE = 0.25
+
+
+class Fed(Protocol):
+    """What batches are prepared for, such as `genjax.parallel.Compiled`."""
+
+    @property
+    def load(self) -> Callable[[Batch], Batch]:
+        """Copies a whole data set to each device."""
+
+    @property
+    def place(self) -> Callable[[Any], Any]:
+        """Brings batches to the devices."""
 
 
 class Feeder(NamedTuple):
@@ -36,15 +47,16 @@ def fits_on_device(dataset: Dataset) -> bool:
 
 
 def make_feeder(
-    experiment: Experiment, dataset: Dataset, compiled: Compiled, examples: int
+    experiments: Sequence[Experiment], dataset: Dataset, compiled: Fed, examples: int
 ) -> Feeder:
-    """Prepares the batches of a run, in the order that its seed gives.
+    """Prepares the batches of a run, or of several at once, in the order that each seed gives.
 
     Args:
-      experiment: says where batches are gathered, and for how many steps at once.
+      experiments: of the runs, which differ in their seeds; the first says where batches are
+        gathered, and for how many steps at once.
       dataset: in memory.
-      compiled: of the run.
-      examples: in a step.
+      compiled: of the runs; that of several takes batches with a first axis [runs].
+      examples: in a step of a run.
 
     Returns:
       The feeder.
@@ -52,14 +64,19 @@ def make_feeder(
     arrays: dict[str, Any] = {"image": dataset.images}
     if dataset.labels is not None:
         arrays["label"] = dataset.labels
+    first_of_all, size = experiments[0], len(dataset.images)
 
     def numbers(first: int) -> Any:
-        steps = range(first, first + experiment.steps_per_call)
-        size, seed = len(dataset.images), experiment.seed
-        return np.stack([batch_indices(step, examples, size, seed) for step in steps])
+        steps = range(first, first + first_of_all.steps_per_call)
+        each = [
+            np.stack([batch_indices(step, examples, size, experiment.seed) for step in steps])
+            for experiment in experiments
+        ]
+        return each[0] if len(each) == 1 else np.stack(each)
 
     place = compiled.place
-    if experiment.feed == "device" or (experiment.feed == "auto" and fits_on_device(dataset)):
+    feed = first_of_all.feed
+    if feed == "device" or (feed == "auto" and fits_on_device(dataset)):
         return Feeder(compiled.load(arrays), lambda first: place(numbers(first).astype(np.int32)))
 
     def gather(first: int) -> Any:

@@ -5,7 +5,7 @@ It knows nothing of any family of models.
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
@@ -24,8 +24,9 @@ from genjax.families import make_algorithm
 from genjax.feed import make_feeder
 from genjax.logs import MetricLog, import_wandb
 from genjax.metric_reader import MetricReader
-from genjax.monitor import Diverged, Monitor
+from genjax.monitor import Diverged, Monitor, check_finite
 from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
+from genjax.recorder import Recorder
 from genjax.rng import stream
 from genjax.sampling import make_picture, make_sampler
 from genjax.types import State
@@ -149,21 +150,25 @@ def _run(
     """Makes the steps after `first`, with all that happens in between."""
     experiment, dataset, compiled = session.experiment, session.dataset, session.compiled
     examples = session.algorithm.examples
-    feeder = make_feeder(experiment, dataset, compiled, examples)
+    feeder = make_feeder([experiment], dataset, compiled, examples)
     sampler = make_sampler(session.algorithm)
-    draw_picture = make_picture(session.algorithm, sampler, dataset)
-    grid_key = stream(jax.random.key(experiment.seed), "grid")
+    recorder = Recorder(
+        experiment,
+        session.directory,
+        session.manager,
+        log,
+        monitor,
+        session.score,
+        sampler,
+        make_picture(session.algorithm, sampler, dataset),
+        display.say,
+    )
 
-    def write(step: int, metrics: dict[str, float]) -> None:
-        log.write(step, metrics)
-        words = monitor.observe(metrics)
-        if words is None:
-            return
-        if experiment.on_collapse != "warn":
-            raise Diverged(f"step {step}: collapsed: {words}", collapsed=True)
-        display.say(f"warning: step {step}: perhaps collapsed: {words}")
+    def write(step: int, metrics: dict[str, Any]) -> None:
+        display.metrics(step, metrics)
+        recorder.write(step, metrics)
 
-    reader = MetricReader(experiment.log_every, examples, write, display)
+    reader = MetricReader(experiment.log_every, examples, check_finite, write, display)
     for before in range(first, experiment.steps, experiment.steps_per_call):
         state, metrics = compiled.step(state, feeder.data, feeder.batches(before))
         step = before + experiment.steps_per_call
@@ -171,19 +176,9 @@ def _run(
         if reader.due:
             reader.read()
         reader.add(before, metrics)
-        last = step == experiment.steps
-        if last or step % experiment.sample_every == 0:
+        if recorder.due(step):
             reader.read()
-            path = session.directory / "samples" / f"step_{step:08d}.png"
-            draw_picture(path, state, grid_key)
-        saving = last or step % experiment.checkpoint_every == 0
-        if saving or (experiment.eval.every and step % experiment.eval.every == 0):
-            reader.read()
-            samples = sampler(state, grid_key, experiment.eval.samples, None)
-            score, evaluation = session.score(samples)
-            write(step, evaluation)
-        if saving:
-            checkpoint.save(session.manager, step, state, score, monitor.healthy)
+            recorder.visit(step, state)
     session.manager.wait_until_finished()
     return state
 
@@ -197,15 +192,15 @@ def _go_back(session: _Session, diverged: Diverged) -> str:
     if latest is None:
         left = "no checkpoint was written before"
     if (experiment.on_collapse if diverged.collapsed else experiment.on_nan) == "stop":
-        raise RunFailed(f"{diverged}; {left}") from None
+        raise RunFailed(str(diverged), left) from None
     number = run_directory.count_failures(session.directory) + 1
     if number > _ROLLBACKS:
         raise RunFailed(
-            f"{diverged}; going back ({_ROLLBACKS} of {_ROLLBACKS}) did not help; {left}"
+            f"{diverged}; going back ({_ROLLBACKS} of {_ROLLBACKS}) did not help", left
         ) from None
     good = checkpoint.drop_unhealthy(manager) if diverged.collapsed else latest
     if good is None and latest is not None:
-        raise RunFailed(f"{diverged}; no checkpoint is from before the collapse") from None
+        raise RunFailed(str(diverged), "no checkpoint is from before the collapse") from None
     where = "the start" if good is None else f"step {good}"
     session.console.print(
         f"{diverged}; going back to {where} with other noise ({number} of {_ROLLBACKS})",

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from genjax.console import TrainingDisplay
-from genjax.monitor import check_finite
 from genjax.types import Metrics
 
 _AHEAD = 2
@@ -19,7 +19,8 @@ class MetricReader:
         self,
         every: int,
         examples: int,
-        write: Callable[[int, dict[str, float]], None],
+        check: Callable[[int, dict[str, Any]], None],
+        write: Callable[[int, dict[str, Any]], None],
         display: TrainingDisplay,
     ) -> None:
         """Prepares the reader.
@@ -27,11 +28,14 @@ class MetricReader:
         Args:
           every: steps between two that are logged.
           examples: images in a step.
-          write: takes each logged step and its metrics.
-          display: where they are shown.
+          check: takes the number and the metrics of each step, floats or, of several runs at once,
+            arrays [runs].
+          write: takes those of each step that is logged, with its speed.
+          display: where the reader says how far it is.
         """
         self._every = every
         self._examples = examples
+        self._check = check
         self._write = write
         self._display = display
         self._queue: list[tuple[int, int, Metrics]] = []
@@ -52,9 +56,9 @@ class MetricReader:
 
         Args:
           before: steps made before the call.
-          metrics: float32 [steps] each, still on the device.
+          metrics: float32 [steps] or [runs, steps] each, still on the device.
         """
-        steps = len(next(iter(metrics.values())))
+        steps = next(iter(metrics.values())).shape[-1]
         self._queue.append((before, before + steps, metrics))
         if len(self._queue) > _AHEAD:
             # Every call in flight holds its batches in memory.
@@ -68,28 +72,26 @@ class MetricReader:
             self._steps = -steps
 
     def read(self) -> None:
-        """Reads all that is queued, checks every step and logs those that are due.
-
-        Raises:
-          Diverged: a metric is not finite, or `write` says so.
-        """
+        """Reads all that is queued, checks every step and logs those that are due."""
         queue, self._queue = jax.device_get(self._queue), []
         for before, last, metrics in queue:
             for row, step in enumerate(range(before + 1, last + 1)):
                 self._steps += 1
-                values = {name: float(value[row]) for name, value in metrics.items()}
-                check_finite(step, values)
+                values = {
+                    name: float(value[row]) if value.ndim == 1 else value[:, row]
+                    for name, value in metrics.items()
+                }
+                self._check(step, values)
                 if step % self._every == 0:
                     self._report(step, values)
         if queue:
             self._display.advance(queue[-1][1])
 
-    def _report(self, step: int, values: dict[str, float]) -> None:
+    def _report(self, step: int, values: dict[str, Any]) -> None:
         now = time.perf_counter()
         if self._since is not None and self._steps > 0:
             seconds = (now - self._since) / self._steps
             values["seconds_per_step"] = seconds
             values["images_per_second"] = self._examples / seconds
             self._since, self._steps = now, 0
-        self._display.metrics(step, values)
         self._write(step, values)

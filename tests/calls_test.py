@@ -122,7 +122,7 @@ def test_every_mode_and_feed_sees_the_same_batches(small_experiment, mode, count
             body = algorithm.step
             algorithm = algorithm._replace(step=lambda s, b, body=body: body(s, b, axis_name))
         compiled = compile_step(algorithm, mode, jax.devices()[:count])
-        feeder = make_feeder(experiment, dataset, compiled, 16)
+        feeder = make_feeder([experiment], dataset, compiled, 16)
         assert (feeder.data is None) == (feed == "host")
         state, seen[steps] = compiled.init(jax.random.key(0)), []
         for first in range(0, 6, steps):
@@ -130,7 +130,7 @@ def test_every_mode_and_feed_sees_the_same_batches(small_experiment, mode, count
             seen[steps] += np.asarray(found["sum"]).tolist()
     reference = sums()
     feeder = make_feeder(
-        dataclasses.replace(small_experiment, feed="host"),
+        [dataclasses.replace(small_experiment, feed="host")],
         dataset,
         compile_step(reference, "jit", jax.devices()[:1]),
         16,

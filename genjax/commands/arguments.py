@@ -57,8 +57,17 @@ def parse_checkpoint(value: str) -> "Which":
     raise UserError(f"--checkpoint is {value!r}; choices: last, best, or a step")
 
 
-def parse(run: Callable[..., None], arguments: list[str], prog: str) -> None:
-    """Calls a function with parsed flags; mistakes in them become one-line errors."""
+def parse(
+    run: Callable[..., None], arguments: list[str], prog: str, switches: bool = False
+) -> None:
+    """Calls a function with parsed flags; mistakes in them become one-line errors.
+
+    Args:
+      run: the function.
+      arguments: of the command line.
+      prog: the command, for messages.
+      switches: bool parameters are ``--name`` and ``--no-name`` instead of ``--name True``.
+    """
 
     @functools.wraps(run)
     def bind(*args: Any, **kwargs: Any) -> Callable[[], None]:
@@ -71,7 +80,10 @@ def parse(run: Callable[..., None], arguments: list[str], prog: str) -> None:
                 bind,
                 prog=prog,
                 args=arguments,
-                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+                config=(
+                    tyro.conf.AvoidSubcommands,
+                    *(() if switches else (tyro.conf.FlagConversionOff,)),
+                ),
             )
     except SystemExit as stop:
         if not stop.code:

@@ -1,0 +1,176 @@
+"""What an ablation consists of: variants times seeds, declared in a Python file.
+
+The file has a docstring whose first line is the question, and these names::
+
+    VARIANTS: dict[str, Experiment]          by name; made from a preset by dataclasses.replace
+    BASELINE: str                            the variant that others are compared with
+    SEEDS: int or tuple[int, ...]            so many, from 0, or these
+    SCORES: dict[str, tuple[str, ...]]       from metric of `genjax evaluate` to its scores
+    SAMPLES: int                             that are scored; 10,000 if it is left out
+"""
+
+import dataclasses
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genjax.config import Experiment
+from genjax.config_json import config_hash
+from genjax.errors import UserError, lookup
+
+_SAMPLES = 10_000
+
+
+class Ablation(NamedTuple):
+    """An ablation, as its file declares it.
+
+    Attributes:
+      name: of the file.
+      question: first line of its docstring.
+      variants: configurations by name, in the order of the table.
+      baseline: name of the one to compare with.
+      seeds: of each variant.
+      scores: from metric to the scores of it that are reported.
+      samples: number of samples that are scored.
+    """
+
+    name: str
+    question: str
+    variants: Mapping[str, Experiment]
+    baseline: str
+    seeds: Sequence[int]
+    scores: Mapping[str, tuple[str, ...]]
+    samples: int
+
+
+class Cell(NamedTuple):
+    """One run of an ablation.
+
+    Attributes:
+      variant: its name.
+      experiment: with the seed.
+      hash: of the experiment.
+      directory: of the run.
+    """
+
+    variant: str
+    experiment: Experiment
+    hash: str
+    directory: Path
+
+
+def load_ablation(file: Path) -> Ablation:
+    """Reads an ablation from its file, which is Python and is run.
+
+    Args:
+      file: the declaration.
+
+    Returns:
+      The ablation.
+
+    Raises:
+      UserError: no such file, it fails, or a name is missing or of another type.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} is no file; give the Python file that declares the ablation")
+    spec = importlib.util.spec_from_file_location(f"genjax_ablation_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{file} fails: {type(error).__name__}: {error}") from error
+    declared = vars(module)
+    for name in ("VARIANTS", "BASELINE", "SEEDS", "SCORES"):
+        if name not in declared:
+            raise UserError(f"{file} does not define {name}")
+    variants, seeds, scores = (declared[name] for name in ("VARIANTS", "SEEDS", "SCORES"))
+    if not isinstance(variants, dict) or not all(
+        isinstance(value, Experiment) for value in variants.values()
+    ):
+        raise UserError(f"VARIANTS of {file} must be a dict from name to Experiment")
+    slugs = [_slug(name) for name in variants]
+    if not slugs or len(set(slugs)) < len(slugs) or "" in slugs:
+        raise UserError(f"VARIANTS of {file} must have names that differ in letters or digits")
+    if not isinstance(scores, dict) or not all(isinstance(v, tuple) for v in scores.values()):
+        raise UserError(f"SCORES of {file} must be a dict from metric to a tuple of its scores")
+    lookup(variants, str(declared["BASELINE"]), f"BASELINE of {file}")
+    return Ablation(
+        file.stem,
+        (module.__doc__ or file.stem).strip().splitlines()[0],
+        variants,
+        declared["BASELINE"],
+        choose_seeds(seeds, f"SEEDS of {file}"),
+        scores,
+        declared.get("SAMPLES", _SAMPLES),
+    )
+
+
+def choose_seeds(seeds: Any, what: str) -> tuple[int, ...]:
+    """Turns a number of seeds into those from 0; a sequence stays as it is.
+
+    Args:
+      seeds: int or ints.
+      what: name of the value, for the error.
+
+    Returns:
+      The seeds.
+
+    Raises:
+      UserError: none, or one of them twice.
+
+    Example:
+      >>> choose_seeds(3, "SEEDS"), choose_seeds((5, 7), "SEEDS")
+      ((0, 1, 2), (5, 7))
+    """
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise UserError(f"{what} is {seeds!r}; it must be a number of seeds, or seeds that differ")
+    return chosen
+
+
+def make_cells(
+    ablation: Ablation, directory: Path, steps: int | None, only: Iterable[str]
+) -> list[Cell]:
+    """Lists the runs of an ablation, variant after variant.
+
+    Args:
+      ablation: the grid.
+      directory: below which each run has a folder, named by its configuration's hash.
+      steps: of each run; None keeps those of the variants.
+      only: names of variants; all if there are none.
+
+    Returns:
+      The cells.
+
+    Raises:
+      UserError: no such variant.
+    """
+    chosen = list(only)
+    for name in chosen:
+        lookup(ablation.variants, name, "variant")
+    cells = []
+    for variant, declared in ablation.variants.items():
+        if chosen and variant not in chosen:
+            continue
+        for seed in ablation.seeds:
+            changes: dict[str, Any] = {"seed": seed, "name": f"{ablation.name}/{_slug(variant)}"}
+            if steps is not None:
+                changes["steps"] = steps
+            experiment = dataclasses.replace(declared, **changes)
+            digest = config_hash(experiment)
+            folder = directory / _slug(variant) / f"seed-{seed}-{digest}"
+            cells.append(Cell(variant, experiment, digest, folder))
+    return cells
+
+
+def _slug(name: str) -> str:
+    """A name as a folder: letters, digits, dots and hyphens."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-")

@@ -1,0 +1,182 @@
+"""Which runs of an ablation are trained together, and how; kept, so that a resume repeats it."""
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from filelock import FileLock
+
+from genjax.ablation.grid import Cell
+from genjax.ablation.scalars import structure
+from genjax.ablation.together import Together, compile_together, stack_states
+from genjax.config import Experiment
+from genjax.config_json import to_dict
+from genjax.data.sources import Dataset
+from genjax.errors import UserError
+from genjax.families import make_algorithm
+from genjax.parallel import choose_mode, compile_step, mapped_axis
+from genjax.run_directory import write_json
+
+SeedMode = Literal["vmap", "scan", "single"]
+Choice = Literal["auto", "vmap", "scan", "single"]
+
+_FILE = "plan.json"
+_CALLS = 3
+_HOPELESS = 3.0
+
+
+class Group(NamedTuple):
+    """Runs that are trained together.
+
+    Attributes:
+      mode: vmap or scan, as `genjax.ablation.together` has them, single, one after the other, or
+        auto as long as that is not chosen.
+      cells: hashes of the runs' configurations.
+    """
+
+    mode: Choice
+    cells: tuple[str, ...]
+
+
+def make_plan(directory: Path, cells: Sequence[Cell], mode: Choice) -> list[Group]:
+    """Puts runs into groups, and adds new groups to the plan of the ablation.
+
+    Runs that were planned before stay in their group, since in another one they would have other
+    rounding errors.
+
+    Args:
+      directory: of the ablation.
+      cells: runs that are not finished.
+      mode: for new groups of several runs.
+
+    Returns:
+      Groups that contain these runs.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / ".plan.lock"):
+        groups = _read(directory)
+        planned = {digest for group in groups for digest in group.cells}
+        fresh: dict[str, list[str]] = {}
+        for cell in cells:
+            if cell.hash not in planned:
+                fresh.setdefault(structure(cell.experiment), []).append(cell.hash)
+        for members in fresh.values():
+            alone = mode == "single" or len(members) == 1
+            if alone:
+                groups += [Group("single", (member,)) for member in members]
+            else:
+                groups.append(Group(mode, tuple(members)))
+        _write(directory, groups)
+    wanted = {cell.hash for cell in cells}
+    return [group for group in groups if wanted & set(group.cells)]
+
+
+def settle(directory: Path, group: Group, mode: SeedMode) -> list[Group]:
+    """Replaces the mode of a planned group; ``single`` makes a group of each run."""
+    with FileLock(directory / ".plan.lock"):
+        groups = _read(directory)
+        place = groups.index(group)
+        members = [(cell,) for cell in group.cells] if mode == "single" else [group.cells]
+        settled = [Group(mode, each) for each in members]
+        _write(directory, groups[:place] + settled + groups[place + 1 :])
+    return settled
+
+
+def kind(experiments: Sequence[Experiment]) -> str:
+    """What decides how long the ways to train several runs take: networks, batch and number."""
+    model = to_dict(experiments[0].model)
+    networks = {name: part for name, part in model.items() if "width" in str(part)}
+    return json.dumps([networks, experiments[0].batch_size, len(experiments)], sort_keys=True)
+
+
+def measure_modes(
+    experiments: Sequence[Experiment],
+    dataset: Dataset,
+    modes: Sequence[SeedMode] = ("single", "vmap", "scan"),
+) -> dict[SeedMode, float]:
+    """Times the ways to train several runs.
+
+    Args:
+      experiments: of the runs, of one structure.
+      dataset: the data that all train on.
+      modes: the ways.
+
+    Returns:
+      From mode to seconds of one step of all runs: the median of three calls after two. A way whose
+      first call is three times slower than the best so far is not called again.
+    """
+    found: dict[SeedMode, float] = {}
+    for mode in modes:
+        step = _one_step(experiments, dataset, mode)
+        step()
+        times = []
+        for _ in range(_CALLS + 1):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+            if found and times[0] > _HOPELESS * min(found.values()):
+                break
+        found[mode] = statistics.median(times[1:] or times)
+    return found
+
+
+def _one_step(experiments: Sequence[Experiment], dataset: Dataset, mode: SeedMode) -> Any:
+    """Compiles a step of all runs; returns a function that makes one and waits for it."""
+    image, classes = dataset.images.shape[1:], dataset.classes
+    key = jax.random.key(0)
+    steps = experiments[0].steps_per_call
+
+    def examples(count: int) -> Any:
+        index = np.arange(steps * count).reshape(steps, count) % len(dataset.images)
+        arrays: dict[str, Any] = {"image": dataset.images[index]}
+        if dataset.labels is not None:
+            arrays["label"] = dataset.labels[index]
+        return arrays
+
+    states: list[Any]
+    if mode == "single":
+        devices = choose_mode(experiments[0].mode, jax.devices())
+        algorithm = make_algorithm(experiments[0], image, classes, mapped_axis(devices))
+        compiled = compile_step(algorithm, devices, jax.devices())
+        batches = compiled.place(examples(algorithm.examples))
+        states = [compiled.init(key) for _ in experiments]
+
+        def one_by_one() -> None:
+            for run in range(len(states)):
+                states[run], metrics = compiled.step(states[run], None, batches)
+                jax.block_until_ready(metrics)
+
+        return one_by_one
+    how: Together = mode
+    joined = compile_together(experiments, image, classes, how, jax.devices())
+    stacked = jax.tree.map(lambda x: jnp.stack([x] * len(experiments)), examples(joined.examples))
+    batches = joined.place(stacked)
+    states = [stack_states([joined.init(key) for _ in experiments])]
+
+    def together() -> None:
+        state, metrics = joined.step(states.pop(), None, batches)
+        states.append(state)
+        jax.block_until_ready(metrics)
+
+    return together
+
+
+def _read(directory: Path) -> list[Group]:
+    path = directory / _FILE
+    if not path.exists():
+        return []
+    try:
+        groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
+        return [Group(group["mode"], tuple(group["cells"])) for group in groups]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged; delete it, and finished runs stay") from None
+
+
+def _write(directory: Path, groups: Sequence[Group]) -> None:
+    write_json(directory / _FILE, {"groups": [group._asdict() for group in groups]})

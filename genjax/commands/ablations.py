@@ -1,0 +1,154 @@
+"""``genjax ablate``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.table import Table
+from tyro.conf import Positional
+
+from genjax.commands.arguments import console, parse, progress, say
+from genjax.errors import UserError, lookup
+
+if TYPE_CHECKING:
+    from genjax.ablation.cells import Record
+    from genjax.ablation.grid import Ablation, Cell
+
+
+def ablate(arguments: list[str]) -> None:
+    """Run an ablation, or what is left of it: genjax ablate FILE [--seeds 8] [--dry-run]."""
+
+    def run(
+        file: Positional[Path],
+        seeds: tuple[int, ...] = (),
+        steps: int | None = None,
+        only: tuple[str, ...] = (),
+        out: Path | None = None,
+        seed_mode: Literal["auto", "vmap", "scan", "single"] = "auto",
+        dry_run: bool = False,
+        cluster: Literal["local", "slurm"] | None = None,
+        cluster_option: tuple[str, ...] = (),
+    ) -> None:
+        """Train and score every variant with every seed; finished runs are never run again.
+
+        Args:
+          file: Python file that declares the ablation; see experiments/ablations.
+          seeds: Seeds of each variant: one number means so many, from 0. The file's by default.
+          steps: Steps of each run; those of the variants by default.
+          only: Names of variants; all by default.
+          out: Folder of the runs and results; runs/ablations/NAME by default.
+          seed_mode: How several seeds are trained: together in one program (vmap, or scan, one
+            after the other within it), each alone (single), or as a short measurement finds
+            fastest (auto).
+          dry_run: Only list the grid, what is missing, and how long it will take.
+          cluster: Run groups of seeds as jobs, by submitit.
+          cluster_option: Parameters of submitit's executor, such as slurm_partition=gpu
+            timeout_min=120.
+        """
+        from genjax.ablation.cells import assemble, changed_since, read_result
+        from genjax.ablation.grid import choose_seeds, load_ablation, make_cells
+        from genjax.ablation.plan import make_plan
+        from genjax.evals.metrics import METRICS
+
+        ablation = load_ablation(file)
+        for metric in ablation.scores:
+            lookup(METRICS, metric, f"metric in SCORES of {file}")
+        if seeds:
+            chosen = choose_seeds(seeds[0] if len(seeds) == 1 else seeds, "--seeds")
+            ablation = ablation._replace(seeds=chosen)
+        directory = out or Path("runs/ablations") / ablation.name
+        grid = make_cells(ablation, directory, steps, ())
+        cells = make_cells(ablation, directory, steps, only)
+        results = [read_result(cell) for cell in cells]
+        finished = [result for result in results if result is not None]
+        missing = [cell for cell, result in zip(cells, results, strict=True) if result is None]
+        for line in changed_since(finished):
+            say(f"warning: {line}")
+        if dry_run:
+            _show_grid(ablation, cells, results)
+            _show_estimate(missing, finished)
+            return
+        if missing:
+            groups = make_plan(directory, missing, seed_mode)
+            if cluster is None:
+                from genjax.ablation.run import Runner
+
+                elsewhere = Runner(ablation, directory, grid, console, progress).run(groups)
+                if elsewhere:
+                    say(f"{elsewhere} runs are being made by other processes")
+            else:
+                from genjax.ablation.cluster import submit
+
+                options = _cluster_options(cluster_option)
+                jobs = submit(groups, file, directory, ablation.seeds, steps, cluster, options)
+                say(f"{len(jobs)} jobs; their output is in {directory / 'jobs'}")
+                for job in jobs:
+                    job.result()
+        path = assemble(directory, grid)
+        records = [record for cell in cells if (record := read_result(cell)) is not None]
+        failed = sum(record["status"] == "failed" for record in records)
+        say(f"{len(records)} of {len(cells)} runs are finished, {failed} of them failed; {path}")
+        say(f"`genjax table {path}` makes the table, `genjax plot {path}` the plots")
+
+    parse(run, arguments, "genjax ablate", switches=True)
+
+
+def _cluster_options(options: Sequence[str]) -> dict[str, Any]:
+    """Reads ``NAME=VALUE``; whole numbers become numbers."""
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise UserError(f"--cluster-option {option!r} must be NAME=VALUE")
+        found[name] = int(value) if value.isdecimal() else value
+    return found
+
+
+def _show_grid(
+    ablation: "Ablation", cells: "Sequence[Cell]", results: "Sequence[Record | None]"
+) -> None:
+    say(f"{ablation.name}: {ablation.question}")
+    table = Table("variant", "steps", "seeds", "finished", "failed", box=None, pad_edge=False)
+    for variant in dict.fromkeys(cell.variant for cell in cells):
+        own = [r for c, r in zip(cells, results, strict=True) if c.variant == variant]
+        done = [result for result in own if result is not None]
+        failed = sum(result["status"] == "failed" for result in done)
+        steps = next(cell.experiment.steps for cell in cells if cell.variant == variant)
+        mark = " (baseline)" if variant == ablation.baseline else ""
+        table.add_row(variant + mark, str(steps), str(len(own)), str(len(done)), str(failed))
+    console.print(table)
+
+
+def _show_estimate(missing: "Sequence[Cell]", finished: "Sequence[Record]") -> None:
+    """Says how long the missing runs will take: as the finished ones did, or as a step does."""
+    if not missing:
+        say("nothing is missing")
+        return
+    times: dict[str, list[float]] = {}
+    for record in finished:
+        if record["status"] == "ok":
+            seconds = record["times"]["train_s"] + record["times"]["evaluate_s"]
+            times.setdefault(record["variant"], []).append(seconds)
+    if times:
+        means = {variant: sum(values) / len(values) for variant, values in times.items()}
+        usual = sum(means.values()) / len(means)
+        seconds = sum(means.get(cell.variant, usual) for cell in missing)
+        basis = "as the finished runs took"
+    else:
+        from genjax.ablation.plan import measure_modes
+        from genjax.data.sources import load
+
+        experiment = missing[0].experiment
+        dataset = load(experiment.data, progress)
+        step = min(measure_modes([experiment], dataset, ("single",)).values())
+        calls = sum(cell.experiment.steps / experiment.steps_per_call for cell in missing)
+        seconds = step * calls
+        basis = (
+            f"by {1e3 * step:.3g} ms a step of {missing[0].variant}, without compiling or scores"
+        )
+    say(f"missing: {len(missing)} runs, about {_duration(seconds)} ({basis})")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 1 else f"{seconds:.0f} s"

@@ -1,0 +1,106 @@
+"""What one run writes while it goes on: metrics, pictures, scores and checkpoints."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from genjax import checkpoint
+from genjax.config import Experiment
+from genjax.evals.scores import Scorer
+from genjax.logs import MetricLog
+from genjax.monitor import Diverged, Monitor
+from genjax.rng import stream
+from genjax.sampling import Sampler
+from genjax.types import Key, State
+
+Picture = Callable[[Path, State, Key], None]
+
+
+class Recorder:
+    """Writes the files of one run, and follows whether it is still well."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        directory: Path,
+        manager: ocp.CheckpointManager,
+        log: MetricLog,
+        monitor: Monitor,
+        score: Scorer,
+        sampler: Sampler,
+        draw_picture: Picture,
+        say: Callable[[str], None],
+    ) -> None:
+        """Keeps what it writes with.
+
+        Args:
+          experiment: says when something is due.
+          directory: of the run.
+          manager: of its checkpoints.
+          log: takes its metrics.
+          monitor: has seen the metrics so far.
+          score: from samples to a score, lower is better.
+          sampler: of the run's algorithm.
+          draw_picture: of samples, likewise.
+          say: prints a warning.
+        """
+        self._experiment = experiment
+        self._directory = directory
+        self._manager = manager
+        self._log = log
+        self._monitor = monitor
+        self._score = score
+        self._sampler = sampler
+        self._draw_picture = draw_picture
+        self._say = say
+        self._key = stream(jax.random.key(experiment.seed), "grid")
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Logs the metrics of a step.
+
+        Raises:
+          Diverged: the run has collapsed, and its configuration does not only warn of that.
+        """
+        self._log.write(step, metrics)
+        words = self._monitor.observe(metrics)
+        if words is None:
+            return
+        if self._experiment.on_collapse != "warn":
+            raise Diverged(f"step {step}: collapsed: {words}", collapsed=True)
+        self._say(f"warning: step {step}: perhaps collapsed: {words}")
+
+    def due(self, step: int) -> bool:
+        """Whether there is something to write of the state after a step."""
+        return self._pictured(step) or self._saved(step) or self._evaluated(step)
+
+    def visit(self, step: int, state: State) -> None:
+        """Draws, scores and saves what is due of a state.
+
+        Raises:
+          Diverged: as `write` does.
+        """
+        experiment = self._experiment
+        if self._pictured(step):
+            path = self._directory / "samples" / f"step_{step:08d}.png"
+            self._draw_picture(path, state, self._key)
+        if self._saved(step) or self._evaluated(step):
+            samples = self._sampler(state, self._key, experiment.eval.samples, None)
+            score, evaluation = self._score(samples)
+            self.write(step, evaluation)
+            if self._saved(step):
+                checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
+
+    def _pictured(self, step: int) -> bool:
+        return self._ends(step) or step % self._experiment.sample_every == 0
+
+    def _saved(self, step: int) -> bool:
+        return self._ends(step) or step % self._experiment.checkpoint_every == 0
+
+    def _evaluated(self, step: int) -> bool:
+        every = self._experiment.eval.every
+        return every is not None and step % every == 0
+
+    def _ends(self, step: int) -> bool:
+        return step == self._experiment.steps
