@@ -19,6 +19,9 @@ Variables: TypeAlias = Mapping[str, Any]
 Metrics: TypeAlias = Mapping[str, Float[Array, ""]]
 """Scalars of one step, named ``player/quantity``."""
 
+Number: TypeAlias = float | Float[Array, ""]
+"""A hyperparameter; traced where runs of one program differ in it."""
+
 Images: TypeAlias = Float[Array, "batch height width channels"]
 """In [-1, 1]."""
 RawImages: TypeAlias = UInt8[Array, "batch height width channels"]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.types import Logits, PerExample
+from genjax.types import Logits, Number, PerExample
 
 
 class AdversarialLoss(NamedTuple):
@@ -60,7 +60,7 @@ def separate(
       The loss.
     """
 
-    def discriminator(real_logits: Logits, fake_logits: Logits, smoothing: float) -> PerExample:
+    def discriminator(real_logits: Logits, fake_logits: Logits, smoothing: Number) -> PerExample:
         smoothed = (1 - smoothing) * real(real_logits) + smoothing * fake(real_logits)
         return smoothed + fake(fake_logits)
 
@@ -132,7 +132,7 @@ def relativistic() -> AdversarialLoss:
     Reference: Jolicoeur-Martineau 2018, section 4.1; Huang et al. 2024 (R3GAN), equation 2.
     """
 
-    def discriminator(real: Logits, fake: Logits, smoothing: float) -> PerExample:
+    def discriminator(real: Logits, fake: Logits, smoothing: Number) -> PerExample:
         margin = real - fake
         return (1 - smoothing) * jax.nn.softplus(-margin) + smoothing * jax.nn.softplus(margin)
 
@@ -152,7 +152,7 @@ def relativistic_average() -> AdversarialLoss:
     Reference: Jolicoeur-Martineau 2018, section 4.2.
     """
 
-    def discriminator(real: Logits, fake: Logits, smoothing: float) -> PerExample:
+    def discriminator(real: Logits, fake: Logits, smoothing: Number) -> PerExample:
         real_margin, fake_margin = real - jnp.mean(fake), fake - jnp.mean(real)
         softplus = jax.nn.softplus
         smoothed = (1 - smoothing) * softplus(-real_margin) + smoothing * softplus(real_margin)
