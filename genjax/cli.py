@@ -1,4 +1,4 @@
-"""The command line: ``genjax train | resume | sample | evaluate | ablate | ...``.
+"""The command line: ``genjax train | resume | sample | evaluate | ablate | table | plot | ...``.
 
 Modules that import JAX are imported by the commands that need them, so that help is instant.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
 from genjax.commands.data import data, presets
+from genjax.commands.results import plot, table
 from genjax.commands.runs import resume, sample, train
 from genjax.commands.scores import compare, evaluate
 from genjax.errors import RunFailed, UserError, suggest
@@ -21,6 +22,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "ablate": ablate,
+    "table": table,
+    "plot": plot,
     "presets": presets,
     "data": data,
 }

@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from genjax import checkpoint
 from genjax.ablation.grid import Ablation, Cell
+from genjax.ablation.results import FILE, Record
 from genjax.errors import UserError, lookup
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Evaluation, Protocol, evaluate_run
@@ -20,13 +21,8 @@ from genjax.run_directory import git_commit, write_json
 
 RESULT = "result.json"
 """The record of a run, in its folder; a run that has one is finished."""
-RESULTS = "results.jsonl"
-"""All records, in the folder of the ablation."""
-
 _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 _PROTOCOL = ("features", "reference", "samples", "parameters")
-
-Record = dict[str, Any]
 
 
 def read_result(cell: Cell) -> Record | None:
@@ -92,6 +88,8 @@ def finish(ablation: Ablation, cell: Cell, how: str, failure: str | None) -> Rec
                 if not math.isfinite(record["value"]):
                     failure = f"{name} of the {which} checkpoint is {record['value']}"
     curve, train_s = read_curve(cell)
+    if failure is None and any(None in values for values in curve.values()):
+        failure = "an evaluation during training is not finite"
     record = {
         "ablation": ablation.name,
         "baseline": ablation.baseline,
@@ -129,18 +127,18 @@ def _evaluate(ablation: Ablation, cell: Cell) -> dict[str, Evaluation]:
     return {"last": last, "best": best}
 
 
-def read_curve(cell: Cell) -> tuple[dict[str, list[float]], float]:
+def read_curve(cell: Cell) -> tuple[dict[str, list[float | None]], float]:
     """What a run logged about its samples, and how long it trained.
 
     Args:
       cell: the run.
 
     Returns:
-      Steps of its evaluations, and under each ``evaluation/quantity`` its values; seconds, without
-      compilation and without evaluations.
+      Steps of its evaluations, and under each ``evaluation/quantity`` its values, None for what is
+      not finite; seconds, without compilation and without evaluations.
     """
     path = cell.directory / "metrics.jsonl"
-    curve: dict[str, list[float]] = {}
+    curve: dict[str, list[float | None]] = {}
     seconds = 0.0
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for line in lines:
@@ -149,7 +147,7 @@ def read_curve(cell: Cell) -> tuple[dict[str, list[float]], float]:
         values = {name: value for name, value in row.items() if name.startswith("evaluation/")}
         if values:
             for name, value in {"step": row["step"], **values}.items():
-                curve.setdefault(name, []).append(value)
+                curve.setdefault(name, []).append(value if math.isfinite(value) else None)
     return curve, seconds
 
 
@@ -163,13 +161,15 @@ def assemble(directory: Path, cells: Iterable[Cell]) -> Path:
     Returns:
       The file. Records of runs that the grid does not have any more stay behind them.
     """
-    path = directory / RESULTS
+    path = directory / FILE
     directory.mkdir(parents=True, exist_ok=True)
     # Jobs of a cluster finish at the same time.
     with FileLock(directory / ".results.lock"):
         records = [record for cell in cells if (record := read_result(cell)) is not None]
         part = path.with_name(path.name + ".part")
-        part.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        part.write_text(
+            "".join(json.dumps(r, allow_nan=False) + "\n" for r in records), encoding="utf-8"
+        )
         part.replace(path)
     return path
 
