@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -113,7 +113,7 @@ def measure_modes(
     """
     found: dict[SeedMode, float] = {}
     for mode in modes:
-        step = _one_step(experiments, dataset, mode)
+        step = make_step(experiments, dataset, mode)
         step()
         times = []
         for _ in range(_CALLS + 1):
@@ -126,8 +126,19 @@ def measure_modes(
     return found
 
 
-def _one_step(experiments: Sequence[Experiment], dataset: Dataset, mode: SeedMode) -> Any:
-    """Compiles a step of all runs; returns a function that makes one and waits for it."""
+def make_step(
+    experiments: Sequence[Experiment], dataset: Dataset, mode: SeedMode
+) -> Callable[[], None]:
+    """Compiles a step of several runs, on a batch that stays the same.
+
+    Args:
+      experiments: of the runs, of one structure.
+      dataset: the data that all train on.
+      mode: how they are trained.
+
+    Returns:
+      A function that makes a call of every run's step, and waits for it.
+    """
     image, classes = dataset.images.shape[1:], dataset.classes
     key = jax.random.key(0)
     steps = experiments[0].steps_per_call

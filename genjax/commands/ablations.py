@@ -11,8 +11,8 @@ from genjax.commands.arguments import console, parse, progress, say
 from genjax.errors import UserError, lookup
 
 if TYPE_CHECKING:
-    from genjax.ablation.cells import Record
     from genjax.ablation.grid import Ablation, Cell
+    from genjax.ablation.results import Record
 
 
 def ablate(arguments: list[str]) -> None:
