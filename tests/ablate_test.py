@@ -206,11 +206,24 @@ def test_runs_in_one_program_have_the_numbers_of_single_runs(tmp_path, how):
         assert [row.keys() for row in found] == [row.keys() for row in expected]
         for one, other in zip(expected, found, strict=True):
             assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
-        for name in ("generator.safetensors", "config.json", "samples/step_00000006.png"):
+        for name in ("manifest.json", "config.json", "samples/step_00000006.png"):
             assert (together[number] / name).exists()
     # The seeds and the scalars matter.
     first, second = (final_params(together[n], experiments[n])[0] for n in (0, 1))
     assert not np.allclose(first, second)
+
+
+def test_convolutions_and_batch_norm_in_one_program(tmp_path, small_gan):
+    experiments = [
+        dataclasses.replace(small(seed), data=DataConfig("digits"), model=small_gan, steps=2)
+        for seed in (0, 1)
+    ]
+    dataset = load(DataConfig("digits"))
+    together = [tmp_path / "a", tmp_path / "b"]
+    assert train_together(experiments, together, dataset, "vmap", QUIET) == {}
+    train(experiments[1], tmp_path / "alone", dataset, QUIET)
+    for one, other in zip(rows(tmp_path / "alone"), rows(together[1]), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
 
 
 def test_scalars_of_a_vae_share_a_program(tmp_path):
@@ -300,6 +313,7 @@ def test_failed_cells_are_recorded_and_the_grid_goes_on(file, tmp_path):
     assert str(tmp_path) not in json.dumps(records)
     assert records[0]["scores"] == {}
     last = records[1]["scores"]["last"]
+    assert (cells[1].directory / "generator.safetensors").exists()
     assert last["step"] == 60
     assert last.keys() == {"step", "modes", "high_quality"}
     assert records[1]["curve"]["step"] == [20, 40, 60]
@@ -322,6 +336,8 @@ def test_plans_are_kept(file, tmp_path):
         ("vmap", 2),
         ("vmap", 4),
     ]
+    back = cells[0]._replace(experiment=dataclasses.replace(small(), on_nan="rollback"), hash="0")
+    assert make_plan(tmp_path, [back], "vmap") == [Group("single", ("0",))]
     other = make_cells(ablation, tmp_path / "other", None, ())
     assert {group.mode for group in make_plan(tmp_path / "other", other, "single")} == {"single"}
 

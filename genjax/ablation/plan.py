@@ -65,11 +65,12 @@ def make_plan(directory: Path, cells: Sequence[Cell], mode: Choice) -> list[Grou
         fresh: dict[str, list[str]] = {}
         for cell in cells:
             if cell.hash not in planned:
-                fresh.setdefault(structure(cell.experiment), []).append(cell.hash)
+                alone = mode == "single" or _goes_alone(cell.experiment)
+                kin = cell.hash if alone else structure(cell.experiment)
+                fresh.setdefault(kin, []).append(cell.hash)
         for members in fresh.values():
-            alone = mode == "single" or len(members) == 1
-            if alone:
-                groups += [Group("single", (member,)) for member in members]
+            if len(members) == 1:
+                groups.append(Group("single", tuple(members)))
             else:
                 groups.append(Group(mode, tuple(members)))
         _write(directory, groups)
@@ -176,6 +177,11 @@ def make_step(
         jax.block_until_ready(metrics)
 
     return together
+
+
+def _goes_alone(experiment: Experiment) -> bool:
+    """Whether only the loop of a single run does what a configuration asks for."""
+    return experiment.wandb or "rollback" in (experiment.on_nan, experiment.on_collapse)
 
 
 def _read(directory: Path) -> list[Group]:

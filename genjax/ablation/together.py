@@ -125,9 +125,9 @@ def train_together(
 ) -> dict[int, str]:
     """Trains several runs to their last step, from where all of them are.
 
-    Each run has the files of a run that is trained alone, and the same numbers up to rounding. One
-    that diverges, or collapses where its configuration says to stop, is left behind and the others
-    go on.
+    Each run has the files of a run that is trained alone, but for its weights, and the same numbers
+    up to rounding. One that diverges, or collapses where its configuration says to stop, is left
+    behind and the others go on.
 
     Args:
       experiments: of the runs, of one `genjax.ablation.scalars.structure`.
@@ -230,8 +230,6 @@ def train_together(
                 break
         for run in living:
             managers[run].wait_until_finished()
-            if run not in failures:
-                checkpoint.export_weights(take_state(states, run), directories[run])
     return failures
 
 
