@@ -3,6 +3,7 @@
 It knows nothing of any family of models.
 """
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,8 @@ def train(
       resume: go on from the latest checkpoint in `directory`, or from the start without one.
 
     Raises:
-      UserError: the configuration does not fit the data or the devices, or the folder is taken.
+      UserError: the configuration does not fit the data or the devices, or the folder is taken, if
+        only by another process that is at work on the run.
       RunFailed: a metric is no longer finite, or the run has collapsed, and the configuration says
         to stop, or three times of going back did not help.
     """
@@ -66,16 +68,20 @@ def train(
         import_wandb()
     score = make_scorer(experiment.eval, dataset, experiment.seed)
 
-    if not resume:
-        run_directory.create(directory, experiment, dataset)
     devices = 1 if mode == "jit" else jax.device_count()
     where = f"mode {mode} on {devices} x {jax.devices()[0].device_kind}, into {directory}"
     for name, value in xla_options().items():
         said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
-    with checkpoint.open_checkpoints(
-        directory / "checkpoints", experiment.keep_checkpoints
-    ) as manager:
+    with contextlib.ExitStack() as stack:
+        if not resume:
+            run_directory.check_new(directory)
+        stack.enter_context(run_directory.claim(directory))
+        if not resume:
+            run_directory.create(directory, experiment, dataset)
+        manager = stack.enter_context(
+            checkpoint.open_checkpoints(directory / "checkpoints", experiment.keep_checkpoints)
+        )
         session = _Session(
             experiment, directory, dataset, algorithm, compiled, manager, score, console, where
         )
@@ -86,8 +92,8 @@ def train(
                 break
             except Diverged as diverged:
                 failure = _go_back(session, diverged)
-    for path in checkpoint.export_weights(state, directory):
-        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+        for path in checkpoint.export_weights(state, directory):
+            console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 class _Session(NamedTuple):

@@ -11,6 +11,7 @@
     *.safetensors    the weights at the end, one file a player
 """
 
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -18,16 +19,21 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 
 from genjax import config_json
 from genjax.compiler import xla_options
 from genjax.config import Experiment
 from genjax.data.sources import Dataset
 from genjax.errors import UserError
+
+LOCK = ".lock"
+"""Claimed by the process that writes into a run."""
 
 _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -45,13 +51,42 @@ def check_new(directory: Path) -> None:
     Raises:
       UserError: it does; nothing in it was touched.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and (
+        not directory.is_dir() or any(path.name != LOCK for path in directory.iterdir())
+    ):
         hint = (
             f"; `genjax resume {shlex.quote(str(directory))}` continues it"
             if (directory / "config.json").exists()
             else ""
         )
         raise UserError(f"{directory} already exists; choose another --out{hint}")
+
+
+@contextlib.contextmanager
+def claim(directory: Path) -> Iterator[None]:
+    """Keeps other processes from writing into a run while this one does.
+
+    The claim ends with the process, however it ends.
+
+    Args:
+      directory: of the run; made where there is none.
+
+    Raises:
+      UserError: another process has claimed it, or the folder can't be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"another process is at work on {directory}; wait for it, or choose another folder"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot write into {directory}: {error.strerror}") from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        yield
 
 
 def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from genjax import checkpoint, config_json, loop
+from genjax import checkpoint, config_json, loop, run_directory
 from genjax.compiler import xla_options
 from genjax.config import EvalConfig, MonitorConfig
 from genjax.data.sources import load
@@ -271,3 +271,20 @@ def test_wandb_is_never_required(small_experiment, tmp_path, console, monkeypatc
     with pytest.raises(UserError, match=r"pip install 'genjax\[wandb\]'"):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_process_is_refused(small_experiment, tmp_path, console):
+    """Locks tell open files apart, so one process stands for two here."""
+    directory = tmp_path / "run"
+    dataset = load(small_experiment.data)
+    longer = dataclasses.replace(small_experiment, steps=8)
+    with run_directory.claim(directory):
+        message = f"another process is at work on {directory}"
+        with pytest.raises(UserError, match=message):
+            loop.train(small_experiment, directory, dataset, console)
+    loop.train(small_experiment, directory, dataset, console)
+    before = (directory / "metrics.jsonl").read_bytes()
+    with run_directory.claim(directory), pytest.raises(UserError, match=message):
+        loop.train(longer, directory, dataset, console, resume=True)
+    assert (directory / "metrics.jsonl").read_bytes() == before
+    loop.train(longer, directory, dataset, console, resume=True)

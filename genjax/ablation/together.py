@@ -149,6 +149,7 @@ def train_together(
     with contextlib.ExitStack() as stack:
         managers = {}
         for run in living:
+            stack.enter_context(run_directory.claim(directories[run]))
             if not (directories[run] / "config.json").exists():
                 run_directory.create(directories[run], experiments[run], dataset)
             managers[run] = stack.enter_context(
