@@ -10,7 +10,7 @@ from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
 from genjax.commands.data import data, presets
 from genjax.commands.results import plot, table
-from genjax.commands.runs import resume, sample, train
+from genjax.commands.runs import rerun, resume, sample, train
 from genjax.commands.scores import compare, evaluate
 from genjax.errors import RunFailed, UserError, suggest
 from genjax.startup import prepare_process
@@ -18,6 +18,7 @@ from genjax.startup import prepare_process
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
     "resume": resume,
+    "rerun": rerun,
     "sample": sample,
     "evaluate": evaluate,
     "compare": compare,

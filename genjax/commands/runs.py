@@ -1,4 +1,4 @@
-"""``genjax train | resume | sample``."""
+"""``genjax train | resume | rerun | sample``."""
 
 import shlex
 import time
@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from genjax.commands.arguments import console, fail, parse, parse_checkpoint, progress, say
 from genjax.config import Experiment
-from genjax.errors import UserError
+from genjax.errors import RunFailed, UserError
 from genjax.presets import DEFAULT, preset
 
 
@@ -67,6 +67,37 @@ def resume(arguments: list[str]) -> None:
         _guard(run_dir, train_loop, experiment, run_dir, dataset, console, resume=True)
 
     parse(run, arguments, "genjax resume")
+
+
+def rerun(arguments: list[str]) -> None:
+    """Repeat a run, and say whether the result is identical: genjax rerun RUN_DIR [--out DIR]."""
+
+    def run(run_dir: Positional[Path], out: Path | None = None) -> None:
+        """Train a finished run once more from its start, and compare bit for bit.
+
+        Ends with status 1 if the results differ.
+
+        Args:
+          run_dir: Folder of the run.
+          out: Folder of the repetition, new; RUN_DIR-rerun by default.
+        """
+        from genjax.data.sources import load
+        from genjax.rerun import rerun as repeat
+        from genjax.run_directory import check_new, read_config
+
+        directory = out or run_dir.with_name(run_dir.absolute().name + "-rerun")
+        experiment = read_config(run_dir)
+        check_new(directory)
+        different, changed = repeat(run_dir, directory, load(experiment.data, progress), console)
+        for line in changed:
+            say(f"changed: {line}")
+        for line in different:
+            say(f"different: {line}")
+        if different:
+            raise RunFailed(f"{directory} is not identical to {run_dir}")
+        say(f"identical: metrics and weights of {directory} and {run_dir} are the same bits")
+
+    parse(run, arguments, "genjax rerun")
 
 
 def sample(arguments: list[str]) -> None:

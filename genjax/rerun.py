@@ -1,0 +1,124 @@
+"""Repeats a run, and says whether what comes out is identical."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from genjax.data.sources import Dataset
+from genjax.errors import UserError
+from genjax.loop import train
+from genjax.run_directory import read_config, read_manifest
+
+_TIMES = ("seconds_per_step", "images_per_second")
+_SURROUNDINGS = ("git_commit", "python", "versions", "machine", "device", "xla_options")
+
+
+class Comparison(NamedTuple):
+    """What a repetition shows.
+
+    Attributes:
+      different: what differs in the results, each one line; empty if they are identical.
+      changed: what differs in code, versions and machine, each one line.
+    """
+
+    different: list[str]
+    changed: list[str]
+
+
+def rerun(directory: Path, out: Path, dataset: Dataset, console: Console) -> Comparison:
+    """Trains once more what a run has trained, from the start.
+
+    Args:
+      directory: of the run, which has come to its end.
+      out: folder of the repetition, new.
+      dataset: what the configuration of the run names.
+      console: where progress is shown.
+
+    Returns:
+      The comparison of the two.
+
+    Raises:
+      UserError: not a finished run, its data have changed, or `out` is taken.
+      RunFailed: as `genjax.loop.train` does.
+    """
+    experiment = read_config(directory)
+    if not list(directory.glob("*.safetensors")):
+        raise UserError(f"{directory} has not come to its end; `genjax resume` continues it")
+    data = read_manifest(directory)["data"]
+    now = (len(dataset.images), tuple(dataset.images.shape[1:]))
+    if now != (data["count"], tuple(data["image"])):
+        raise UserError(
+            f"the data of {directory} were {data['count']} images of {data['image']}, but "
+            f"{dataset.name} now has {now[0]} of {now[1]}"
+        )
+    train(experiment, out, dataset, console)
+    return compare_runs(directory, out)
+
+
+def compare_runs(one: Path, other: Path) -> Comparison:
+    """Compares the results of two runs, bit for bit.
+
+    Args:
+      one: folder of a run that has come to its end.
+      other: folder of another.
+
+    Returns:
+      The comparison.
+    """
+    different = []
+    ours, theirs = _rows(one), _rows(other)
+    for row, (a, b) in enumerate(zip(ours, theirs, strict=False)):
+        if a != b:
+            names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
+            values = ", ".join(f"{name} {a.get(name)} and {b.get(name)}" for name in names[:3])
+            more = "" if len(names) <= 3 else f" and {len(names) - 3} more"
+            different.append(
+                f"metrics differ from step {a.get('step')}, line {row + 1}, on: {values}{more}"
+            )
+            break
+    if len(ours) != len(theirs):
+        different.append(f"there are {len(ours)} lines of metrics, and {len(theirs)}")
+    files = {path.name for run in (one, other) for path in run.glob("*.safetensors")}
+    for name in sorted(files):
+        different += _weights_differ(name, one / name, other / name)
+    last, latest = (read_manifest(run)["sessions"][-1] for run in (one, other))
+    changed = []
+    for field in _SURROUNDINGS:
+        was, now = last.get(field), latest.get(field)
+        if isinstance(was, dict) and isinstance(now, dict):
+            changed += [
+                f"{field}: {name} was {was.get(name)}, is {now.get(name)}"
+                for name in {**was, **now}
+                if was.get(name) != now.get(name)
+            ]
+        elif was != now:
+            changed.append(f"{field} was {was}, is {now}")
+    return Comparison(different, changed)
+
+
+def _rows(directory: Path) -> list[dict[str, Any]]:
+    lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in _TIMES}
+        for line in lines
+    ]
+
+
+def _weights_differ(name: str, one: Path, other: Path) -> list[str]:
+    for path in (one, other):
+        if not path.exists():
+            return [f"{path} is missing"]
+    ours, theirs = load_file(one), load_file(other)
+    wrong = [
+        tensor
+        for tensor in {**ours, **theirs}
+        if tensor not in ours
+        or tensor not in theirs
+        or ours[tensor].tobytes() != theirs[tensor].tobytes()
+    ]
+    if not wrong:
+        return []
+    return [f"{len(wrong)} of {len(ours)} tensors differ in {name}, first {wrong[0]}"]
