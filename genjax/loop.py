@@ -5,6 +5,7 @@ It knows nothing of any family of models.
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from genjax.errors import RunFailed, UserError
 from genjax.evals.scores import Scorer, make_scorer
 from genjax.families import make_algorithm
 from genjax.feed import make_feeder
+from genjax.interrupts import Stopped
 from genjax.logs import MetricLog, import_wandb
 from genjax.metric_reader import MetricReader
 from genjax.monitor import Diverged, Monitor, check_finite
@@ -41,6 +43,7 @@ def train(
     dataset: Dataset,
     console: Console,
     resume: bool = False,
+    stop: Callable[[], Any] = lambda: None,
 ) -> None:
     """Runs an experiment to its last step.
 
@@ -50,8 +53,10 @@ def train(
       dataset: the images to learn from.
       console: where progress is shown.
       resume: go on from the latest checkpoint in `directory`, or from the start without one.
+      stop: asked after each call; if it returns something true, the state is saved.
 
     Raises:
+      Stopped: after that.
       UserError: the configuration does not fit the data or the devices, or the folder is taken, if
         only by another process that is at work on the run.
       RunFailed: a metric is no longer finite, or the run has collapsed, and the configuration says
@@ -83,7 +88,16 @@ def train(
             checkpoint.open_checkpoints(directory / "checkpoints", experiment.keep_checkpoints)
         )
         session = _Session(
-            experiment, directory, dataset, algorithm, compiled, manager, score, console, where
+            experiment,
+            directory,
+            dataset,
+            algorithm,
+            compiled,
+            manager,
+            score,
+            console,
+            where,
+            stop,
         )
         failure = None
         while True:
@@ -108,6 +122,7 @@ class _Session(NamedTuple):
     score: Scorer
     console: Console
     where: str
+    stop: Callable[[], Any]
 
 
 def _continue(session: _Session, resume: bool, failure: str | None) -> State:
@@ -185,6 +200,10 @@ def _run(
         if recorder.due(step):
             reader.read()
             recorder.visit(step, state)
+        if step < experiment.steps and session.stop():
+            reader.read()
+            recorder.save(step, state)
+            raise Stopped(step)
     session.manager.wait_until_finished()
     return state
 

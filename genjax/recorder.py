@@ -1,5 +1,6 @@
 """What one run writes while it goes on: metrics, pictures, scores and checkpoints."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from genjax.monitor import Diverged, Monitor
 from genjax.rng import stream
 from genjax.sampling import Sampler
 from genjax.types import Key, State
+
+_NO_SCORE = sys.float_info.max
 
 Picture = Callable[[Path, State, Key], None]
 
@@ -91,6 +94,11 @@ class Recorder:
             self.write(step, evaluation)
             if self._saved(step):
                 checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
+
+    def save(self, step: int, state: State) -> None:
+        """Saves a state that may not be due, without a score, so that it is never the best one."""
+        if not self._saved(step):
+            checkpoint.save(self._manager, step, state, _NO_SCORE, self._monitor.healthy)
 
     def _pictured(self, step: int) -> bool:
         return self._ends(step) or step % self._experiment.sample_every == 0

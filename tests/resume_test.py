@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from genjax import checkpoint, run_directory
 from genjax.families import make_algorithm
@@ -77,3 +79,41 @@ def test_sigkill_and_resume_is_exact(tmp_path):
     assert (whole / last).read_bytes() == (killed / last).read_bytes()
     sessions = run_directory.read_manifest(killed)["sessions"]
     assert [session.get("resumed_at") for session in sessions] == [None, max(steps)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
+    """Between two checkpoints; resumed, it has the parameters of a run that went through."""
+    directory = tmp_path / "asked"
+    rare = (*SIZES, "--log-every", "5", "--checkpoint-every", "100000", "--steps", "100000")
+    command = genjax("train", *rare, "--out", str(directory))
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 240
+    while not (directory / "metrics.jsonl").exists() or len(metrics(directory)) < 2:
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    found = re.search(r"stopped after step (\d+), which is saved; `genjax resume (.*)` cont", said)
+    assert found is not None, said
+    assert found[2] == str(directory)
+    step = int(found[1])
+    assert step >= 10
+    final_state(directory, step)
+
+    run("resume", str(directory), "--steps", str(step + 20))
+    whole = tmp_path / "whole"
+    run("train", *rare[:-1], str(step + 20), "--out", str(whole))
+    for one, other in zip(
+        jax.tree.leaves(final_state(directory, step + 20)),
+        jax.tree.leaves(final_state(whole, step + 20)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert [r for r in metrics(directory) if "discriminator/loss" in r] == [
+        r for r in metrics(whole) if "discriminator/loss" in r
+    ]

@@ -157,9 +157,14 @@ def sample(arguments: list[str]) -> None:
 
 
 def _guard(directory: Path, run: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Runs a training; an interrupt ends it with the command that takes it up again."""
-    try:
-        run(*args, **kwargs)
-    except KeyboardInterrupt:
-        again = f"genjax resume {shlex.quote(str(directory))}"
-        fail(f"interrupted; `{again}` continues from the latest checkpoint", 130)
+    """Runs a training; asked to end, it saves, and names the command that takes it up again."""
+    from genjax.interrupts import Stopped, requests_to_stop
+
+    again = f"genjax resume {shlex.quote(str(directory))}"
+    with requests_to_stop() as asked:
+        try:
+            run(*args, stop=asked, **kwargs)
+        except Stopped as stopped:
+            fail(f"{stopped}; `{again}` continues from there", 128 + (asked() or 0))
+        except KeyboardInterrupt:
+            fail(f"interrupted; `{again}` continues from the latest checkpoint", 130)
