@@ -278,12 +278,15 @@ class MonitorConfig:
     """Mean logit of real minus generated images from which on D is too far ahead."""
     diversity: float = 0.1
     """Variance of the samples' features, over that of real images, below which they are alike."""
+    gradient: float = 1e6
+    """Norm of a player's gradient from which on it has exploded; at 0 the player is dead."""
 
     def __post_init__(self) -> None:
         _require(self.lines >= 1, self, "lines", "at least 1")
         _require(self.accuracy > 0, self, "accuracy", "above 0")
         _require(self.logit_gap > 0, self, "logit_gap", "above 0")
         _require(self.diversity >= 0, self, "diversity", "at least 0")
+        _require(self.gradient > 0, self, "gradient", "above 0")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,10 +60,11 @@ class Monitor:
     def observe(self, metrics: Mapping[str, float]) -> str | None:
         """Takes a logged line.
 
-        Three signs are known. D wins: it prefers every real image to the generated one beside it.
+        Five signs are known. D wins: it prefers every real image to the generated one beside it.
         Its logits part: their mean gap passes a bound. These must show on several lines in a row.
-        And the samples are alike: the variance of their features, over that of real images, is
-        below a bound at two evaluations in a row.
+        The samples are alike: the variance of their features, over that of real images, is below a
+        bound at two evaluations in a row. A player is dead: its gradient is 0. Or its gradient
+        explodes: the norm passes a bound. Of these one line is enough.
 
         Args:
           metrics: from name to value; those that are not there are left out of account.
@@ -92,6 +93,14 @@ class Monitor:
                 f"{config.diversity:g}"
             )
             found.append(self._note("diversity", value < config.diversity, _EVALUATIONS, words))
+        for name, value in metrics.items():
+            player, _, quantity = name.partition("/")
+            if quantity != "gradient_norm":
+                continue
+            words = f"the {player}'s gradient is 0, so it learns nothing"
+            found.append(self._note(f"{player} dead", value == 0, 1, words))
+            words = f"the {player}'s gradient has a norm of {value:.3g}"
+            found.append(self._note(f"{player} explodes", value >= config.gradient, 1, words))
         return "; ".join(words for words in found if words) or None
 
     @property

@@ -41,6 +41,21 @@ def test_a_sign_needs_several_lines_in_a_row(bad, words):
     assert [bool(monitor.observe(bad)) for _ in range(3)] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.0, "the discriminator's gradient is 0, so it learns nothing"),
+        (2e6, "the discriminator's gradient has a norm of 2e+06"),
+    ],
+)
+def test_gradients_that_vanish_or_explode_show_on_one_line(value, words):
+    usual = {"discriminator/gradient_norm": 0.5, "generator/gradient_norm": 9e5}
+    bad = {**usual, "discriminator/gradient_norm": value}
+    monitor, found = follow([usual, bad, bad, usual, bad])
+    assert found == [None, words, None, None, words]
+    assert not monitor.healthy
+
+
 def test_two_signs_are_counted_apart():
     both = line(accuracy=1.0, gap=60.0)
     _, found = follow([line(gap=60.0), both, both, both])
