@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from filelock import FileLock
 from rich.console import Console
 
 from genjax import checkpoint
@@ -100,6 +101,13 @@ def small(seed=0, rate=0.01, **changes):
         checkpoint_every=2,
         eval=EvalConfig(samples=100),
     )
+
+
+def all_together(experiments, directories, dataset, how):
+    """Trains runs together; returns which failed, and why."""
+    failures = {}
+    train_together(experiments, directories, dataset, how, QUIET, failures.__setitem__)
+    return failures
 
 
 def final_params(directory, experiment):
@@ -194,7 +202,7 @@ def test_runs_in_one_program_have_the_numbers_of_single_runs(tmp_path, how):
         small(6, 0.05, penalties={"r1": (0.2, 1)}, label_smoothing=0.2),
     ]
     together = [tmp_path / f"together-{i}" for i in range(3)]
-    assert train_together(experiments, together, dataset, how, QUIET) == {}
+    assert all_together(experiments, together, dataset, how) == {}
     for number, experiment in enumerate(experiments):
         alone = tmp_path / f"alone-{number}"
         train(experiment, alone, dataset, QUIET)
@@ -220,7 +228,7 @@ def test_convolutions_and_batch_norm_in_one_program(tmp_path, small_gan):
     ]
     dataset = load(DataConfig("digits"))
     together = [tmp_path / "a", tmp_path / "b"]
-    assert train_together(experiments, together, dataset, "vmap", QUIET) == {}
+    assert all_together(experiments, together, dataset, "vmap") == {}
     train(experiments[1], tmp_path / "alone", dataset, QUIET)
     for one, other in zip(rows(tmp_path / "alone"), rows(together[1]), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
@@ -250,7 +258,7 @@ def test_scalars_of_a_vae_share_a_program(tmp_path):
     assert structure(experiments[0]) == structure(experiments[1])
     dataset = load(DataConfig("digits"))
     together = [tmp_path / "a", tmp_path / "b"]
-    assert train_together(experiments, together, dataset, "vmap", QUIET) == {}
+    assert all_together(experiments, together, dataset, "vmap") == {}
     train(experiments[1], tmp_path / "alone", dataset, QUIET)
     assert rows(tmp_path / "b")[-1] == pytest.approx(rows(tmp_path / "alone")[-1], rel=1e-3)
 
@@ -259,7 +267,7 @@ def test_runs_are_spread_over_devices(tmp_path):
     dataset = load(DataConfig("gaussians-8"))
     experiments = [small(seed) for seed in range(jax.device_count())]
     directories = [tmp_path / str(seed) for seed in range(len(experiments))]
-    assert train_together(experiments, directories, dataset, "vmap", QUIET) == {}
+    assert all_together(experiments, directories, dataset, "vmap") == {}
     train(experiments[3], tmp_path / "alone", dataset, QUIET)
     for a, b in zip(
         final_params(tmp_path / "alone", experiments[3]),
@@ -277,7 +285,7 @@ def test_a_run_that_diverges_is_left_behind(tmp_path):
         for e in experiments
     ]
     directories = [tmp_path / str(place) for place in range(3)]
-    failures = train_together(experiments, directories, dataset, "vmap", QUIET)
+    failures = all_together(experiments, directories, dataset, "vmap")
     assert list(failures) == [1]
     assert "is nan" in failures[1] or "is inf" in failures[1] or "is -inf" in failures[1]
     train(experiments[2], tmp_path / "alone", dataset, QUIET)
@@ -306,7 +314,11 @@ def test_failed_cells_are_recorded_and_the_grid_goes_on(file, tmp_path):
     out = tmp_path / "out"
     cells = make_cells(ablation, out, None, ())
     runner = Runner(ablation, out, cells, QUIET, no_progress)
-    assert runner.run(make_plan(out, cells, "single")) == 0
+    groups = make_plan(out, cells, "single")
+    with FileLock(out / f".group-{cells[0].hash}.lock"):
+        assert runner.run(groups) == 1, "another process is at work on the first"
+    assert [read_result(cell) is None for cell in cells] == [True, False]
+    assert runner.run(groups) == 0
     records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert [record["status"] for record in records] == ["failed", "ok"]
     assert records[0]["reason"].startswith("step ")

@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -61,10 +61,10 @@ def make_plan(directory: Path, cells: Sequence[Cell], mode: Choice) -> list[Grou
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory / ".plan.lock"):
         groups = _read(directory)
-        planned = {digest for group in groups for digest in group.cells}
+        known = {digest for group in groups for digest in group.cells}
         fresh: dict[str, list[str]] = {}
         for cell in cells:
-            if cell.hash not in planned:
+            if cell.hash not in known:
                 alone = mode == "single" or _goes_alone(cell.experiment)
                 kin = cell.hash if alone else structure(cell.experiment)
                 fresh.setdefault(kin, []).append(cell.hash)
@@ -74,8 +74,12 @@ def make_plan(directory: Path, cells: Sequence[Cell], mode: Choice) -> list[Grou
             else:
                 groups.append(Group(mode, tuple(members)))
         _write(directory, groups)
-    wanted = {cell.hash for cell in cells}
-    return [group for group in groups if wanted & set(group.cells)]
+    return planned(directory, [cell.hash for cell in cells])
+
+
+def planned(directory: Path, digests: Collection[str]) -> list[Group]:
+    """The groups that runs are in by now; another process may have settled their mode."""
+    return [group for group in _read(directory) if set(digests) & set(group.cells)]
 
 
 def settle(directory: Path, group: Group, mode: SeedMode) -> list[Group]:

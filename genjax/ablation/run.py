@@ -1,6 +1,6 @@
 """Runs what an ablation still misses; interrupted, it goes on where it stopped."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from rich.console import Console
 
 from genjax.ablation.cells import assemble, finish, read_result
 from genjax.ablation.grid import Ablation, Cell
-from genjax.ablation.plan import Group, kind, measure_modes, settle
+from genjax.ablation.plan import Group, kind, measure_modes, planned, settle
+from genjax.ablation.results import Record
 from genjax.ablation.together import train_together
 from genjax.checkpoint import open_checkpoints
 from genjax.config import DataConfig
@@ -62,24 +63,26 @@ class Runner:
           Number of runs that were left to other processes.
         """
         elsewhere = 0
-        by_hash = {cell.hash: cell for cell in self._cells}
         for group in groups:
-            cells = [by_hash[digest] for digest in group.cells if digest in by_hash]
             lock = FileLock(self._directory / f".group-{group.cells[0]}.lock", timeout=0)
             try:
                 with lock:
-                    for settled in self._choose(group, cells):
-                        self._run_group(
-                            settled, [by_hash[d] for d in settled.cells if d in by_hash]
-                        )
+                    for current in planned(self._directory, group.cells):
+                        for settled in self._choose(current):
+                            self._run_group(settled)
             except Timeout:
-                elsewhere += len(cells)
+                elsewhere += len(group.cells)
         return elsewhere
 
-    def _choose(self, group: Group, cells: Sequence[Cell]) -> list[Group]:
+    def _members(self, group: Group) -> list[Cell]:
+        """The runs of a group that are in the grid."""
+        return [cell for cell in self._cells if cell.hash in group.cells]
+
+    def _choose(self, group: Group) -> list[Group]:
         """Finds the fastest way for a group whose mode is auto."""
         if group.mode != "auto":
             return [group]
+        cells = self._members(group)
         experiments = [cell.experiment for cell in cells]
         what = kind(experiments)
         if what not in self._chosen:
@@ -91,61 +94,74 @@ class Runner:
             )
         return settle(self._directory, group, self._chosen[what])
 
-    def _run_group(self, group: Group, cells: Sequence[Cell]) -> None:
+    def _run_group(self, group: Group) -> None:
+        cells = self._members(group)
         results = [read_result(cell) for cell in cells]
         if all(results):
             return
-        failures = self._train(group, cells, results)
-        for place, reason in failures.items():
-            self._record(cells[place], group, reason)
+
+        def fail(place: int, reason: str) -> None:
+            # At once, so that an interruption does not take the others back to that step.
+            results[place] = self._record(cells[place], group, reason)
+
+        self._train(group, cells, [r is not None for r in results], fail)
         for place, cell in enumerate(cells):
-            if results[place] is None and place not in failures:
+            if results[place] is None:
                 self._record(cell, group, None)
 
     def _train(
-        self, group: Group, cells: Sequence[Cell], results: Sequence[Any]
-    ) -> Mapping[int, str]:
-        """Trains the runs of a group; returns why some of them failed."""
+        self,
+        group: Group,
+        cells: Sequence[Cell],
+        finished: Sequence[bool],
+        fail: Callable[[int, str], None],
+    ) -> None:
+        """Trains the runs of a group; tells which of them fail, and why."""
         dataset = self._dataset(cells[0])
         self._say(
             f"{', '.join(dict.fromkeys(cell.variant for cell in cells))}: seed "
             f"{', '.join(str(cell.experiment.seed) for cell in cells)} ({group.mode})"
         )
-        if group.mode == "single":
-            [cell] = cells
-            return _guarded(lambda: self._train_alone(cell, dataset), 1)
-        assert group.mode != "auto"
-        mode = group.mode
-        failed = [place for place, result in enumerate(results) if result is not None]
-        return _guarded(
-            lambda: train_together(
-                [cell.experiment for cell in cells],
-                [cell.directory for cell in cells],
-                dataset,
-                mode,
-                self._console,
-                failed,
-            ),
-            len(cells),
-        )
+        try:
+            if group.mode == "single":
+                [cell] = cells
+                self._train_alone(cell, dataset)
+            else:
+                assert group.mode != "auto"
+                train_together(
+                    [cell.experiment for cell in cells],
+                    [cell.directory for cell in cells],
+                    dataset,
+                    group.mode,
+                    self._console,
+                    fail,
+                    [place for place, done in enumerate(finished) if done],
+                )
+        except RunFailed as failed:
+            fail(0, failed.reason)
+        except jax.errors.JaxRuntimeError as error:
+            if _MEMORY not in str(error):
+                raise
+            for place, done in enumerate(finished):
+                if not done:
+                    fail(place, "out of memory")
 
-    def _train_alone(self, cell: Cell, dataset: Dataset) -> dict[int, str]:
+    def _train_alone(self, cell: Cell, dataset: Dataset) -> None:
         begun = (cell.directory / "config.json").exists()
-        if begun and _finished_steps(cell) >= cell.experiment.steps:
-            return {}
-        train(cell.experiment, cell.directory, dataset, self._console, resume=begun)
-        return {}
+        if not begun or _finished_steps(cell) < cell.experiment.steps:
+            train(cell.experiment, cell.directory, dataset, self._console, resume=begun)
 
-    def _record(self, cell: Cell, group: Group, failure: str | None) -> None:
+    def _record(self, cell: Cell, group: Group, failure: str | None) -> Record:
         record = finish(self._ablation, cell, group.mode, failure)
         assemble(self._directory, self._cells)
         name = f"{cell.variant}, seed {cell.experiment.seed}"
         if record["status"] == "failed":
             self._say(f"{name}: failed: {record['reason']}")
-            return
+            return record
         last = dict(record["scores"]["last"])
         values = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k != "step")
         self._say(f"{name}: {values}")
+        return record
 
     def _dataset(self, cell: Cell) -> Dataset:
         data = cell.experiment.data
@@ -163,15 +179,3 @@ def _finished_steps(cell: Cell) -> int:
         cell.directory / "checkpoints", cell.experiment.keep_checkpoints
     ) as manager:
         return manager.latest_step() or 0
-
-
-def _guarded(training: Callable[[], dict[int, str]], runs: int) -> Mapping[int, str]:
-    """Turns what a configuration can bring about into reasons; other errors go on."""
-    try:
-        return training()
-    except RunFailed as failed:
-        return dict.fromkeys(range(runs), failed.reason)
-    except jax.errors.JaxRuntimeError as error:
-        if _MEMORY not in str(error):
-            raise
-        return dict.fromkeys(range(runs), "out of memory")

@@ -121,8 +121,9 @@ def train_together(
     dataset: Dataset,
     how: Together,
     console: Console,
-    failed: Sequence[int] = (),
-) -> dict[int, str]:
+    fail: Callable[[int, str], None],
+    left: Sequence[int] = (),
+) -> None:
     """Trains several runs to their last step, from where all of them are.
 
     Each run has the files of a run that is trained alone, but for its weights, and the same numbers
@@ -135,17 +136,15 @@ def train_together(
       dataset: the data that all train on.
       how: see `compile_together`.
       console: where progress is shown.
-      failed: runs that were left behind in an earlier session.
-
-    Returns:
-      From run to why it was left behind in this session.
+      fail: told which run is left behind, and why.
+      left: runs that are to be left behind from the beginning.
     """
     image, classes = dataset.images.shape[1:], dataset.classes
     joined = compile_together(experiments, image, classes, how, jax.devices())
     algorithm = make_algorithm(experiments[0], image, classes)
     steps, calls = experiments[0].steps, experiments[0].steps_per_call
-    living = [run for run in range(len(experiments)) if run not in failed]
-    failures: dict[int, str] = {}
+    living = [run for run in range(len(experiments)) if run not in left]
+    lost: set[int] = set()
     with contextlib.ExitStack() as stack:
         managers = {}
         for run in living:
@@ -159,7 +158,7 @@ def train_together(
             )
         first = _common_step(managers)
         if first >= steps or not living:
-            return failures
+            return
         states = stack_states(
             [
                 _state_at(joined, experiment, managers.get(run), first)
@@ -193,12 +192,12 @@ def train_together(
 
         def each(action: Callable[[int], None]) -> None:
             """Lets every run that is still well do something."""
-            for run in [run for run in living if run not in failures]:
+            for run in [run for run in living if run not in lost]:
                 try:
                     action(run)
                 except Diverged as diverged:
-                    failures[run] = str(diverged)
-                    display.say(f"{directories[run].name}: {diverged}; the others go on")
+                    lost.add(run)
+                    fail(run, str(diverged))
 
         def own(metrics: dict[str, Any], run: int) -> dict[str, float]:
             return {
@@ -227,11 +226,10 @@ def train_together(
             if any(recorder.due(step) for recorder in recorders.values()):
                 reader.read()
                 each(partial(_visit, recorders, step, states))
-            if len(failures) == len(living):
+            if len(lost) == len(living):
                 break
         for run in living:
             managers[run].wait_until_finished()
-    return failures
 
 
 def _say(display: TrainingDisplay, name: str, words: str) -> None:
