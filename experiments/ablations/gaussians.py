@@ -9,15 +9,16 @@ of 0 and a step size of 1e-3 that falls to 0, but over 4,000 steps of 256 points
 Each loss without a penalty, with R1, with R1 and R2, and with the gradient penalty of WGAN-GP; the
 weights are those of the preset and, for WGAN-GP, 0.1.
 
-Run on 2026-11-25 on two cores of an AMD EPYC (192 runs, 85 minutes beside other work, which the
-seconds of the table include; stopped for minutes in least_squares + r1 + r2). All 25 modes are found
-in every seed by the non-saturating and the minimax loss whatever the penalty, by least squares but
-for one seed with R1 and R2, and by the relativistic loss but for one without a penalty. Hinge and
-Wasserstein losses miss some in several seeds, Wasserstein without a penalty most: 24.1 on average,
-22 in its worst seed. R1 and R2 change the quality of no loss measurably. WGAN-GP's penalty makes it
-worse with every loss but least squares, from 28.5 to 16.5 % of the samples with the non-saturating
-one (p below 0.001): with so few steps, a D that is held to slope 1 does not get sharp enough for
-modes this narrow. No loss is better than the non-saturating one with eight seeds.
+Run on 2026-11-25 on two cores of an AMD EPYC (192 runs, 85 minutes beside other work, by which
+the seconds of the table are too long; it was stopped for minutes now and then). All 25 modes are
+found in every seed by the non-saturating and the minimax loss whatever the penalty, by least
+squares but for one seed with R1 and R2, and by the relativistic loss but for one without a
+penalty. Hinge and Wasserstein losses miss some in several seeds, Wasserstein without a penalty
+most: 24.1 on average, 22 in its worst seed. R1 and R2 change the quality of no loss measurably.
+WGAN-GP's penalty makes it worse with every loss but least squares, from 28.5 to 16.5 % of the
+samples with the non-saturating one (p below 0.001): perhaps because a D that is held to slope 1
+can not get sharp enough for modes this narrow in so few steps. No loss is better than the non-
+saturating one with eight seeds.
 """
 
 import dataclasses
