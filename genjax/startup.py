@@ -29,8 +29,8 @@ def keep_memory() -> None:
     """Lets glibc keep what is freed instead of returning it to the kernel.
 
     XLA allocates the temporary memory of a CPU program anew in each call. Given back in between,
-    every page of it is mapped and cleared again, which takes a tenth of the time of a step of
-    dcgan-fashion (docs/performance.md). Does nothing with another C library.
+    every page of it is mapped and cleared again, which makes a step of dcgan-fashion a third slower
+    (docs/performance.md). Does nothing with another C library.
     """
     if sys.platform != "linux" or os.environ.get("GENJAX_KEEP_MEMORY") == "0":
         return
