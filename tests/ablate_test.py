@@ -1,4 +1,4 @@
-"""Ablations: the grid, several runs in one program, and what an interruption leaves."""
+"""Ablations: the grid, its records, and what an interruption leaves."""
 
 import dataclasses
 import json
@@ -11,33 +11,20 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from genjax import checkpoint
 from genjax.ablation.cells import RESULT, assemble, changed_since, finish, read_result
 from genjax.ablation.grid import choose_seeds, load_ablation, make_cells
-from genjax.ablation.plan import Group, kind, make_plan, measure_modes, settle
+from genjax.ablation.plan import Group, make_plan, settle
 from genjax.ablation.run import Runner
-from genjax.ablation.scalars import structure, varying, with_scalars
-from genjax.ablation.together import train_together
 from genjax.cli import main
 from genjax.config import (
-    DataConfig,
-    EvalConfig,
-    Experiment,
-    GANConfig,
-    NetworkConfig,
     OptimizerConfig,
-    VAEConfig,
 )
 from genjax.data.progress import no_progress
-from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.loop import train
 
 FILE = '''"""Does it work?"""
 import dataclasses
@@ -75,54 +62,6 @@ def file(tmp_path):
     path = tmp_path / "small.py"
     path.write_text(FILE)
     return path
-
-
-def small(seed=0, rate=0.01, **changes):
-    network = NetworkConfig("mlp", width=8, depth=1, norm="none")
-    optimizer = OptimizerConfig("sgd", learning_rate=rate, b1=0.0)
-    config = GANConfig(
-        generator=network,
-        discriminator=network,
-        generator_optimizer=optimizer,
-        discriminator_optimizer=optimizer,
-        latent=2,
-        **changes,
-    )
-    return Experiment(
-        "small",
-        DataConfig("gaussians-8"),
-        config,
-        steps=6,
-        batch_size=16,
-        seed=seed,
-        mode="jit",
-        log_every=2,
-        sample_every=6,
-        checkpoint_every=2,
-        eval=EvalConfig(samples=100),
-    )
-
-
-def all_together(experiments, directories, dataset, how):
-    """Trains runs together; returns which failed, and why."""
-    failures = {}
-    train_together(experiments, directories, dataset, how, QUIET, failures.__setitem__)
-    return failures
-
-
-def final_params(directory, experiment):
-    algorithm = make_algorithm(experiment, (1, 1, 2), 8)
-    with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
-        state = checkpoint.restore(
-            manager, experiment.steps, algorithm.init, jax.random.key(0), None
-        )
-    return jax.tree.leaves((state.generator.params, state.discriminator.params))
-
-
-def rows(directory):
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
-    times = ("seconds_per_step", "images_per_second")
-    return [{k: v for k, v in json.loads(line).items() if k not in times} for line in lines]
 
 
 def test_grid(file, tmp_path):
@@ -171,130 +110,6 @@ def test_seeds():
     assert choose_seeds((7, 3), "it") == (7, 3)
     with pytest.raises(UserError, match="it is"):
         choose_seeds((), "it")
-
-
-def test_structure_is_all_but_seeds_and_scalars():
-    base = small(penalties={"r1": (0.1, 2)})
-    assert structure(base) == structure(small(3, 0.5, penalties={"r1": (9.0, 2)}))
-    assert structure(base) != structure(small(penalties={"r1": (0.1, 1)}))
-    assert structure(base) != structure(small(penalties={"r2": (0.1, 2)}))
-    assert structure(base) != structure(dataclasses.replace(base, steps=8))
-    found = varying([base, small(3, 0.5, penalties={"r1": (9.0, 2)}, label_smoothing=0.25)])
-    assert {path: value.tolist() for path, value in found.items()} == {
-        ("generator_optimizer", "learning_rate"): pytest.approx([0.01, 0.5]),
-        ("discriminator_optimizer", "learning_rate"): pytest.approx([0.01, 0.5]),
-        ("penalties", "r1", 0): pytest.approx([0.1, 9.0]),
-        ("label_smoothing",): [0.0, 0.25],
-    }
-    changed = with_scalars(base, {path: float(value[1]) for path, value in found.items()})
-    assert changed.model.penalties == {"r1": (9.0, 2)}
-    assert changed.model.discriminator_optimizer.learning_rate == 0.5
-    assert base.model.penalties == {"r1": (0.1, 2)}
-
-
-@pytest.mark.parametrize("how", ["vmap", "scan"])
-def test_runs_in_one_program_have_the_numbers_of_single_runs(tmp_path, how):
-    """Seeds and every scalar of a GAN at once."""
-    dataset = load(DataConfig("gaussians-8"))
-    experiments = [
-        small(0, 0.01, penalties={"r1": (0.1, 1)}),
-        small(5, 0.02, penalties={"r1": (0.3, 1)}, label_smoothing=0.1),
-        small(6, 0.05, penalties={"r1": (0.2, 1)}, label_smoothing=0.2),
-    ]
-    together = [tmp_path / f"together-{i}" for i in range(3)]
-    assert all_together(experiments, together, dataset, how) == {}
-    for number, experiment in enumerate(experiments):
-        alone = tmp_path / f"alone-{number}"
-        train(experiment, alone, dataset, QUIET)
-        for a, b in zip(
-            final_params(alone, experiment), final_params(together[number], experiment), strict=True
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-        expected, found = rows(alone), rows(together[number])
-        assert [row.keys() for row in found] == [row.keys() for row in expected]
-        for one, other in zip(expected, found, strict=True):
-            assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
-        for name in ("manifest.json", "config.json", "samples/step_00000006.png"):
-            assert (together[number] / name).exists()
-    # The seeds and the scalars matter.
-    first, second = (final_params(together[n], experiments[n])[0] for n in (0, 1))
-    assert not np.allclose(first, second)
-
-
-def test_convolutions_and_batch_norm_in_one_program(tmp_path, small_gan):
-    experiments = [
-        dataclasses.replace(small(seed), data=DataConfig("digits"), model=small_gan, steps=2)
-        for seed in (0, 1)
-    ]
-    dataset = load(DataConfig("digits"))
-    together = [tmp_path / "a", tmp_path / "b"]
-    assert all_together(experiments, together, dataset, "vmap") == {}
-    train(experiments[1], tmp_path / "alone", dataset, QUIET)
-    for one, other in zip(rows(tmp_path / "alone"), rows(together[1]), strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
-
-
-def test_scalars_of_a_vae_share_a_program(tmp_path):
-    network = NetworkConfig("mlp", width=8, depth=1, norm="none")
-    experiments = [
-        Experiment(
-            "vae",
-            DataConfig("digits"),
-            VAEConfig(
-                encoder=network,
-                decoder=network,
-                optimizer=OptimizerConfig("sgd", learning_rate=rate, b1=0.0),
-                latent=2,
-                beta=beta,
-            ),
-            steps=2,
-            batch_size=8,
-            mode="jit",
-            checkpoint_every=2,
-            eval=EvalConfig(samples=50),
-        )
-        for rate, beta in ((0.01, 1.0), (0.02, 4.0))
-    ]
-    assert structure(experiments[0]) == structure(experiments[1])
-    dataset = load(DataConfig("digits"))
-    together = [tmp_path / "a", tmp_path / "b"]
-    assert all_together(experiments, together, dataset, "vmap") == {}
-    train(experiments[1], tmp_path / "alone", dataset, QUIET)
-    assert rows(tmp_path / "b")[-1] == pytest.approx(rows(tmp_path / "alone")[-1], rel=1e-3)
-
-
-def test_runs_are_spread_over_devices(tmp_path):
-    dataset = load(DataConfig("gaussians-8"))
-    experiments = [small(seed) for seed in range(jax.device_count())]
-    directories = [tmp_path / str(seed) for seed in range(len(experiments))]
-    assert all_together(experiments, directories, dataset, "vmap") == {}
-    train(experiments[3], tmp_path / "alone", dataset, QUIET)
-    for a, b in zip(
-        final_params(tmp_path / "alone", experiments[3]),
-        final_params(directories[3], experiments[3]),
-        strict=True,
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-
-
-def test_a_run_that_diverges_is_left_behind(tmp_path):
-    dataset = load(DataConfig("gaussians-8"))
-    experiments = [small(0), small(0, 1e30, loss="wasserstein"), small(1)]
-    experiments = [
-        dataclasses.replace(e, model=dataclasses.replace(e.model, loss="wasserstein"))
-        for e in experiments
-    ]
-    directories = [tmp_path / str(place) for place in range(3)]
-    failures = all_together(experiments, directories, dataset, "vmap")
-    assert list(failures) == [1]
-    assert "is nan" in failures[1] or "is inf" in failures[1] or "is -inf" in failures[1]
-    train(experiments[2], tmp_path / "alone", dataset, QUIET)
-    for a, b in zip(
-        final_params(tmp_path / "alone", experiments[2]),
-        final_params(directories[2], experiments[2]),
-        strict=True,
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_failed_cells_are_recorded_and_the_grid_goes_on(file, tmp_path):
@@ -348,20 +163,12 @@ def test_plans_are_kept(file, tmp_path):
         ("vmap", 2),
         ("vmap", 4),
     ]
-    back = cells[0]._replace(experiment=dataclasses.replace(small(), on_nan="rollback"), hash="0")
+    back = cells[0]._replace(
+        experiment=dataclasses.replace(cells[0].experiment, on_nan="rollback"), hash="0"
+    )
     assert make_plan(tmp_path, [back], "vmap") == [Group("single", ("0",))]
     other = make_cells(ablation, tmp_path / "other", None, ())
     assert {group.mode for group in make_plan(tmp_path / "other", other, "single")} == {"single"}
-
-
-def test_modes_are_measured():
-    experiments = [small(0), small(1)]
-    dataset = load(DataConfig("gaussians-8"))
-    times = measure_modes(experiments, dataset)
-    assert times.keys() == {"single", "vmap", "scan"}
-    assert all(0 < seconds < 10 for seconds in times.values())
-    assert kind(experiments) == kind([small(4, penalties={"r1": (1.0, 1)}), small(5)])
-    assert kind(experiments) != kind(experiments[:1])
 
 
 def without_times(path: Path):
