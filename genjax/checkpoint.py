@@ -1,6 +1,13 @@
-"""Checkpoints of the whole training state, and weights for use elsewhere."""
+"""Checkpoints of the whole training state, and weights for use elsewhere.
 
-from collections.abc import Iterator
+Beside the arrays of a checkpoint lie their names, types and shapes, and the SHA-256 of each file:
+what was damaged later is noticed, and named, before an array is read.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +25,28 @@ Which = Literal["last", "best"] | int
 
 _SCORE = "score"
 _HEALTHY = "healthy"
+_LEAVES = "leaves"
+_DIGEST = "sha256"
+_ITEM = "default"
+_FILES = "files.json"
+_NOTES = "_CHECKPOINT_METADATA"
+
+
+class Damaged(UserError):
+    """A checkpoint is not what was saved."""
+
+
+class _Handler(ocp.StandardCheckpointHandler):
+    """Orbax's writer of a tree of arrays, with checksums of its files."""
+
+    def finalize(self, directory: Any) -> None:
+        """Ends the writing; the folder gets its final name after this."""
+        super().finalize(directory)
+        if jax.process_index() == 0:
+            folder = Path(directory)
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            digests = {path.relative_to(folder).as_posix(): _file_digest(path) for path in files}
+            (folder / _FILES).write_text(json.dumps(_seal(digests), indent=2), encoding="utf-8")
 
 
 def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
@@ -41,7 +70,12 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
         ),
         cleanup_tmp_directories=True,
     )
-    return ocp.CheckpointManager(directory.absolute(), options=options)
+    _mend_metrics(directory)
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    handler = _Handler()
+    for kind in (ocp.args.StandardSave, ocp.args.StandardRestore):
+        registry.add(_ITEM, kind, handler)
+    return ocp.CheckpointManager(directory.absolute(), options=options, handler_registry=registry)
 
 
 def save(
@@ -57,7 +91,10 @@ def save(
       healthy: whether the run showed no sign of collapse.
     """
     metrics = {_SCORE: score, _HEALTHY: float(healthy)}
-    manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+    described = _seal({**metrics, _LEAVES: _kinds(state)})
+    manager.save(
+        step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=described
+    )
 
 
 def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
@@ -71,7 +108,7 @@ def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
     """
     manager.wait_until_finished()
     steps = sorted(manager.all_steps())
-    healthy = [step for step in steps if manager.metrics(step)[_HEALTHY]]
+    healthy = [step for step in steps if _describe(manager, step)[_HEALTHY]]
     if not healthy:
         return None
     for step in steps[steps.index(healthy[-1]) + 1 :]:
@@ -84,6 +121,7 @@ def find_step(manager: ocp.CheckpointManager, which: Which) -> int:
 
     Raises:
       UserError: no such checkpoint; the message lists those that are there.
+      Damaged: one of them has a score that can't be read.
     """
     steps = sorted(manager.all_steps())
     if not steps:
@@ -91,7 +129,7 @@ def find_step(manager: ocp.CheckpointManager, which: Which) -> int:
     if which == "last":
         return steps[-1]
     if which == "best":
-        return int(manager.best_step())
+        return max(steps, key=lambda step: (-_describe(manager, step)[_SCORE], step))
     if which not in steps:
         raise UserError(f"no checkpoint of step {which}; choices: {', '.join(map(str, steps))}")
     return which
@@ -117,21 +155,148 @@ def restore(
       The state, bit for bit as it was saved.
 
     Raises:
-      UserError: the checkpoint is damaged or belongs to another model.
+      Damaged: what is there is not what was saved.
+      UserError: it belongs to another model.
     """
+    folder = Path(manager.directory) / str(step)
     place = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     template = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         jax.eval_shape(init, key),
     )
+    saved, needed = _describe(manager, step)[_LEAVES], _kinds(template)
+    for name in {**needed, **saved}:
+        if saved.get(name) != needed.get(name):
+            there, wanted = (kinds.get(name, "nothing") for kinds in (saved, needed))
+            raise UserError(
+                f"the checkpoint {folder} belongs to another model: it has {there} as {name}, and "
+                f"the configuration needs {wanted}"
+            )
+    item = folder / _ITEM
+    for name, digest in _unseal(item / _FILES).items():
+        try:
+            damaged = _file_digest(item / name) != digest
+        except OSError:
+            damaged = True
+        if damaged:
+            raise Damaged(f"{item / name} is missing or damaged")
     try:
         return manager.restore(step, args=ocp.args.StandardRestore(template))
     except (ValueError, OSError, KeyError) as error:
         first_line = str(error).strip().splitlines()[0]
+        raise Damaged(f"the checkpoint {folder} can't be read: {first_line}") from error
+
+
+def restore_newest(
+    manager: ocp.CheckpointManager,
+    init: Any,
+    key: Key,
+    sharding: jax.sharding.Sharding | None,
+    say: Callable[[str], None],
+) -> tuple[int, State] | None:
+    """Reads the newest whole checkpoint, and puts damaged ones that are newer aside.
+
+    Args:
+      manager: from `open_checkpoints`.
+      init: as for `restore`.
+      key: as for `restore`.
+      sharding: as for `restore`.
+      say: told of each damaged one.
+
+    Returns:
+      Its step and the state; None where there is no checkpoint at all.
+
+    Raises:
+      UserError: none of those that are there is whole, or one belongs to another model. Nothing was
+        moved.
+    """
+    steps = sorted(manager.all_steps(), reverse=True)
+    damaged: dict[int, Damaged] = {}
+    for step in steps:
+        try:
+            state = restore(manager, step, init, key, sharding)
+        except Damaged as error:
+            damaged[step] = error
+            continue
+        for number, fault in damaged.items():
+            say(f"{fault}; moved to {_put_aside(manager, number)}, going on from step {step}")
+        return step, state
+    if damaged:
         raise UserError(
-            f"the checkpoint {manager.directory / str(step)} is damaged or belongs to another "
-            f"model: {first_line}"
-        ) from error
+            f"no checkpoint in {manager.directory} is whole; {damaged[steps[0]]}; train the run "
+            "again from its start with another --out"
+        )
+    return None
+
+
+def _put_aside(manager: ocp.CheckpointManager, step: int) -> Path:
+    """Moves a checkpoint out of the manager's folder."""
+    folder = Path(manager.directory)
+    aside = folder.parent / "damaged"
+    aside.mkdir(exist_ok=True)
+    target = aside / str(step)
+    number = 1
+    while target.exists():
+        number += 1
+        target = aside / f"{step}-{number}"
+    (folder / str(step)).rename(target)
+    manager.reload()
+    return target
+
+
+def _describe(manager: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
+    """What `save` noted of a checkpoint; raises Damaged where it can't be read or believed."""
+    return _unseal(Path(manager.directory) / str(step) / _NOTES, "custom_metadata")
+
+
+def _mend_metrics(directory: Path) -> None:
+    """Writes Orbax's copies of scores anew where they are damaged: it can't open a folder then."""
+    for notes in directory.glob(f"*/{_NOTES}"):
+        path = notes.parent / "metrics" / "metrics"
+        try:
+            described = _unseal(notes, "custom_metadata")
+            metrics = {name: described[name] for name in (_SCORE, _HEALTHY)}
+        except Damaged:
+            metrics = {_SCORE: sys.float_info.max, _HEALTHY: 0.0}
+        try:
+            if json.loads(path.read_text(encoding="utf-8")) == metrics:
+                continue
+        except (OSError, ValueError):
+            pass
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def _seal(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds a digest of all that is noted."""
+    text = json.dumps(noted, sort_keys=True)
+    return {**noted, _DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _unseal(path: Path, field: str | None = None) -> dict[str, Any]:
+    """Reads what `_seal` has made, from a file or a field of it; raises Damaged if it differs."""
+    try:
+        sealed = json.loads(path.read_text(encoding="utf-8"))
+        sealed = sealed if field is None else sealed[field]
+        noted = {name: value for name, value in sealed.items() if name != _DIGEST}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged(f"{path} is missing or damaged") from None
+    if _seal(noted) != sealed:
+        raise Damaged(f"{path} is missing or damaged")
+    return noted
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _kinds(state: Any) -> dict[str, str]:
+    """Type and shape of each leaf, by name."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
 
 
 def export_weights(state: State, directory: Path) -> list[Path]:

@@ -6,6 +6,7 @@ It knows nothing of any family of models.
 import contextlib
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,15 +130,16 @@ def _continue(session: _Session, resume: bool, failure: str | None) -> State:
     """Runs from the latest checkpoint, or from the start, to the last step."""
     experiment, directory, manager = session.experiment, session.directory, session.manager
     key = jax.random.key(experiment.seed)
-    first = manager.latest_step() or 0
+    found = checkpoint.restore_newest(
+        manager,
+        session.algorithm.init,
+        key,
+        session.compiled.sharding,
+        partial(session.console.print, highlight=False, markup=False, soft_wrap=True),
+    )
+    first, state = (0, session.compiled.init(key)) if found is None else found
     if first >= experiment.steps:
         raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
-    if first:
-        state = checkpoint.restore(
-            manager, first, session.algorithm.init, key, session.compiled.sharding
-        )
-    else:
-        state = session.compiled.init(key)
     monitor = Monitor(experiment.monitor)
     if resume:
         for line in run_directory.truncate_metrics(directory, first):

@@ -35,6 +35,11 @@ from genjax.errors import UserError
 LOCK = ".lock"
 """Claimed by the process that writes into a run."""
 
+FORMAT = 2
+"""Of a run's folder; to be raised when runs of before can't be taken up again any more."""
+
+_BEGUN = {LOCK, "manifest.json", "manifest.json.part", "config.json.part", "samples"}
+
 _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -48,11 +53,15 @@ def write_json(path: Path, value: Any) -> None:
 def check_new(directory: Path) -> None:
     """Refuses a folder that already holds something.
 
+    A run that was killed before its configuration was written counts as nothing.
+
     Raises:
       UserError: it does; nothing in it was touched.
     """
     if directory.exists() and (
-        not directory.is_dir() or any(path.name != LOCK for path in directory.iterdir())
+        not directory.is_dir()
+        or any(path.name not in _BEGUN for path in directory.iterdir())
+        or any((directory / "samples").glob("*"))
     ):
         hint = (
             f"; `genjax resume {shlex.quote(str(directory))}` continues it"
@@ -102,13 +111,13 @@ def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
     """
     check_new(directory)
     try:
-        (directory / "samples").mkdir(parents=True)
+        (directory / "samples").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create {directory}: {error.strerror}") from None
     write_json(
         directory / "manifest.json",
         {
-            "config_hash": config_json.config_hash(experiment),
+            "format": FORMAT,
             "data": {
                 "name": dataset.name,
                 "split": dataset.split,
@@ -116,9 +125,10 @@ def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
                 "image": list(dataset.images.shape[1:]),
                 "classes": dataset.classes,
             },
-            "sessions": [_session()],
+            "sessions": [_session(experiment)],
         },
     )
+    # The last of all: a folder with a configuration is a run.
     _write_config(directory, experiment)
 
 
@@ -132,8 +142,7 @@ def extend(directory: Path, experiment: Experiment, step: int, failure: str | No
       failure: why it went back to that step; None for a run that was only interrupted.
     """
     manifest = read_manifest(directory)
-    manifest["config_hash"] = config_json.config_hash(experiment)
-    session = {**_session(), "resumed_at": step}
+    session = {**_session(experiment), "resumed_at": step}
     if failure is not None:
         session["went_back"] = failure
     manifest["sessions"].append(session)
@@ -150,26 +159,47 @@ def read_config(directory: Path) -> Experiment:
     """Reads a run's configuration.
 
     Raises:
-      UserError: the folder is not a run, or its configuration is damaged.
+      UserError: the folder is not a run, or its configuration is damaged, or not what the run was
+        started with.
     """
     if not directory.is_dir():
         raise UserError(f"{directory} is not a folder; give the folder of a run")
-    if not (directory / "config.json").exists():
+    path = directory / "config.json"
+    if not path.exists():
         raise UserError(f"{directory} is not a run: it has no config.json")
-    return config_json.load(directory / "config.json")
+    manifest = read_manifest(directory)
+    experiment = config_json.load(path)
+    now = config_json.config_hash(experiment)
+    # A kill between the two files leaves the configuration of the session before.
+    if all(session.get("config_hash") != now for session in manifest["sessions"]):
+        was = manifest["sessions"][-1].get("config_hash")
+        raise UserError(
+            f"{path} is not what the run was trained with: its hash is {now}, and manifest.json "
+            f"says {was}; undo the change, or start a new run with other settings"
+        )
+    return experiment
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Reads a run's manifest; raises UserError where it is missing or damaged."""
+    """Reads a run's manifest; raises UserError if it is missing, damaged or of another format."""
     path = directory / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         height, width, channels = manifest["data"]["image"]
         manifest["data"]["image"] = (int(height), int(width), int(channels))
         manifest["data"]["classes"] = int(manifest["data"]["classes"])
-        manifest["sessions"] = list(manifest["sessions"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot read {path}: {error!r}") from None
+        manifest["sessions"] = [dict(session) for session in manifest["sessions"]]
+        last = manifest["sessions"][-1]
+        wrote = f"genjax {last['versions']['genjax']}, commit {last['git_commit']}"
+    except FileNotFoundError:
+        raise UserError(f"{directory} is not a whole run: it has no manifest.json") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{path} is damaged: {error!r}") from None
+    if manifest.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is of format {manifest.get('format', 1)}, and this genjax reads {FORMAT}; "
+            f"use what wrote it: {wrote}"
+        )
     return manifest
 
 
@@ -204,10 +234,11 @@ def _write_config(directory: Path, experiment: Experiment) -> None:
     write_json(directory / "config.json", config_json.to_dict(experiment))
 
 
-def _session() -> dict[str, Any]:
+def _session(experiment: Experiment) -> dict[str, Any]:
     """Where and with what a run runs."""
     devices = jax.devices()
     return {
+        "config_hash": config_json.config_hash(experiment),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "git_commit": git_commit(),

@@ -6,6 +6,7 @@ elsewhere, and ``GENJAX_KEEP_MEMORY=0`` leaves the allocator alone.
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import sys
@@ -23,6 +24,8 @@ def prepare_process() -> None:
     """Sets up both; to be called before anything is compiled."""
     use_compilation_cache()
     keep_memory()
+    # Orbax logs whole files before it raises what the user is told in one line.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def keep_memory() -> None:

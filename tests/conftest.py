@@ -29,7 +29,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 _DECLARED: list[object] = []
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_gan() -> GANConfig:
     """A DCGAN for 8 x 8 images that compiles in seconds, with every state there is."""
     network = NetworkConfig("dcgan", width=8)
@@ -44,7 +44,7 @@ def small_gan() -> GANConfig:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_experiment(small_gan: GANConfig) -> Experiment:
     return Experiment(
         "small",

@@ -1,0 +1,102 @@
+"""Kills a run by SIGKILL at random moments and resumes it; a script for kill_test.py.
+
+One process imports everything and forks for each run, which saves the seconds that an import takes.
+It never computes anything itself, so that there is nothing a fork could break.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+# What commands import late is imported once, here.
+import sklearn.datasets  # noqa: F401
+
+import genjax.data.sources  # noqa: F401
+import genjax.loop  # noqa: F401
+from genjax import cli
+
+SIZES = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")
+SIZES += ("--model.generator.width", "16", "--model.discriminator.width", "16")
+SIZES += ("--model.discriminator.norm", "none", "--batch-size", "32", "--model.ema-decay", "0.9")
+OFTEN = ("--log-every", "5", "--sample-every", "10", "--checkpoint-every", "15")
+OFTEN += ("--eval.every", "20", "--eval.samples", "256")
+FLAGS = (*SIZES, *OFTEN, "--steps", "120", "--mode", "jit")
+
+
+def start(log: Path, *arguments: str) -> int:
+    """Forks a process that runs a command; returns its number."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        sys.argv = ["genjax", *arguments]
+        cli.main()
+        status = 0
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    finally:
+        os._exit(status)
+
+
+def wait(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def phase(run: Path) -> str:
+    """What a killed run was about to do, as far as its files tell."""
+    if not (run / "config.json").exists():
+        return "start"
+    checkpoints = run / "checkpoints"
+    if any("tmp" in path.name for path in checkpoints.glob("*")):
+        return "checkpoint"
+    if not any(checkpoints.glob("[0-9]*")):
+        return "before the first checkpoint"
+    return "between"
+
+
+def main(folder: Path, kills: int) -> None:
+    """Prints a JSON line for each kill: when it came, and whether the resumed run is the same."""
+    draw = random.Random(0)
+    log = folder / "log"
+    seconds = {}
+    for cache in ("0", "1"):
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = cache
+        whole = folder / f"whole-{cache}"
+        began = time.monotonic()
+        assert wait(start(log, "train", *FLAGS, "--out", str(whole))) == 0, log.read_text()
+        seconds[cache] = time.monotonic() - began
+    done = 0
+    while done < kills:
+        # Some must compile, so that the kill may come while they do.
+        cache = "0" if done % 8 == 0 else "1"
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = cache
+        run = folder / str(done)
+        child = start(log, "train", *FLAGS, "--out", str(run))
+        moment = draw.random() * seconds[cache]
+        time.sleep(moment)
+        os.kill(child, signal.SIGKILL)
+        if wait(child) != -signal.SIGKILL:
+            # It was faster than the run that was measured.
+            seconds[cache] *= 0.9
+            os.rename(run, folder / f"ended-{time.monotonic_ns()}")
+            continue
+        found = phase(run)
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "1"
+        begun = (run / "config.json").exists()
+        command = ("resume", str(run)) if begun else ("train", *FLAGS, "--out", str(run))
+        status = wait(start(log, *command))
+        line = {"moment": moment, "phase": found, "status": status, "run": str(run)}
+        print(json.dumps(line), flush=True)
+        done += 1
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,42 @@
+"""A run killed at any moment and resumed equals one that was not, bit for bit."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+KILLS = 30
+TIMES = {"images_per_second", "seconds_per_step"}
+
+
+def outcome(run: Path) -> dict[str, bytes]:
+    """The weights, the metrics without times, and the pictures of a run."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    plain = [{name: row[name] for name in row if name not in TIMES} for row in rows]
+    files = [*run.glob("*.safetensors"), *run.glob("samples/*.png")]
+    found = {path.name: path.read_bytes() for path in files}
+    return {**found, "metrics": json.dumps(plain).encode()}
+
+
+def test_thirty_kills_change_nothing(tmp_path):
+    script = Path(__file__).with_name("kill_at_random.py")
+    result = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(KILLS)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    said = (tmp_path / "log").read_text()[-3000:]
+    assert result.returncode == 0, result.stderr + said
+    kills = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(kills) == KILLS
+    print(Counter(kill["phase"] for kill in kills))
+    assert [kill["status"] for kill in kills] == [0] * KILLS, said
+    wanted = outcome(tmp_path / "whole-1")
+    assert {"generator.safetensors", "discriminator.safetensors", "step_00000120.png"} <= set(wanted)
+    assert outcome(tmp_path / "whole-0") == wanted
+    for kill in kills:
+        assert outcome(Path(kill["run"])) == wanted, kill
+    # Not all before anything was saved.
+    assert len({kill["phase"] for kill in kills}) > 1
