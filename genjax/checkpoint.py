@@ -4,10 +4,12 @@ Beside the arrays of a checkpoint lie their names, types and shapes, and the SHA
 what was damaged later is noticed, and named, before an array is read.
 """
 
+import gc
 import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +19,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 from safetensors.numpy import save_file
 
-from genjax.errors import UserError
+from genjax.errors import RunFailed, UserError
 from genjax.families import players
+from genjax.processes import first_does, is_first
 from genjax.types import Key, State
 
 Which = Literal["last", "best"] | int
@@ -42,7 +45,7 @@ class _Handler(ocp.StandardCheckpointHandler):
     def finalize(self, directory: Any) -> None:
         """Ends the writing; the folder gets its final name after this."""
         super().finalize(directory)
-        if jax.process_index() == 0:
+        if is_first():
             folder = Path(directory)
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             digests = {path.relative_to(folder).as_posix(): _file_digest(path) for path in files}
@@ -70,7 +73,8 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
         ),
         cleanup_tmp_directories=True,
     )
-    _mend_metrics(directory)
+    if is_first():
+        _mend_metrics(directory)
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     handler = _Handler()
     for kind in (ocp.args.StandardSave, ocp.args.StandardRestore):
@@ -89,12 +93,39 @@ def save(
       state: the whole training state.
       score: how good its samples are; lower is better.
       healthy: whether the run showed no sign of collapse.
+
+    Raises:
+      RunFailed: it can't be written, or the one before, which was still being written.
     """
     metrics = {_SCORE: score, _HEALTHY: float(healthy)}
     described = _seal({**metrics, _LEAVES: _kinds(state)})
-    manager.save(
-        step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=described
+    save = ocp.args.StandardSave(state)
+    _write(
+        manager, lambda: manager.save(step, args=save, metrics=metrics, custom_metadata=described)
     )
+
+
+def wait(manager: ocp.CheckpointManager) -> None:
+    """Waits until all checkpoints are written; raises RunFailed where one can't be."""
+    _write(manager, manager.wait_until_finished)
+
+
+def _write(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> None:
+    failure = None
+    try:
+        action()
+    # Whatever the writers of arrays make of a full disk, one of them in the background.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        failure = f"cannot write a checkpoint into {manager.directory}: {lines[0]}"
+    if failure is None:
+        return
+    # They leave coroutines behind, which complain at length when the process ends.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    gc.collect()
+    sys.unraisablehook = hook
+    left = f"the latest whole one is of step {manager.latest_step()}"
+    raise RunFailed(failure, f"{left}; make room and resume the run")
 
 
 def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
@@ -106,7 +137,7 @@ def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
     Returns:
       The step of that one; None, with nothing deleted, where no checkpoint is healthy.
     """
-    manager.wait_until_finished()
+    wait(manager)
     steps = sorted(manager.all_steps())
     healthy = [step for step in steps if _describe(manager, step)[_HEALTHY]]
     if not healthy:
@@ -218,8 +249,8 @@ def restore_newest(
         except Damaged as error:
             damaged[step] = error
             continue
-        for number, fault in damaged.items():
-            say(f"{fault}; moved to {_put_aside(manager, number)}, going on from step {step}")
+        first_does(partial(_put_aside, manager, damaged, step, say))
+        manager.reload()
         return step, state
     if damaged:
         raise UserError(
@@ -229,19 +260,21 @@ def restore_newest(
     return None
 
 
-def _put_aside(manager: ocp.CheckpointManager, step: int) -> Path:
-    """Moves a checkpoint out of the manager's folder."""
+def _put_aside(
+    manager: ocp.CheckpointManager,
+    damaged: Mapping[int, Damaged],
+    whole: int,
+    say: Callable[[str], None],
+) -> None:
+    """Moves damaged checkpoints out of the manager's folder."""
     folder = Path(manager.directory)
-    aside = folder.parent / "damaged"
-    aside.mkdir(exist_ok=True)
-    target = aside / str(step)
-    number = 1
-    while target.exists():
-        number += 1
-        target = aside / f"{step}-{number}"
-    (folder / str(step)).rename(target)
-    manager.reload()
-    return target
+    for step, fault in damaged.items():
+        aside = folder.parent / "damaged" / str(step)
+        while aside.exists():
+            aside = aside.with_name(aside.name + "+")
+        aside.parent.mkdir(exist_ok=True)
+        (folder / str(step)).rename(aside)
+        say(f"{fault}; moved to {aside}, going on from step {whole}")
 
 
 def _describe(manager: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:

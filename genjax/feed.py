@@ -40,7 +40,7 @@ class Feeder(NamedTuple):
 
 def fits_on_device(dataset: Dataset) -> bool:
     """Whether the devices are accelerators with four times as much memory as the data set takes."""
-    memory = jax.devices()[0].memory_stats()
+    memory = jax.local_devices()[0].memory_stats()
     if jax.default_backend() == "cpu" or not memory:
         return False
     return dataset.images.nbytes <= _SHARE * memory.get("bytes_limit", 0)

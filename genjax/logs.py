@@ -4,13 +4,45 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from tensorboardX import SummaryWriter
+from typing import Any, Protocol
 
 from genjax.config import Experiment
 from genjax.config_json import to_dict
 from genjax.errors import UserError
+from genjax.events import EventFile
+from genjax.processes import is_first
+
+
+class Log(Protocol):
+    """Takes the metrics of one run; to be closed at its end."""
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Takes one line of metrics."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
+def open_log(directory: Path, experiment: Experiment, resumed_at: int | None) -> Log:
+    """Opens the logs of a run; of several processes, only the first has any.
+
+    Args:
+      directory: of the run.
+      experiment: its configuration.
+      resumed_at: step at which the run is taken up again; None for a new one.
+
+    Returns:
+      The log.
+    """
+    return MetricLog(directory, experiment, resumed_at) if is_first() else _Silence()
+
+
+class _Silence:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class MetricLog:
@@ -29,9 +61,7 @@ class MetricLog:
         """
         self._wandb = import_wandb() if experiment.wandb else None
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
-        # TensorBoard hides what an interrupted run wrote after the step it goes on from.
-        purge = None if resumed_at is None else resumed_at + 1
-        self._events = SummaryWriter(str(directory), purge_step=purge)
+        self._events = EventFile(directory, resumed_at)
         if self._wandb is not None:
             # The path names the run, so a resumed one continues the same curves.
             identity = directory.absolute().as_posix().replace("/", "-").strip("-")[-64:]
@@ -48,8 +78,7 @@ class MetricLog:
         """Writes one line of metrics, at once."""
         self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
         self._lines.flush()
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+        self._events.write(step, metrics)
         if self._wandb is not None:
             self._wandb.log(dict(metrics), step=step)
 

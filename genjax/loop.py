@@ -5,6 +5,7 @@ It knows nothing of any family of models.
 
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,11 @@ from genjax.evals.scores import Scorer, make_scorer
 from genjax.families import make_algorithm
 from genjax.feed import make_feeder
 from genjax.interrupts import Stopped
-from genjax.logs import MetricLog, import_wandb
+from genjax.logs import Log, import_wandb, open_log
 from genjax.metric_reader import MetricReader
 from genjax.monitor import Diverged, Monitor, check_finite
-from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
+from genjax.parallel import Compiled, choose_mode, compile_step, copy_to, mapped_axis
+from genjax.processes import end_if_several, first_does, is_first, local
 from genjax.recorder import Recorder
 from genjax.rng import stream
 from genjax.sampling import make_picture, make_sampler
@@ -44,7 +46,7 @@ def train(
     dataset: Dataset,
     console: Console,
     resume: bool = False,
-    stop: Callable[[], Any] = lambda: None,
+    stop: Callable[[int], Any] = lambda step: None,
 ) -> None:
     """Runs an experiment to its last step.
 
@@ -54,7 +56,8 @@ def train(
       dataset: the images to learn from.
       console: where progress is shown.
       resume: go on from the latest checkpoint in `directory`, or from the start without one.
-      stop: asked after each call; if it returns something true, the state is saved.
+      stop: asked after each call with the steps made; if it returns something true, the state is
+        saved.
 
     Raises:
       Stopped: after that.
@@ -76,15 +79,21 @@ def train(
 
     devices = 1 if mode == "jit" else jax.device_count()
     where = f"mode {mode} on {devices} x {jax.devices()[0].device_kind}, into {directory}"
+    if jax.process_count() > 1:
+        where = f"{jax.process_count()} processes, {where}"
     for name, value in xla_options().items():
         said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     with contextlib.ExitStack() as stack:
-        if not resume:
-            run_directory.check_new(directory)
-        stack.enter_context(run_directory.claim(directory))
-        if not resume:
-            run_directory.create(directory, experiment, dataset)
+
+        def begin() -> None:
+            if not resume:
+                run_directory.check_new(directory)
+            stack.enter_context(run_directory.claim(directory))
+            if not resume:
+                run_directory.create(directory, experiment, dataset)
+
+        first_does(begin)
         manager = stack.enter_context(
             checkpoint.open_checkpoints(directory / "checkpoints", experiment.keep_checkpoints)
         )
@@ -107,8 +116,18 @@ def train(
                 break
             except Diverged as diverged:
                 failure = _go_back(session, diverged)
-        for path in checkpoint.export_weights(state, directory):
-            console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+            except (Stopped, UserError):
+                raise
+            except BaseException as error:
+                again = f"genjax resume {shlex.quote(str(directory))}"
+                end_if_several(error, again)
+                if isinstance(error, OSError):
+                    left = f"make room if the disk is full; `{again}` continues"
+                    raise RunFailed(f"cannot write into {directory}: {error}", left) from error
+                raise
+        if is_first():
+            for path in checkpoint.export_weights(local(state), directory):
+                console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 class _Session(NamedTuple):
@@ -123,7 +142,7 @@ class _Session(NamedTuple):
     score: Scorer
     console: Console
     where: str
-    stop: Callable[[], Any]
+    stop: Callable[[int], Any]
 
 
 def _continue(session: _Session, resume: bool, failure: str | None) -> State:
@@ -142,14 +161,14 @@ def _continue(session: _Session, resume: bool, failure: str | None) -> State:
         raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
     monitor = Monitor(experiment.monitor)
     if resume:
-        for line in run_directory.truncate_metrics(directory, first):
+        for line in run_directory.read_metrics(directory, first):
             monitor.observe(line)
-        run_directory.extend(directory, experiment, first, failure)
+        first_does(lambda: run_directory.extend(directory, experiment, first, failure))
     if failure is not None:
         number = run_directory.count_failures(directory)
-        other = jax.device_put(stream(key, "rollback", number), state.key.sharding)
-        state = dataclasses.replace(state, key=other)
-    log = MetricLog(directory, experiment, resumed_at=first if resume else None)
+        other = stream(key, "rollback", number)
+        state = dataclasses.replace(state, key=copy_to(state.key.sharding, other))
+    log = open_log(directory, experiment, resumed_at=first if resume else None)
     try:
         with TrainingDisplay(session.console, experiment.name, first, experiment.steps) as display:
             display.say(
@@ -167,7 +186,7 @@ def _run(
     state: State,
     first: int,
     monitor: Monitor,
-    log: MetricLog,
+    log: Log,
     display: TrainingDisplay,
 ) -> State:
     """Makes the steps after `first`, with all that happens in between."""
@@ -202,18 +221,18 @@ def _run(
         if recorder.due(step):
             reader.read()
             recorder.visit(step, state)
-        if step < experiment.steps and session.stop():
+        if step < experiment.steps and session.stop(step):
             reader.read()
             recorder.save(step, state)
             raise Stopped(step)
-    session.manager.wait_until_finished()
+    checkpoint.wait(session.manager)
     return state
 
 
 def _go_back(session: _Session, diverged: Diverged) -> str:
     """Drops what was written since the run was last well, and says why; or ends the run."""
     experiment, manager = session.experiment, session.manager
-    manager.wait_until_finished()
+    checkpoint.wait(manager)
     latest = manager.latest_step()
     left = f"the last good checkpoint is {manager.directory / str(latest)}"
     if latest is None:

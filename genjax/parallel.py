@@ -44,6 +44,23 @@ def choose_mode(mode: Mode, devices: Sequence[jax.Device]) -> Mode:
     return "jit" if len(devices) == 1 else "mesh"
 
 
+def copy_to(sharding: jax.sharding.Sharding, tree: Any) -> Any:
+    """Brings arrays that every process holds to the devices of all.
+
+    Args:
+      sharding: of the result.
+      tree: of arrays, the same in each process.
+
+    Returns:
+      The tree; of an array that is split over devices, each process passes on only its part.
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, lambda part: x[part]), tree
+    )
+
+
 def mapped_axis(mode: Mode) -> str | None:
     """The axis name that an algorithm must be built with for a mode."""
     return AXIS if mode == "pmap" else None
@@ -108,9 +125,12 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
       The compiled functions.
 
     Raises:
-      UserError: the batch can't be split evenly over the devices.
+      UserError: the batch can't be split evenly over the devices, or the mode is not for several
+        processes.
     """
     steps = repeat(algorithm.step)
+    if mode != "mesh" and jax.process_count() > 1:
+        raise UserError(f"--mode {mode} runs in one process; several need --mode mesh")
     if mode == "jit":
         return Compiled(
             init=jit(algorithm.init),
@@ -128,7 +148,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
     _, replicated, _ = spread(devices)
     second = NamedSharding(replicated.mesh, PartitionSpec(None, AXIS))
     init = jit(algorithm.init, out_shardings=replicated)
-    load, split = (partial(jax.device_put, device=where) for where in (replicated, second))
+    load, split = (partial(copy_to, where) for where in (replicated, second))
     if mode == "mesh":
 
         def on_mesh(*arguments: Any) -> tuple[State, Metrics]:

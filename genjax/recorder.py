@@ -10,8 +10,9 @@ import orbax.checkpoint as ocp
 from genjax import checkpoint
 from genjax.config import Experiment
 from genjax.evals.scores import Scorer
-from genjax.logs import MetricLog
+from genjax.logs import Log
 from genjax.monitor import Diverged, Monitor
+from genjax.processes import agree, is_first, local
 from genjax.rng import stream
 from genjax.sampling import Sampler
 from genjax.types import Key, State
@@ -29,7 +30,7 @@ class Recorder:
         experiment: Experiment,
         directory: Path,
         manager: ocp.CheckpointManager,
-        log: MetricLog,
+        log: Log,
         monitor: Monitor,
         score: Scorer,
         sampler: Sampler,
@@ -84,13 +85,15 @@ class Recorder:
         Raises:
           Diverged: as `write` does.
         """
-        experiment = self._experiment
-        if self._pictured(step):
+        experiment, own = self._experiment, local(state)
+        if self._pictured(step) and is_first():
             path = self._directory / "samples" / f"step_{step:08d}.png"
-            self._draw_picture(path, state, self._key)
+            self._draw_picture(path, own, self._key)
         if self._saved(step) or self._evaluated(step):
-            samples = self._sampler(state, self._key, experiment.eval.samples, None)
+            # Every process does this: to wait for one of them would take as long.
+            samples = self._sampler(own, self._key, experiment.eval.samples, None)
             score, evaluation = self._score(samples)
+            score, evaluation = agree(score), {k: agree(v) for k, v in evaluation.items()}
             self.write(step, evaluation)
             if self._saved(step):
                 checkpoint.save(self._manager, step, state, score, self._monitor.healthy)

@@ -13,7 +13,15 @@ from genjax.loop import train
 from genjax.run_directory import read_config, read_manifest
 
 _TIMES = ("seconds_per_step", "images_per_second")
-_SURROUNDINGS = ("git_commit", "python", "versions", "machine", "device", "xla_options")
+_SURROUNDINGS = (
+    "git_commit",
+    "python",
+    "versions",
+    "machine",
+    "device",
+    "processes",
+    "xla_options",
+)
 
 
 class Comparison(NamedTuple):

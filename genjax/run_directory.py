@@ -45,8 +45,12 @@ _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nu
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that the file is whole, old or new, whatever happens."""
+    _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
@@ -133,7 +137,7 @@ def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
 
 
 def extend(directory: Path, experiment: Experiment, step: int, failure: str | None = None) -> None:
-    """Notes in an existing run that it is taken up again at a step.
+    """Notes in an existing run that it is taken up again at a step; later metrics are dropped.
 
     Args:
       directory: of the run.
@@ -141,6 +145,8 @@ def extend(directory: Path, experiment: Experiment, step: int, failure: str | No
       step: steps made so far.
       failure: why it went back to that step; None for a run that was only interrupted.
     """
+    rows = read_metrics(directory, step)
+    _write(directory / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     manifest = read_manifest(directory)
     session = {**_session(experiment), "resumed_at": step}
     if failure is not None:
@@ -203,30 +209,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def truncate_metrics(directory: Path, step: int) -> list[dict[str, float]]:
-    """Drops lines of metrics after a step, and a last line that was cut off.
-
-    Args:
-      directory: of the run.
-      step: the last step whose metrics stay.
-
-    Returns:
-      The lines that are left.
-    """
+def read_metrics(directory: Path, step: int) -> list[dict[str, float]]:
+    """The lines of metrics up to a step; one that was cut off is left out."""
     path = directory / "metrics.jsonl"
     kept: list[dict[str, float]] = []
-    if not path.exists():
-        return kept
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
             if row["step"] <= step:
                 kept.append(row)
         except (ValueError, TypeError, KeyError):
             continue
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    part.replace(path)
     return kept
 
 
@@ -250,6 +243,7 @@ def _session(experiment: Experiment) -> dict[str, Any]:
             "kind": devices[0].device_kind,
             "count": len(devices),
         },
+        "processes": jax.process_count(),
         "xla_options": xla_options(),
     }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 # What commands import late is imported once, here.
 import sklearn.datasets  # noqa: F401
 
-import genjax.data.sources  # noqa: F401
+import genjax.data.sources
 import genjax.loop  # noqa: F401
 from genjax import cli
 

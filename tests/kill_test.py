@@ -34,7 +34,9 @@ def test_thirty_kills_change_nothing(tmp_path):
     print(Counter(kill["phase"] for kill in kills))
     assert [kill["status"] for kill in kills] == [0] * KILLS, said
     wanted = outcome(tmp_path / "whole-1")
-    assert {"generator.safetensors", "discriminator.safetensors", "step_00000120.png"} <= set(wanted)
+    assert {"generator.safetensors", "discriminator.safetensors", "step_00000120.png"} <= set(
+        wanted
+    )
     assert outcome(tmp_path / "whole-0") == wanted
     for kill in kills:
         assert outcome(Path(kill["run"])) == wanted, kill

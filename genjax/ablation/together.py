@@ -173,7 +173,7 @@ def train_together(
         for run in living:
             experiment, directory = experiments[run], directories[run]
             monitor = Monitor(experiment.monitor)
-            for line in run_directory.truncate_metrics(directory, first):
+            for line in run_directory.read_metrics(directory, first):
                 monitor.observe(line)
             run_directory.extend(directory, experiment, first)
             log = MetricLog(directory, experiment, resumed_at=first)
@@ -229,7 +229,7 @@ def train_together(
             if len(lost) == len(living):
                 break
         for run in living:
-            managers[run].wait_until_finished()
+            checkpoint.wait(managers[run])
 
 
 def _say(display: TrainingDisplay, name: str, words: str) -> None:

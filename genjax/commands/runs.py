@@ -1,12 +1,16 @@
 """``genjax train | resume | rerun | sample``."""
 
 import shlex
+import signal
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 from tyro.conf import Positional
 
 from genjax.commands.arguments import console, fail, parse, parse_checkpoint, progress, say
@@ -23,12 +27,15 @@ def train(arguments: list[str]) -> None:
     def run(
         experiment: Annotated[Experiment, tyro.conf.arg(name="")] = default,
         out: Path | None = None,
+        distributed: str | None = None,
     ) -> None:
         """Train a model. Every field of the preset's configuration can be overridden.
 
         Args:
           experiment: the configuration.
           out: Folder of the run, new; None makes one below runs/.
+          distributed: For one of several processes: auto takes what SLURM, Open MPI, Kubernetes or
+            Cloud TPU say of the others; elsewhere HOST:PORT,COUNT,INDEX.
         """
         from genjax.data.sources import load
         from genjax.loop import train as train_loop
@@ -36,9 +43,12 @@ def train(arguments: list[str]) -> None:
 
         name = Path(experiment.name).name or "run"
         directory = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        check_new(directory)
+        if distributed is None:
+            check_new(directory)
+        elif out is None:
+            raise UserError("--distributed needs --out: the folder that all processes share")
         dataset = load(experiment.data, progress)
-        _guard(directory, train_loop, experiment, directory, dataset, console)
+        _guard(distributed, directory, train_loop, experiment, directory, dataset)
 
     run.__name__ = "train"
     parse(run, arguments[named:], f"genjax train {default.name}")
@@ -47,12 +57,16 @@ def train(arguments: list[str]) -> None:
 def resume(arguments: list[str]) -> None:
     """Continue a run from its latest checkpoint: genjax resume RUN_DIR [--steps N]."""
 
-    def run(run_dir: Positional[Path], steps: int | None = None) -> None:
+    def run(
+        run_dir: Positional[Path], steps: int | None = None, distributed: str | None = None
+    ) -> None:
         """Continue a run from its latest checkpoint, bit for bit as if it had never stopped.
 
         Args:
           run_dir: Folder of the run.
           steps: Steps to reach; None keeps what the run was started with.
+          distributed: For one of several processes, as of genjax train; their number need not be
+            that of before.
         """
         import dataclasses
 
@@ -64,7 +78,7 @@ def resume(arguments: list[str]) -> None:
         if steps is not None:
             experiment = dataclasses.replace(experiment, steps=steps)
         dataset = load(experiment.data, progress)
-        _guard(run_dir, train_loop, experiment, run_dir, dataset, console, resume=True)
+        _guard(distributed, run_dir, train_loop, experiment, run_dir, dataset, resume=True)
 
     parse(run, arguments, "genjax resume")
 
@@ -156,15 +170,35 @@ def sample(arguments: list[str]) -> None:
     parse(run, arguments, "genjax sample")
 
 
-def _guard(directory: Path, run: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+def _guard(
+    distributed: str | None, directory: Path, run: Callable[..., None], *args: Any, **kwargs: Any
+) -> None:
     """Runs a training; asked to end, it saves, and names the command that takes it up again."""
     from genjax.interrupts import Stopped, requests_to_stop
 
     again = f"genjax resume {shlex.quote(str(directory))}"
+    if distributed is not None:
+        _run_distributed(distributed, again, partial(run, *args, **kwargs))
+        return
     with requests_to_stop() as asked:
         try:
-            run(*args, stop=asked, **kwargs)
+            run(*args, console, stop=lambda step: asked(), **kwargs)
         except Stopped as stopped:
             fail(f"{stopped}; `{again}` continues from there", 128 + (asked() or 0))
         except KeyboardInterrupt:
             fail(f"interrupted; `{again}` continues from the latest checkpoint", 130)
+
+
+def _run_distributed(distributed: str, again: str, run: Callable[..., None]) -> None:
+    """Runs a training as one of several processes."""
+    from genjax import processes
+    from genjax.interrupts import Stopped
+
+    processes.join(processes.parse_address(distributed))
+    first = processes.is_first()
+    try:
+        run(console if first else Console(quiet=True), stop=processes.asked_to_stop)
+    except Stopped as stopped:
+        if first:
+            fail(f"{stopped}; `{again}` continues from there", 128 + signal.SIGTERM)
+        sys.exit(128 + signal.SIGTERM)

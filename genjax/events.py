@@ -1,0 +1,50 @@
+"""Files of events for TensorBoard, written by the thread that calls.
+
+tensorboardX's own writer has a thread, which ends without a word when the disk is full; the caller
+then waits for it for ever.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+_FLUSH_S = 10.0
+_NUMBER = itertools.count()
+
+
+class EventFile:
+    """One file of events, in the folder of a run; to be closed at its end."""
+
+    def __init__(self, directory: Path, resumed_at: int | None) -> None:
+        """Opens a new file.
+
+        Args:
+          directory: of the run.
+          resumed_at: TensorBoard hides what earlier files say of the steps after this one.
+        """
+        # The name has the second; a process may open two in one.
+        suffix = f".{os.getpid()}.{next(_NUMBER)}"
+        self._writer = EventsWriter(str(directory / "events"), suffix)
+        self._flushed = time.monotonic()
+        if resumed_at is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._writer.write_event(Event(step=resumed_at + 1, session_log=start))
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds the metrics of a step; they are on the disk some seconds later."""
+        for name, value in metrics.items():
+            event = Event(step=step, wall_time=time.time(), summary=scalar(name, value))
+            self._writer.write_event(event)
+        if time.monotonic() - self._flushed > _FLUSH_S:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Writes what is left, and closes the file."""
+        self._writer.close()

@@ -1,0 +1,90 @@
+"""A disk that is full ends a run with a clear error, and what was saved before is whole.
+
+A limit on the size of files stands in for the disk: a write beyond it fails as one to a full disk
+does, but for the words.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from genjax import checkpoint
+
+SIZES = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")
+SIZES += ("--model.discriminator.norm", "none", "--batch-size", "16", "--mode", "jit")
+OFTEN = ("--log-every", "1", "--checkpoint-every", "2", "--eval.samples", "256")
+
+LIMITED = """
+import resource, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from genjax.cli import main
+main()
+"""
+
+
+def genjax(*arguments: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a command whose files may not be larger than `limit` bytes."""
+    program = ["-m", "genjax"]
+    environment = dict(os.environ)
+    if limit is not None:
+        program = ["-c", LIMITED, str(limit)]
+        # A cache that can't be written to would be another fault.
+        environment["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs of four steps by the width of their layers."""
+    folder = tmp_path_factory.mktemp("full")
+    for width in ("8", "256"):
+        flags = (*SIZES, *OFTEN, "--model.generator.width", width)
+        flags += ("--model.discriminator.width", width, "--sample-every", "5")
+        result = genjax("train", *flags, "--steps", "4", "--out", str(folder / width))
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("what", "width", "limit", "steps"),
+    [
+        # Weights of 2 MB; nothing else has more than 30 kB.
+        ("a checkpoint", "256", 100_000, "6"),
+        # Lines of 430 bytes a step; a checkpoint has files of up to 23 kB.
+        ("metrics", "8", 30_000, "200"),
+        # A grid of 64 images has 10 kB; the description of a run 2 kB.
+        ("a grid", "8", 5_000, "6"),
+    ],
+    ids=["checkpoint", "metrics", "grid"],
+)
+def test_a_full_disk_loses_nothing(runs, tmp_path, what, width, limit, steps):
+    run = shutil.copytree(runs / width, tmp_path / "run")
+    result = genjax("resume", str(run), "--steps", steps, limit=limit)
+    assert result.returncode == 1, result.stderr
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("genjax: error: cannot write ")
+    assert str(run) in error
+    assert "File too large" in error
+    assert "make room" in error
+
+    with checkpoint.open_checkpoints(run / "checkpoints", 2) as manager:
+        last = checkpoint.find_step(manager, "last")
+    assert last >= 4
+    if what == "metrics":
+        assert (run / "metrics.jsonl").stat().st_size > 25_000 or list(run.glob("events*"))
+    if what == "a grid":
+        assert not (run / "samples" / "step_00000005.png").exists()
+    result = genjax("resume", str(run), "--steps", steps)
+    assert result.returncode == 0, result.stderr
+    assert f"steps {last + 1} to {steps}" in result.stdout
+    assert (run / "generator.safetensors").exists()
