@@ -1,4 +1,4 @@
-"""Kills a run by SIGKILL at random moments and resumes it; a script for kill_test.py.
+"""Kills runs by SIGKILL at random moments and resumes them; a script for kill_test.py.
 
 One process imports everything and forks for each run, which saves the seconds that an import takes.
 It never computes anything itself, so that there is nothing a fork could break.
@@ -22,9 +22,10 @@ from genjax import cli
 SIZES = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")
 SIZES += ("--model.generator.width", "16", "--model.discriminator.width", "16")
 SIZES += ("--model.discriminator.norm", "none", "--batch-size", "32", "--model.ema-decay", "0.9")
-OFTEN = ("--log-every", "5", "--sample-every", "10", "--checkpoint-every", "15")
+OFTEN = ("--log-every", "4", "--sample-every", "12", "--checkpoint-every", "8")
 OFTEN += ("--eval.every", "20", "--eval.samples", "256")
-FLAGS = (*SIZES, *OFTEN, "--steps", "120", "--mode", "jit")
+FLAGS = (*SIZES, *OFTEN, "--steps", "48", "--mode", "jit")
+KILLS_PER_RUN = 3
 
 
 def start(log: Path, *arguments: str) -> int:
@@ -63,39 +64,31 @@ def phase(run: Path) -> str:
 
 
 def main(folder: Path, kills: int) -> None:
-    """Prints a JSON line for each kill: when it came, and whether the resumed run is the same."""
+    """Prints a JSON line for each run: when it was killed, and with what status it ended."""
     draw = random.Random(0)
     log = folder / "log"
-    seconds = {}
-    for cache in ("0", "1"):
-        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = cache
-        whole = folder / f"whole-{cache}"
-        began = time.monotonic()
-        assert wait(start(log, "train", *FLAGS, "--out", str(whole))) == 0, log.read_text()
-        seconds[cache] = time.monotonic() - began
-    done = 0
-    while done < kills:
-        # Some must compile, so that the kill may come while they do.
-        cache = "0" if done % 8 == 0 else "1"
-        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = cache
-        run = folder / str(done)
-        child = start(log, "train", *FLAGS, "--out", str(run))
-        moment = draw.random() * seconds[cache]
-        time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        if wait(child) != -signal.SIGKILL:
-            # It was faster than the run that was measured.
-            seconds[cache] *= 0.9
-            os.rename(run, folder / f"ended-{time.monotonic_ns()}")
-            continue
-        found = phase(run)
-        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "1"
-        begun = (run / "config.json").exists()
-        command = ("resume", str(run)) if begun else ("train", *FLAGS, "--out", str(run))
-        status = wait(start(log, *command))
-        line = {"moment": moment, "phase": found, "status": status, "run": str(run)}
-        print(json.dumps(line), flush=True)
-        done += 1
+    began = time.monotonic()
+    assert wait(start(log, "train", *FLAGS, "--out", str(folder / "whole"))) == 0, log.read_text()
+    seconds = time.monotonic() - began
+    number = 0
+    while kills:
+        run, killed = folder / str(number), []
+        # Some must compile, so that a kill may come while they do.
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "01"[number % 4 != 0]
+        number += 1
+        while True:
+            begun = (run / "config.json").exists()
+            command = ("resume", str(run)) if begun else ("train", *FLAGS, "--out", str(run))
+            child = start(log, *command)
+            if kills and len(killed) < KILLS_PER_RUN:
+                time.sleep(draw.random() * seconds)
+                os.kill(child, signal.SIGKILL)
+            status = wait(child)
+            if status != -signal.SIGKILL:
+                break
+            kills -= 1
+            killed.append(phase(run))
+        print(json.dumps({"run": str(run), "killed": killed, "status": status}), flush=True)
 
 
 if __name__ == "__main__":
