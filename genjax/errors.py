@@ -6,12 +6,45 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LONGEST = 200
+
 
 class UserError(ValueError):
     """Input that genjax can't use; the message is one line and says what to do next.
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+    def __init__(self, message: str) -> None:
+        """Makes the message one printable line, whatever names and values it holds.
+
+        Args:
+          message: what is wrong. Line breaks and control characters become escapes.
+        """
+        super().__init__(_printable(message))
+
+
+def reason(error: BaseException) -> str:
+    """Words an exception of a library, for the middle of an error message.
+
+    Args:
+      error: the exception.
+
+    Returns:
+      Its message on one line of at most 200 characters, or its type where it has none.
+
+    Example:
+      >>> reason(ValueError("bad\\n  header")), reason(MemoryError())
+      ('bad header', 'MemoryError')
+    """
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
+
+
+def _printable(message: str) -> str:
+    """Escapes what a terminal would not show as itself: a file may be called anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+
 
 
 def suggest(value: str, choices: Iterable[str]) -> str:
@@ -69,5 +102,5 @@ class RunFailed(RuntimeError):
           reason: why, in one line.
           left: what is left to go on from, if anything.
         """
-        super().__init__(reason if left is None else f"{reason}; {left}")
+        super().__init__(_printable(reason if left is None else f"{reason}; {left}"))
         self.reason = reason
