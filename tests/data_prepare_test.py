@@ -189,7 +189,7 @@ def test_tfds_is_not_left_to_retry_without_network(
     ("error", "message"),
     [
         (ModuleNotFoundError("no", name="tensorflow"), "needs tensorflow once: pip install"),
-        (OSError("disk full\ndetails"), "could not prepare 'kmnist': disk full; "),
+        (OSError("disk full\ndetails"), "could not prepare 'kmnist': disk full details; "),
     ],
 )
 def test_what_tfds_raises_becomes_one_line(

@@ -1,6 +1,7 @@
 """Folders of PNG and JPEG files, one for each class or without classes."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from genjax.errors import UserError
 
 _SPLITS = ("train", "test")
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+# Unicode's categories of control characters, of line and paragraph breaks, and of what stands for
+# undecodable bytes.
+_NOT_IN_NAMES = {"Cc", "Zl", "Zp", "Cs"}
 
 
 def read(
@@ -82,6 +86,13 @@ def _class_folders(folder: Path) -> dict[str, list[Path]]:
             raise UserError(f"{below[0]} is a folder in a class folder; move its images up")
         if not inside:
             raise UserError(f"the class folder {child} is empty; fill it or remove it")
+        # Names are stored one a line, in UTF-8, and read back without the spaces around them.
+        kinds = {unicodedata.category(character) for character in child.name}
+        if child.name != child.name.strip() or kinds & _NOT_IN_NAMES:
+            raise UserError(
+                f"the class folder {str(child)!r} can't name a class: its name has a control "
+                "character, a byte that isn't UTF-8, or a space at an end; rename it"
+            )
         found[child.name] = _check_files(inside)
     return found
 
@@ -101,6 +112,9 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
         raise UserError(f"cannot look into {folder}: {error.strerror}") from error
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if path.is_file()]
+    if strange := sorted({*paths} - {*folders} - {*files}):
+        what = "a link that leads nowhere" if strange[0].is_symlink() else "no file"
+        raise UserError(f"{strange[0]} is {what}; remove it")
     if folders:
         files = [path for path in files if path.suffix.lower() in _SUFFIXES]
     return folders, files

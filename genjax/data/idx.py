@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 
 Pair = tuple[Path, Path]
 Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
@@ -35,8 +35,8 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot read {path}: {error}; get the file again") from error
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise UserError(f"cannot read {path}: {reason(error)}; get the file again") from error
     shape = _shape(path, content)
     start = 4 + 4 * len(shape)
     expected, actual = start + math.prod(shape), len(content)
@@ -120,7 +120,7 @@ def count(path: Path) -> int:
         with gzip.open(path) if zipped else path.open("rb") as stream:
             head = stream.read(16)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot read {path}: {error}; get the file again") from error
+        raise UserError(f"cannot read {path}: {reason(error)}; get the file again") from error
     return _shape(path, head)[0]
 
 

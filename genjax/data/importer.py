@@ -17,7 +17,7 @@ from genjax.data import images, prepared, readers
 from genjax.data.progress import Progress, no_progress
 from genjax.data.raw import Raw, RawSplit
 from genjax.data.standard import STANDARD, Standard, content_hash
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 
 _OWN_VERSION = "1.0.0"
 
@@ -189,8 +189,10 @@ def _store(
         builder = builder_class(data_dir=os.fspath(root), file_format=prepared.FILE_FORMAT)
         with tempfile.TemporaryDirectory() as unused:
             builder.download_and_prepare(download_dir=unused)
-    except OSError as error:
-        raise UserError(f"cannot store {name!r} in {root}: {error}") from error
+        prepared.write_checksums(Path(builder.data_dir))
+    # array_record raises the second where a disk is full.
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot store {name!r} in {root}: {reason(error)}") from error
     return Path(builder.data_dir)
 
 

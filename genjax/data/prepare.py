@@ -17,7 +17,7 @@ from genjax.data import importer, prepared
 from genjax.data.importer import Imported
 from genjax.data.progress import Progress, no_progress
 from genjax.data.standard import STANDARD, Remote
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 
 _REACH_SECONDS = 4.0
 _STALL_SECONDS = 30.0
@@ -77,6 +77,7 @@ def _prepare_by_tfds(name: str, root: Path) -> Imported:
         for origin in sorted({urljoin(url, "/") for url in addresses}):
             _reach(origin, name).close()
         builder.download_and_prepare(file_format=prepared.FILE_FORMAT)
+        prepared.write_checksums(Path(builder.data_dir))
     except UserError:
         raise
     except ImportError as error:
@@ -86,9 +87,8 @@ def _prepare_by_tfds(name: str, root: Path) -> Imported:
         ) from error
     # TFDS has no common base for what its builders raise.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"TensorFlow Datasets could not prepare {name!r}: {reason}; {_alternative(name)}"
+            f"TensorFlow Datasets could not prepare {name!r}: {reason(error)}; {_alternative(name)}"
         ) from error
     features = dict(builder.info.features.items())
     label = features.get("label")

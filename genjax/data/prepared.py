@@ -1,6 +1,7 @@
 """Prepared data sets on disk, in the layout of TensorFlow Datasets, found without importing it."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -8,11 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genjax.errors import UserError, suggest
+from genjax.errors import UserError, reason, suggest
 
 FILE_FORMAT = "array_record"
 
 _METADATA = ("dataset_info.json", "features.json")
+_CHECKSUMS = "sha256.json"
+# Where the classes are that TFDS imports because features.json names them.
+_TRUSTED = "tensorflow_datasets."
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
@@ -80,6 +84,48 @@ def scan(directory: Path) -> list[Prepared]:
     """
     roots = [root for root in _folders(directory) if _NAME.fullmatch(root.name)]
     return [_describe(*item) for root in roots for item in _below(root.name, root).items()]
+
+
+def write_checksums(path: Path) -> None:
+    """Notes the checksums of a data set's files beside them.
+
+    Args:
+      path: the folder of its version.
+    """
+    sums = {file.name: _sha256(file) for file in sorted(path.iterdir()) if file.name != _CHECKSUMS}
+    part = path / f"{_CHECKSUMS}.part"
+    part.write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    part.replace(path / _CHECKSUMS)
+
+
+def check_files(found: Prepared) -> None:
+    """Checks a data set before it is read.
+
+    Files whose checksums are noted must have them; TFDS itself notes none. The description must
+    name no class outside TFDS, since reading it would import, and so run, whatever module it names.
+
+    Args:
+      found: the data set.
+
+    Raises:
+      UserError: a file has changed or is missing, or the description asks for foreign code.
+    """
+    again = f"delete the folder {found.path} and prepare {found.name!r} again"
+    path = found.path / _CHECKSUMS
+    try:
+        sums = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for name, digest in sums.items():
+            path = found.path / Path(name).name
+            if _sha256(path) != digest:
+                raise UserError(f"{path} is damaged: its checksum is wrong; {again}")
+        path = found.path / _METADATA[1]
+        foreign = _foreign_class(json.loads(path.read_text(encoding="utf-8")))
+    except UserError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {reason(error)}; {again}") from error
+    if foreign is not None:
+        raise UserError(f"{path} asks for the code {foreign!r}, which is not part of TFDS; {again}")
 
 
 def import_tfds() -> Any:
@@ -169,8 +215,40 @@ def _describe(name: str, path: Path) -> Prepared:
             for split in info.get("splits", ())
         }
         formats = [info.get("fileFormat"), *info.get("alternativeFileFormats", ())]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise UserError(
             f"{info_path} is damaged; delete the folder {path} and prepare {name!r} again"
         ) from error
     return Prepared(name, path, splits, FILE_FORMAT in formats)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _foreign_class(features: Any) -> str | None:
+    """Finds a class in a description of features that TFDS would import from elsewhere."""
+    if isinstance(features, str):
+        # TFDS keeps parts of a description as JSON in a string.
+        try:
+            features = json.loads(features)
+        except ValueError:
+            return None
+    if isinstance(features, list):
+        return next((found for part in features if (found := _foreign_class(part))), None)
+    if not isinstance(features, dict):
+        return None
+    for key in ("pythonClassName", "python_class_name", "type"):
+        name = features.get(key)
+        if isinstance(name, str) and "." in name and not name.startswith(_TRUSTED):
+            return name
+    return _foreign_class(list(features.values()))

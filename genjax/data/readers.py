@@ -1,10 +1,10 @@
 """Reads folders of images in the forms they come in: IDX, npz, class folders, official archives."""
 
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,14 @@ from genjax.data import folders, idx, images
 from genjax.data.progress import Progress
 from genjax.data.raw import ACCEPTED, Raw, RawSplit
 from genjax.data.standard import Standard
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32] | None]
 
 _ARCHIVE = "cifar-10-binary.tar.gz"
+# A label, then the red, green and blue plane of 32 x 32.
+_RECORD = 1 + 3 * 32 * 32
+_BATCH_BYTES = 10_000 * _RECORD
 _MAT = "{}_32x32.mat"
 _MAX_LABEL = 65_535
 _NPZ_KEYS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
@@ -82,7 +85,10 @@ def _arrays(splits: Mapping[str, Arrays], resolution: int | None) -> Raw:
 
 def _from_npz(path: Path, resolution: int | None) -> Raw:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} is one array, no .npz file; write it with numpy.savez")
+        with archive:
             keys = set(archive.files)
             used = {s: pair for s, pair in _NPZ_KEYS.items() if pair[0] in keys}
             if "images" in keys:
@@ -95,16 +101,20 @@ def _from_npz(path: Path, resolution: int | None) -> Raw:
             }
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise UserError(f"cannot read {path}: {error}; write it with numpy.savez") from error
+    # There is little that a damaged file can't make zipfile and numpy raise.
+    except Exception as error:
+        raise UserError(
+            f"cannot read {path}: {reason(error)}; write it with numpy.savez"
+        ) from error
     return _arrays(
         {s: _check_arrays(f"{path} ({s})", *xy) for s, xy in content.items()}, resolution
     )
 
 
-def _check_arrays(
-    where: str, pixels: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | None
-) -> Arrays:
+def _check_arrays(where: str, pixels: Any, labels: Any) -> Arrays:
+    # What isn't an array in a .npz file comes as bytes.
+    pixels = np.asarray(pixels)
+    labels = None if labels is None else np.asarray(labels)
     if pixels.ndim == 3:
         pixels = pixels[..., None]
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
@@ -130,29 +140,50 @@ def _check_arrays(
 
 
 def _read_cifar(path: Path) -> dict[str, Arrays]:
-    """Reads CIFAR-10's binary version: per image a label, then the red, green and blue plane."""
+    """Reads CIFAR-10's binary version; nothing of the archive is written to the disk."""
     files = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
     content: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, "r:gz") as archive:
             for member in archive:
-                stream = archive.extractfile(member)
-                if stream is not None:
-                    content[Path(member.name).name] = stream.read()
+                name = _check_member(path, member)
+                if member.isfile() and any(name in names for names in files.values()):
+                    stream = archive.extractfile(member)
+                    assert stream is not None
+                    content[name] = stream.read()
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise UserError(f"cannot read {path}: {error}; get the file again") from error
+        raise UserError(f"cannot read {path}: {reason(error)}; get the file again") from error
     splits: dict[str, Arrays] = {}
     for split, names in files.items():
         missing = [name for name in names if name not in content]
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; get the file again")
         joined = b"".join(content[name] for name in names)
-        if not joined or len(joined) % 3073:
+        if not joined or any(len(content[name]) % _RECORD for name in names):
             raise UserError(f"{path} holds a truncated batch of {split}; get the file again")
-        records = np.frombuffer(joined, np.uint8).reshape(-1, 3073)
+        records = np.frombuffer(joined, np.uint8).reshape(-1, _RECORD)
+        if records[:, 0].max() > 9:
+            raise UserError(
+                f"{path} holds label {records[:, 0].max()} in {split}; CIFAR-10 has 0 to 9; get "
+                "the file again"
+            )
         pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         splits[split] = (pixels, records[:, 0].astype(np.int32))
     return splits
+
+
+def _check_member(path: Path, member: tarfile.TarInfo) -> str:
+    """Refuses what the official archive does not have; returns the name without folders."""
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        what = "leads out of the archive"
+    elif not member.isfile() and not member.isdir():
+        what = "is a link or a device"
+    elif member.size > _BATCH_BYTES:
+        what = f"has {member.size} bytes where a batch has {_BATCH_BYTES}"
+    else:
+        return name.name
+    raise UserError(f"{path} isn't the official archive: {member.name!r} {what}; get it again")
 
 
 def _read_svhn(path: Path) -> Arrays:
@@ -164,6 +195,12 @@ def _read_svhn(path: Path) -> Arrays:
         pixels, labels = np.moveaxis(content["X"], -1, 0), content["y"]
     # scipy has no common base for what a damaged file raises.
     except Exception as error:
-        raise UserError(f"cannot read {path}: {error}; get the file again") from error
+        raise UserError(f"cannot read {path}: {reason(error)}; get the file again") from error
     array, numbers = _check_arrays(str(path), pixels, labels)
-    return array, None if numbers is None else numbers % 10
+    assert numbers is not None
+    if numbers.min() < 1 or numbers.max() > 10:
+        raise UserError(
+            f"{path} holds labels from {numbers.min()} to {numbers.max()}; SVHN has 1 to 10; get "
+            "the file again"
+        )
+    return array, numbers % 10

@@ -15,7 +15,7 @@ from genjax.config import DataConfig
 from genjax.data import idx, images, mixtures, prepared
 from genjax.data.prepared import Prepared
 from genjax.data.progress import Progress, no_progress
-from genjax.errors import UserError, lookup
+from genjax.errors import UserError, lookup, reason
 
 T = TypeVar("T")
 
@@ -138,6 +138,7 @@ def _load_prepared(config: DataConfig, found: Prepared, progress: Progress) -> D
     if not count:
         raise UserError(f"split {config.split!r} of {found.name!r} in {found.path} is empty")
     tfds = prepared.import_tfds()
+    prepared.check_files(found)
     try:
         builder = tfds.core.read_only_builder.builder_from_directory(
             str(found.path), file_format=prepared.FILE_FORMAT
@@ -150,9 +151,10 @@ def _load_prepared(config: DataConfig, found: Prepared, progress: Progress) -> D
     except UserError:
         raise
     # TFDS, protobuf and array_record have no common base for what a damaged file raises.
-    except (OSError, ValueError, RuntimeError, LookupError, EOFError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot read {found.name!r} in {found.path}: {reason}; {again}") from error
+    except Exception as error:
+        raise UserError(
+            f"cannot read {found.name!r} in {found.path}: {reason(error)}; {again}"
+        ) from error
 
 
 def _read(
@@ -184,6 +186,11 @@ def _read(
             if labels is not None:
                 labels[position] = example["label"]
     assert pixels is not None
+    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:
+        raise UserError(
+            f"{config.name!r} holds labels from {labels.min()} to {labels.max()} in "
+            f"{config.split}, but has classes 0 to {classes - 1}; choose another split or set"
+        )
     return Dataset(config.name, config.split, pixels, labels, classes)
 
 
