@@ -40,6 +40,9 @@ FORMAT = 2
 
 _BEGUN = {LOCK, "manifest.json", "manifest.json.part", "config.json.part", "samples"}
 
+# Above what networks are built for; a manifest may say anything.
+_LARGEST_SIDE = 2**13
+_MOST_CLASSES = 2**16
 _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -193,13 +196,26 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         height, width, channels = manifest["data"]["image"]
         manifest["data"]["image"] = (int(height), int(width), int(channels))
-        manifest["data"]["classes"] = int(manifest["data"]["classes"])
+        classes = manifest["data"]["classes"] = int(manifest["data"]["classes"])
+        if not all(1 <= side <= _LARGEST_SIDE for side in manifest["data"]["image"]):
+            raise ValueError(f"there are no images of {height} x {width} x {channels}")
+        if not 0 <= classes <= _MOST_CLASSES:
+            raise ValueError(f"there are no {classes} classes")
         manifest["sessions"] = [dict(session) for session in manifest["sessions"]]
         last = manifest["sessions"][-1]
         wrote = f"genjax {last['versions']['genjax']}, commit {last['git_commit']}"
     except FileNotFoundError:
         raise UserError(f"{directory} is not a whole run: it has no manifest.json") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    # A RecursionError is of JSON that is nested too deeply, an OverflowError of infinity.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise UserError(f"{path} is damaged: {error!r}") from None
     if manifest.get("format") != FORMAT:
         raise UserError(
@@ -218,7 +234,7 @@ def read_metrics(directory: Path, step: int) -> list[dict[str, float]]:
             row = json.loads(line)
             if row["step"] <= step:
                 kept.append(row)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return kept
 
