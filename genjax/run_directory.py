@@ -14,6 +14,7 @@
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -176,6 +177,7 @@ def read_config(directory: Path) -> Experiment:
     path = directory / "config.json"
     if not path.exists():
         raise UserError(f"{directory} is not a run: it has no config.json")
+    _refuse_links(directory)
     manifest = read_manifest(directory)
     experiment = config_json.load(path)
     now = config_json.config_hash(experiment)
@@ -187,6 +189,19 @@ def read_config(directory: Path) -> Experiment:
             f"says {was}; undo the change, or start a new run with other settings"
         )
     return experiment
+
+
+def _refuse_links(directory: Path) -> None:
+    """Refuses a run of which a part is elsewhere: what is written into it would go there."""
+    inside = os.path.join(os.path.realpath(directory), "")
+    for path in directory.rglob("*"):
+        # Weights & Biases links its logs to a folder of its own.
+        ours = path.is_symlink() and path.relative_to(directory).parts[0] != "wandb"
+        if ours and not os.path.realpath(path).startswith(inside):
+            raise UserError(
+                f"{path} is a link that leads out of the run; put there what it leads to, or link "
+                "to the whole run"
+            )
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
