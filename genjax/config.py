@@ -36,7 +36,8 @@ class DataConfig:
     """Folder of prepared data sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets."""
 
     def __post_init__(self) -> None:
-        _require(self.resolution is None or self.resolution >= 1, self, "resolution", "at least 1")
+        size = self.resolution
+        _require(size is None or 1 <= size <= 8192, self, "resolution", "at least 1, at most 8192")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _require(self.width >= 1, self, "width", "at least 1")
-        _require(self.depth >= 1, self, "depth", "at least 1")
+        _require(1 <= self.depth <= 1000, self, "depth", "at least 1, at most 1000")
         _require(self.orthogonal >= 0, self, "orthogonal", "at least 0")
 
 
@@ -165,7 +166,7 @@ class GANConfig:
             value = getattr(self, name)
             _require(value is None or value > 0, self, name, "above 0")
         for name, (weight, every) in self.penalties.items():
-            if weight <= 0 or every < 1:
+            if not weight > 0 or every < 1:
                 raise UserError(
                     f"penalty {name!r} has weight {weight} and interval {every}; "
                     "they must be above 0 and at least 1"

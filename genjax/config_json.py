@@ -3,13 +3,19 @@
 import dataclasses
 import hashlib
 import json
+import math
+import reprlib
+import sys
 import types
 import typing
 from pathlib import Path
 from typing import Any, Literal
 
 from genjax.config import Experiment, Model
-from genjax.errors import UserError, lookup, suggest
+from genjax.errors import UserError, lookup, reason, suggest
+
+# Of indices and shapes; it keeps what JAX computes from them far from overflow.
+_LARGEST = 2**32
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -45,8 +51,11 @@ def from_json(text: str, where: str = "the configuration") -> Experiment:
     """
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not valid JSON: {error}") from None
+        # Halves of characters, which JSON can escape, are refused: they can't be printed.
+        json.dumps(value, ensure_ascii=False).encode()
+    # Numbers of thousands of digits are ValueErrors, deep nesting is a RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not valid JSON: {reason(error)}") from None
     experiment = _decode(Experiment, value, where)
     assert isinstance(experiment, Experiment)
     return experiment
@@ -58,6 +67,8 @@ def load(path: Path) -> Experiment:
         return from_json(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid JSON: {reason(error)}") from None
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -70,26 +81,32 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value in options:
             return value
-        raise UserError(f"{where} is {value!r}; {suggest(str(value), map(str, options))}")
+        given = value if isinstance(value, str) else reprlib.repr(value)
+        raise UserError(f"{where} is {reprlib.repr(value)}; {suggest(given, map(str, options))}")
     if origin is types.UnionType:
         if value is None and type(None) in options:
             return None
         return _decode(next(o for o in options if o is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise UserError(f"{where} is {value!r}; it must be a list")
+            raise UserError(f"{where} is {reprlib.repr(value)}; it must be a list")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
         if len(kinds) != len(value):
-            raise UserError(f"{where} is {value!r}; it must have {len(kinds)} values")
+            raise UserError(f"{where} is {reprlib.repr(value)}; it must have {len(kinds)} values")
         return tuple(_decode(k, item, where) for k, item in zip(kinds, value, strict=True))
     if origin is dict:
         if not isinstance(value, dict):
-            raise UserError(f"{where} is {value!r}; it must be an object")
+            raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
         return {name: _decode(options[1], item, f"{where}: {name}") for name, item in value.items()}
+    largest = {int: _LARGEST, float: int(sys.float_info.max)}.get(kind, 0)
+    if type(value) is int and abs(value) > largest > 0:
+        raise UserError(f"{where} is {reprlib.repr(value)}; it must be at most {largest:g}")
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}")
+        raise UserError(f"{where} is {reprlib.repr(value)}; it must be of type {kind.__name__}")
+    if kind is float and math.isnan(value):
+        raise UserError(f"{where} is {value}; it must be a number")
     return value
 
 
@@ -97,12 +114,14 @@ def _family(value: Any, where: str) -> Any:
     """Finds the model's class by its field `family`."""
     families = {option.family: option for option in typing.get_args(Model)}
     name = value.get("family") if isinstance(value, dict) else None
-    return lookup(families, str(name), f"family of {where}")
+    return lookup(
+        families, name if isinstance(name, str) else reprlib.repr(name), f"family of {where}"
+    )
 
 
 def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise UserError(f"{where} is {value!r}; it must be an object")
+        raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
     kinds = typing.get_type_hints(kind)
     for name in value:
         if name not in kinds:
