@@ -77,8 +77,8 @@ def import_dataset(
         )
     if name == "digits":
         raise UserError("'digits' is embedded in scikit-learn; choose another name")
-    if resolution is not None and resolution < 1:
-        raise UserError(f"resolution must be at least 1, got {resolution}")
+    if resolution is not None and not 1 <= resolution <= 8192:
+        raise UserError(f"resolution must be at least 1, at most 8192, got {resolution}")
     standard = STANDARD.get(name)
     root = prepared.data_directory(directory)
     target = root / name / (standard.version if standard else _OWN_VERSION)
