@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from genjax import checkpoint
 from genjax.ablation.grid import Ablation, Cell
-from genjax.ablation.results import FILE, Record
-from genjax.errors import UserError, lookup
+from genjax.ablation.results import FILE, Record, parse_record
+from genjax.errors import UserError, lookup, reason
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Evaluation, Protocol, evaluate_run
 from genjax.run_directory import git_commit, write_json
@@ -36,11 +36,12 @@ def read_result(cell: Cell) -> Record | None:
     if not path.exists():
         return None
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-        matches = record["config_hash"] == cell.hash
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged; delete it to score that run again") from None
-    if not matches:
+        record = parse_record(path.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged; delete it to score that run again ({reason(error)})"
+        ) from None
+    if record["config_hash"] != cell.hash:
         raise UserError(f"{path} is of another configuration; delete the folder {path.parent}")
     return record
 

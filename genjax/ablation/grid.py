@@ -93,12 +93,15 @@ def load_ablation(file: Path) -> Ablation:
             raise UserError(f"{file} does not define {name}")
     variants, seeds, scores = (declared[name] for name in ("VARIANTS", "SEEDS", "SCORES"))
     if not isinstance(variants, dict) or not all(
-        isinstance(value, Experiment) for value in variants.values()
+        isinstance(name, str) and isinstance(value, Experiment) for name, value in variants.items()
     ):
         raise UserError(f"VARIANTS of {file} must be a dict from name to Experiment")
     slugs = [_slug(name) for name in variants]
-    if not slugs or len(set(slugs)) < len(slugs) or "" in slugs:
+    # A slug of dots alone would be the folder itself, or the one above.
+    if not slugs or len(set(slugs)) < len(slugs) or not all(slug.strip(".") for slug in slugs):
         raise UserError(f"VARIANTS of {file} must have names that differ in letters or digits")
+    if not file.stem.strip("."):
+        raise UserError(f"{file} gives the ablation no name; rename it")
     if not isinstance(scores, dict) or not all(isinstance(v, tuple) for v in scores.values()):
         raise UserError(f"SCORES of {file} must be a dict from metric to a tuple of its scores")
     lookup(variants, str(declared["BASELINE"]), f"BASELINE of {file}")

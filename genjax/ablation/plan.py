@@ -1,11 +1,12 @@
 """Which runs of an ablation are trained together, and how; kept, so that a resume repeats it."""
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -194,8 +195,15 @@ def _read(directory: Path) -> list[Group]:
         return []
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
-        return [Group(group["mode"], tuple(group["cells"])) for group in groups]
-    except (ValueError, KeyError, TypeError):
+        found = [Group(group["mode"], tuple(group["cells"])) for group in groups]
+        for group in found:
+            # A group's lock is a file that is called after its first cell.
+            if not group.cells or not all(re.fullmatch("[0-9a-f]+", c) for c in group.cells):
+                raise ValueError("cells are hashes")
+            if group.mode not in get_args(Choice):
+                raise ValueError("no such mode")
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path} is damaged; delete it, and finished runs stay") from None
 
 

@@ -1,12 +1,13 @@
 """Results of ablations: one record for each variant and seed, read back and checked."""
 
 import json
-import math
+import reprlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 
 FILE = "results.jsonl"
 """Where the records of an ablation lie, in its folder."""
@@ -164,17 +165,28 @@ def _read_file(file: Path) -> list[Record]:
     records = []
     for number, line in enumerate(file.read_bytes().splitlines(), 1):
         try:
-            record = json.loads(line, parse_constant=_refuse_constant)
-            _check(record)
+            record = parse_record(line)
         except ValueError as error:
             raise UserError(
-                f"{file}, line {number}, is no record of an ablation: {error}; "
+                f"{file}, line {number}, is no record of an ablation: {reason(error)}; "
                 "genjax ablate writes the file anew"
             ) from None
         records.append(record)
     if not records:
         raise UserError(f"{file} holds no results; run: genjax ablate")
     return records
+
+
+def parse_record(text: str | bytes) -> Record:
+    """Reads one record; raises ValueError where it is damaged."""
+    try:
+        record: Record = json.loads(text, parse_constant=_refuse_constant)
+        # Halves of characters, which JSON can escape, are refused: they can't be printed.
+        json.dumps(record, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    _check(record)
+    return record
 
 
 def _refuse_constant(name: str) -> None:
@@ -188,7 +200,7 @@ def _check(record: Any) -> None:
         if name not in record:
             raise ValueError(f"{name!r} is missing")
         if not isinstance(record[name], kind) or isinstance(record[name], bool):
-            raise ValueError(f"{name!r} is {record[name]!r}")
+            raise ValueError(f"{name!r} is {reprlib.repr(record[name])}")
     if record["status"] not in ("ok", "failed"):
         raise ValueError(f"'status' is {record['status']!r}; choices: ok, failed")
     if record["status"] == "failed":
@@ -205,8 +217,11 @@ def _check(record: Any) -> None:
             raise ValueError(f"'scores.{checkpoint}' is not a step and the scores in 'better'")
         for name, value in scores.items():
             _check_number(f"scores.{checkpoint}.{name}", value)
-    _check_number("times.train_s", record["times"].get("train_s"))
+    for name in ("train_s", "evaluate_s"):
+        _check_number(f"times.{name}", record["times"].get(name))
     steps = record["curve"].get("step", [])
+    if not isinstance(steps, list):
+        raise ValueError("'curve.step' is no list")
     for name, values in record["curve"].items():
         if not isinstance(values, list) or len(values) != len(steps):
             raise ValueError(f"'curve.{name}' does not have one value for each step")
@@ -216,8 +231,8 @@ def _check(record: Any) -> None:
 
 def _check_number(name: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise ValueError(f"{name!r} is {value!r}, which is no finite number")
+    if not number or not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{name!r} is {reprlib.repr(value)}, which is no finite number")
 
 
 def _refuse_mixtures(records: Sequence[Record]) -> None:

@@ -38,6 +38,8 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "savefig.dpi": 160,
+    # Names are text, whatever dollars they have.
+    "text.parse_math": False,
     # Names of parts of an SVG are random without it.
     "svg.hashsalt": "genjax",
 }

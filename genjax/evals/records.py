@@ -1,6 +1,7 @@
 """Scores as records that carry their protocol, and the refusal to rank across protocols."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,15 @@ def read_records(path: Path) -> list[Record]:
     if not file.exists():
         raise UserError(f"{path} holds no scores; run: genjax evaluate {path}")
     latest: dict[str, Record] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
         try:
             record = json.loads(line)
+            # Halves of characters, which JSON can escape, are refused: they can't be printed.
+            json.dumps(record, ensure_ascii=False).encode()
+            _check(record)
             names = ("metric", "subject", "seed", "step", *PROTOCOL)
             key = json.dumps([_field(record, name) for name in names])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{file}, line {number}, is no record of a score") from None
         latest.pop(key, None)
         latest[key] = record
@@ -132,6 +136,22 @@ def rank(
         sign = -1 if group[0]["better"] == "higher" else 1
         ranked[name] = sorted(group, key=lambda record: sign * record["value"])
     return ranked
+
+
+def _check(record: Any) -> None:
+    """Raises ValueError where what is ranked and shown is of another kind."""
+    for name, kinds in (
+        ("metric", str),
+        ("subject", str),
+        ("value", int | float),
+        ("spread", int | float | None),
+    ):
+        if not isinstance(record[name], kinds) or isinstance(record[name], bool):
+            raise ValueError(name)
+    if record["better"] not in ("higher", "lower"):
+        raise ValueError("better")
+    if max(abs(record[name] or 0) for name in ("value", "spread")) > sys.float_info.max:
+        raise ValueError("an integer too large for a float")
 
 
 def _field(record: Mapping[str, Any], name: str) -> Any:
