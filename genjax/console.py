@@ -31,7 +31,7 @@ class TrainingDisplay:
         self._console = console
         self._total = total
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
@@ -78,7 +78,7 @@ class TrainingDisplay:
 def track(console: Console, items: Iterable[T], description: str, total: int) -> Iterator[T]:
     """Passes items on while a bar counts them; silent outside a terminal."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-console = Console()
+# What is printed has names and paths in it, which may look like markup.
+console = Console(markup=False)
 
 
 def say(message: str) -> None:
