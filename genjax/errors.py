@@ -46,7 +46,6 @@ def _printable(message: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
 
 
-
 def suggest(value: str, choices: Iterable[str]) -> str:
     """Names the closest choice, then all of them, for the end of an error message.
 

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from genjax.data.sources import Dataset
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 from genjax.loop import train
 from genjax.run_directory import read_config, read_manifest
 
@@ -108,18 +110,19 @@ def compare_runs(one: Path, other: Path) -> Comparison:
 
 
 def _rows(directory: Path) -> list[dict[str, Any]]:
-    lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [
-        {name: value for name, value in json.loads(line).items() if name not in _TIMES}
-        for line in lines
-    ]
+    path = directory / "metrics.jsonl"
+    try:
+        rows = [dict(json.loads(line)) for line in path.read_bytes().splitlines()]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {reason(error)}; the run is not whole") from error
+    return [{name: row[name] for name in row if name not in _TIMES} for row in rows]
 
 
 def _weights_differ(name: str, one: Path, other: Path) -> list[str]:
     for path in (one, other):
         if not path.exists():
             return [f"{path} is missing"]
-    ours, theirs = load_file(one), load_file(other)
+    ours, theirs = _weights(one), _weights(other)
     wrong = [
         tensor
         for tensor in {**ours, **theirs}
@@ -130,3 +133,10 @@ def _weights_differ(name: str, one: Path, other: Path) -> list[str]:
     if not wrong:
         return []
     return [f"{len(wrong)} of {len(ours)} tensors differ in {name}, first {wrong[0]}"]
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {reason(error)}; the run is not whole") from error

@@ -290,8 +290,8 @@ def _flatten(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _unflatten(arrays: Mapping[str, np.ndarray], module: ResNet, image: tuple[int, ...]) -> Any:
-    images = jnp.zeros((1, *image))
-    expected = jax.eval_shape(lambda: module.init(jax.random.key(0), images, False))
+    images = jax.ShapeDtypeStruct((1, *image), jnp.float32)
+    expected = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), images)
     names, leaves = _names(expected), jax.tree.leaves(expected)
     shapes = {name: leaf.shape for name, leaf in zip(names, leaves, strict=True)}
     if {name: array.shape for name, array in arrays.items()} != shapes:
