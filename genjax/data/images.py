@@ -1,6 +1,7 @@
 """Single images: decoding PNG and JPEG, and resizing."""
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def decode(content: bytes, channels: int, where: str, resolution: int | None = N
 
 
 def describe(content: bytes, where: str) -> tuple[int, int, int]:
-    """Reads an image's header.
+    """Reads an image's header, and checks a PNG's checksums, which Pillow's decoder does not.
 
     Args:
       content: the file's bytes.
@@ -57,6 +58,8 @@ def describe(content: bytes, where: str) -> tuple[int, int, int]:
     """
     try:
         picture = _open(content, where)
+        if picture.format == "PNG":
+            _check_chunks(content)
     except UserError:
         raise
     except Exception as error:
@@ -106,6 +109,19 @@ def _open(content: bytes, where: str) -> Any:
     if getattr(picture, "n_frames", 1) > 1:
         raise UserError(f"{where} is animated; keep one frame of it or remove it")
     return picture
+
+
+def _check_chunks(content: bytes) -> None:
+    """Raises ValueError unless all chunks of a PNG, up to its end, have their checksums."""
+    start, kind = len(_PNG), b""
+    while kind != b"IEND":
+        end = start + 8 + int.from_bytes(content[start : start + 4])
+        kind = content[start + 4 : start + 8]
+        if end + 4 > len(content):
+            raise ValueError("it is truncated")
+        if zlib.crc32(content[start + 4 : end]) != int.from_bytes(content[end : end + 4]):
+            raise ValueError("it is damaged, a checksum is wrong")
+        start = end + 4
 
 
 def _unreadable(where: str, error: Exception) -> UserError:
