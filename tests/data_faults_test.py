@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import genjax, refusal
 from PIL import Image
 
 from genjax.config import DataConfig
 from genjax.data import sources
 from genjax.data.prepared import scan
-from in_process import genjax, refusal
 
 IMAGES = (np.arange(6 * 8 * 8) % 251).astype(np.uint8).reshape(6, 8, 8)
 LABELS = np.array([0, 1, 2, 0, 1, 2], np.uint8)

@@ -30,8 +30,7 @@ def genjax(*arguments: object) -> Outcome:
         try:
             cli.main()
         except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            status = stop.code
+            status = int(stop.code or 0)
     return Outcome(status, out.getvalue(), err.getvalue())
 
 

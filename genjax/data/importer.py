@@ -7,6 +7,7 @@ standard version with its standard features, so that other programs read it by i
 import dataclasses
 import os
 import re
+import shutil
 import tempfile
 import types
 from collections.abc import Iterator, Mapping
@@ -189,7 +190,11 @@ def _store(
         builder = builder_class(data_dir=os.fspath(root), file_format=prepared.FILE_FORMAT)
         with tempfile.TemporaryDirectory() as unused:
             builder.download_and_prepare(download_dir=unused)
-        prepared.write_checksums(Path(builder.data_dir))
+        try:
+            prepared.write_checksums(Path(builder.data_dir))
+        except BaseException:
+            shutil.rmtree(builder.data_dir)
+            raise
     # array_record raises the second where a disk is full.
     except (OSError, RuntimeError) as error:
         raise UserError(f"cannot store {name!r} in {root}: {reason(error)}") from error
