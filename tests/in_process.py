@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -42,3 +43,11 @@ def refusal(*arguments: object) -> str:
     assert outcome.err.startswith("genjax: error: ")
     assert outcome.err[:-1].isprintable(), outcome.err
     return outcome.err[:-1]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All that lies in a folder; None stands for a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
