@@ -4,6 +4,7 @@ Nothing here imports JAX, so that ``genjax --help`` stays fast.
 """
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from genjax.errors import UserError
@@ -18,6 +19,22 @@ def _require(holds: bool, config: Any, name: str, wanted: str) -> None:
     if not holds:
         where = type(config).__name__
         raise UserError(f"{where}.{name} is {getattr(config, name)!r}; it must be {wanted}")
+
+
+def _check_numbers(config: Any, **most: int) -> None:
+    """Refuses what no computation takes: numbers that are not finite, integers beyond 32 bits.
+
+    Args:
+      config: one of the dataclasses below.
+      most: the largest value of an integer field, where it is smaller.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float):
+            _require(math.isfinite(value), config, field.name, "finite")
+        elif isinstance(value, int):
+            bound = most.get(field.name, 2**31 - 1)
+            _require(value <= bound, config, field.name, f"at most {bound:,}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +86,9 @@ class NetworkConfig:
     platform, stock is XLA's own. They are equal up to rounding."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self, width=2**16, depth=1000)
         _require(self.width >= 1, self, "width", "at least 1")
-        _require(1 <= self.depth <= 1000, self, "depth", "at least 1, at most 1000")
+        _require(self.depth >= 1, self, "depth", "at least 1")
         _require(self.orthogonal >= 0, self, "orthogonal", "at least 0")
 
 
@@ -92,6 +110,7 @@ class OptimizerConfig:
     """Update all arrays of fewer than 4,096 numbers as one array, with the same result."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _require(self.learning_rate > 0, self, "learning_rate", "above 0")
         _require(0 <= self.b1 < 1, self, "b1", "in [0, 1)")
         _require(0 <= self.b2 < 1, self, "b2", "in [0, 1)")
@@ -154,6 +173,13 @@ class GANConfig:
     """Type of the computation; parameters, statistics and losses stay float32."""
 
     def __post_init__(self) -> None:
+        _check_numbers(
+            self,
+            latent=2**16,
+            discriminator_updates=100,
+            code_categories=2**16,
+            code_continuous=2**16,
+        )
         for name in ("latent", "discriminator_updates", "code_categories"):
             _require(getattr(self, name) >= 1, self, name, "at least 1")
         for name in ("historical_averaging", "auxiliary_weight", "code_continuous"):
@@ -166,10 +192,10 @@ class GANConfig:
             value = getattr(self, name)
             _require(value is None or value > 0, self, name, "above 0")
         for name, (weight, every) in self.penalties.items():
-            if not weight > 0 or every < 1:
+            if not 0 < weight < math.inf or not 1 <= every < 2**31:
                 raise UserError(
-                    f"penalty {name!r} has weight {weight} and interval {every}; "
-                    "they must be above 0 and at least 1"
+                    f"GANConfig.penalties has {name!r} with weight {weight} and interval {every}; "
+                    "they must be above 0 and finite, and at least 1"
                 )
 
 
@@ -206,6 +232,7 @@ class VAEConfig:
     """Type of the computation; parameters and losses stay float32."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self, latent=2**16, importance_samples=10**6)
         for name in ("latent", "importance_samples"):
             _require(getattr(self, name) >= 1, self, name, "at least 1")
         for name in ("beta", "beta_warmup", "free_bits"):
@@ -240,6 +267,7 @@ class VAEGANConfig:
     """Type of the computation; parameters, statistics and losses stay float32."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self, latent=2**16)
         _require(self.latent >= 1, self, "latent", "at least 1")
         for name in ("beta", "reconstruction"):
             _require(getattr(self, name) >= 0, self, name, "at least 0")
@@ -262,6 +290,7 @@ class EvalConfig:
     `genjax evaluate --train-features DATASET` trains once."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self, samples=10**7)
         _require(self.every is None or self.every >= 1, self, "every", "at least 1")
         _require(self.samples >= 2, self, "samples", "at least 2")
 
@@ -333,8 +362,8 @@ class Experiment:
     """Also log to Weights & Biases (needs the extra genjax[wandb])."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self, seed=2**32 - 1, batch_size=2**20, steps_per_call=10**6)
         _require(self.seed >= 0, self, "seed", "at least 0")
-        _require(self.seed < 2**32, self, "seed", "below 2**32")
         for name in (
             "steps",
             "batch_size",

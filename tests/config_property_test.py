@@ -1,0 +1,211 @@
+"""Any configuration builds and steps, or is refused in one line that names a field.
+
+A configuration is drawn by changing some fields of one that works. Fields are found by their types,
+so that a new one is drawn as well.
+"""
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from genjax.config import (
+    DataConfig,
+    Experiment,
+    GANConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    VAEConfig,
+    VAEGANConfig,
+)
+from genjax.errors import UserError
+from genjax.families import make_algorithm
+from genjax.gan.augment import AUGMENTATIONS
+from genjax.gan.conditioning import RECOGNITION
+from genjax.gan.losses import LOSSES
+from genjax.gan.networks import MINIBATCH
+from genjax.gan.penalties import PENALTIES
+from genjax.nn.networks import ENCODERS
+from genjax.nn.norms import NORMS
+from genjax.optimizers import OPTIMIZERS
+from genjax.vae.likelihoods import LIKELIHOODS
+
+IMAGE, CLASSES = (8, 8, 1), 10
+NETWORK = NetworkConfig("mlp", width=4, norm="none")
+OPTIMIZER = OptimizerConfig("sgd", learning_rate=1e-3, b1=0.0)
+GAN = GANConfig(
+    generator=NETWORK,
+    discriminator=NETWORK,
+    generator_optimizer=OPTIMIZER,
+    discriminator_optimizer=OPTIMIZER,
+    latent=3,
+)
+VAE_GAN = VAEGANConfig(
+    encoder=NETWORK,
+    generator=NETWORK,
+    discriminator=NETWORK,
+    encoder_optimizer=OPTIMIZER,
+    generator_optimizer=OPTIMIZER,
+    discriminator_optimizer=OPTIMIZER,
+    latent=3,
+)
+VAE = VAEConfig(encoder=NETWORK, decoder=NETWORK, optimizer=OPTIMIZER, latent=3)
+CONVOLUTIONS = NetworkConfig("dcgan", width=4, norm="none")
+MODELS = (
+    GAN,
+    dataclasses.replace(GAN, generator=CONVOLUTIONS, discriminator=CONVOLUTIONS),
+    VAE,
+    VAE_GAN,
+)
+
+WORDS: dict[str, list[str]] = {
+    "NetworkConfig.name": list(ENCODERS),
+    "NetworkConfig.norm": list(NORMS),
+    "NetworkConfig.conditioning": ["concat", "cbn", "projection", *RECOGNITION],
+    "OptimizerConfig.name": list(OPTIMIZERS),
+    "GANConfig.loss": list(LOSSES),
+    "GANConfig.minibatch": list(MINIBATCH),
+    "VAEConfig.likelihood": list(LIKELIHOODS),
+    "VAEGANConfig.loss": list(LOSSES),
+}
+WHOLE = {"wild": [-1, 0, 1, 2, 3, 8, 10**6, 10**12, 10**30], "sane": [1, 2, 3, 4]}
+REAL = {
+    "wild": [-1.0, 0.0, 1e-30, 1e-3, 0.5, 1.0, 2.0, 1e30, np.inf, -np.inf, np.nan],
+    "sane": [0.0, 1e-3, 0.3, 0.9],
+}
+
+
+class Change(NamedTuple):
+    """A new value of one field."""
+
+    field: str
+    value: Any
+
+
+def fields(config: Any, prefix: str = "") -> dict[str, tuple[str, Any]]:
+    """Of each leaf of a configuration: by its path, class and name, and its type."""
+    kinds = typing.get_type_hints(type(config))
+    found: dict[str, tuple[str, Any]] = {}
+    for field in dataclasses.fields(config):
+        value, path = getattr(config, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            found |= fields(value, f"{path}.")
+        elif field.name != "family":
+            found[path] = f"{type(config).__name__}.{field.name}", kinds[field.name]
+    return found
+
+
+def values(where: str, kind: Any, range_: str) -> st.SearchStrategy[Any]:
+    """Draws a value of a type."""
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return st.sampled_from(options)
+    if origin is types.UnionType:
+        return st.one_of(*(values(where, option, range_) for option in options))
+    if kind is type(None):
+        return st.none()
+    if kind is bool:
+        return st.booleans()
+    if kind is int:
+        return st.sampled_from(WHOLE[range_])
+    if kind is float:
+        return st.sampled_from(REAL[range_])
+    if kind is str:
+        wrong = ["", "nonsense", "../x", "a\nb"] if range_ == "wild" else []
+        return st.sampled_from([*WORDS.get(where, []), *wrong] or ["digits"])
+    if where == "GANConfig.penalties":
+        pairs = st.tuples(values(where, float, range_), values(where, int, range_))
+        return st.dictionaries(st.sampled_from([*PENALTIES, "nonsense"]), pairs, max_size=2)
+    assert where == "GANConfig.augmentations", f"how is {where}, {kind}, drawn?"
+    return st.lists(st.sampled_from([*AUGMENTATIONS, "nonsense"]), max_size=2).map(tuple)
+
+
+def changes(range_: str) -> st.SearchStrategy[tuple[Any, list[Change]]]:
+    """Draws a model, and some changes of an experiment that has it."""
+
+    def of(model: Any) -> st.SearchStrategy[tuple[Any, list[Change]]]:
+        leaves = fields(experiment(model))
+        one = st.sampled_from(sorted(leaves)).flatmap(
+            lambda path: values(*leaves[path], range_).map(lambda value: Change(path, value))
+        )
+        return st.tuples(st.just(model), st.lists(one, min_size=1, max_size=4))
+
+    return st.sampled_from(MODELS).flatmap(of)
+
+
+def experiment(model: Any) -> Experiment:
+    return Experiment("drawn", DataConfig(), model, batch_size=4)
+
+
+def changed(config: Any, change: Change) -> Any:
+    name, _, rest = change.field.partition(".")
+    value = changed(getattr(config, name), Change(rest, change.value)) if rest else change.value
+    return dataclasses.replace(config, **{name: value})
+
+
+def build(model: Any, drawn: list[Change]) -> Any:
+    """The algorithm of what was drawn, traced; None where it was refused as it should be."""
+    refused = None
+    try:
+        config = experiment(model)
+        for change in drawn:
+            config = changed(config, change)
+        algorithm = make_algorithm(config, IMAGE, CLASSES)
+        state = jax.eval_shape(algorithm.init, jax.random.key(0))
+        batch = {
+            "image": jax.ShapeDtypeStruct((algorithm.examples, *IMAGE), jnp.uint8),
+            "label": jax.ShapeDtypeStruct((algorithm.examples,), jnp.int32),
+        }
+        after, _ = jax.eval_shape(algorithm.step, state, batch)
+    except UserError as error:
+        refused = str(error)
+    if refused is not None:
+        assert refused.isprintable(), refused
+        assert any(is_named(change, refused) for change in drawn), (refused, drawn)
+        return None
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, after)]
+    assert shapes[0] == shapes[1]
+    return algorithm
+
+
+def is_named(change: Change, message: str) -> bool:
+    """Whether a message names a field, or the entry of a registry that it asks for."""
+    name = change.field.rpartition(".")[2]
+    if name in message.replace("-", "_"):
+        return True
+    several = change.value if isinstance(change.value, dict | tuple) else (change.value,)
+    return message.startswith("unknown ") and any(repr(word) in message for word in several)
+
+
+CALM = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=120, **CALM)
+@given(changes("wild"))
+def test_it_builds_or_names_the_field(drawn):
+    build(*drawn)
+
+
+@settings(max_examples=10, **CALM)
+@given(changes("sane"))
+def test_what_builds_makes_a_finite_step(drawn):
+    algorithm = build(*drawn)
+    if algorithm is None:
+        return
+    noise = np.random.default_rng(0)
+    batch = {
+        "image": noise.integers(0, 256, (algorithm.examples, *IMAGE), dtype=np.uint8),
+        "label": noise.integers(0, CLASSES, algorithm.examples, dtype=np.int32),
+    }
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    state, metrics = jax.jit(algorithm.step)(state, batch)
+    for name, value in metrics.items():
+        assert np.isfinite(value), name
+    for path, leaf in jax.tree_util.tree_leaves_with_path(dataclasses.replace(state, key=0)):
+        assert np.all(np.isfinite(leaf)), path
