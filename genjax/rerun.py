@@ -71,6 +71,9 @@ def rerun(directory: Path, out: Path, dataset: Dataset, console: Console) -> Com
 def compare_runs(one: Path, other: Path) -> Comparison:
     """Compares the results of two runs, bit for bit.
 
+    A run that was given more steps later has a score of where it had ended first, which is left
+    out of account.
+
     Args:
       one: folder of a run that has come to its end.
       other: folder of another.
@@ -79,7 +82,7 @@ def compare_runs(one: Path, other: Path) -> Comparison:
       The comparison.
     """
     different = []
-    ours, theirs = _rows(one), _rows(other)
+    ours, theirs = _without_earlier_ends(one, other)
     for row, (a, b) in enumerate(zip(ours, theirs, strict=False)):
         if a != b:
             names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
@@ -109,10 +112,27 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     return Comparison(different, changed)
 
 
+def _without_earlier_ends(*runs: Path) -> list[list[dict[str, Any]]]:
+    """The lines of metrics of two runs, but for scores at a step where only one had ended."""
+    lines = [_rows(run) for run in runs]
+    scored = [{row["step"] for row in rows if _is_score(row)} for rows in lines]
+    ends = {session.get("resumed_at") for run in runs for session in read_manifest(run)["sessions"]}
+    extra = ends & (scored[0] ^ scored[1])
+    return [
+        [row for row in rows if not (_is_score(row) and row["step"] in extra)] for rows in lines
+    ]
+
+
+def _is_score(row: dict[str, Any]) -> bool:
+    return any(name.startswith("evaluation/") for name in row)
+
+
 def _rows(directory: Path) -> list[dict[str, Any]]:
     path = directory / "metrics.jsonl"
     try:
         rows = [dict(json.loads(line)) for line in path.read_bytes().splitlines()]
+        if any("step" not in row for row in rows):
+            raise ValueError("a line without a step")
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {reason(error)}; the run is not whole") from error
     return [{name: row[name] for name in row if name not in _TIMES} for row in rows]

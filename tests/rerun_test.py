@@ -44,6 +44,16 @@ def test_a_repetition_is_identical(small_experiment, tmp_path, monkeypatch, caps
     assert compare_runs(first, other).different[-1] == (
         f"{other / 'generator.safetensors'} is missing"
     )
+
+    # Given more steps after its end, it has a score of that end, which is no difference.
+    longer = dataclasses.replace(small_experiment, steps=9)
+    train(dataclasses.replace(longer, steps=7), tmp_path / "twice", dataset, QUIET)
+    train(longer, tmp_path / "twice", dataset, QUIET, resume=True)
+    train(longer, tmp_path / "once", dataset, QUIET)
+    metrics = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("once", "twice")]
+    assert [text.count("evaluation/diversity") for text in metrics] == [5, 6]
+    assert compare_runs(tmp_path / "once", tmp_path / "twice").different == []
+
     with pytest.raises(UserError, match="already exists"):
         rerun(first, tmp_path / "first-rerun", dataset, QUIET)
     for path in first.glob("*.safetensors"):
