@@ -131,12 +131,12 @@ def test_checkpoints_do_not_depend_on_the_number_of_processes(tmp_path):
     chain, whole = tmp_path / "chain", tmp_path / "whole"
     flags = (*FLAGS, *TINY)
     run(1, "train", *flags, "--steps", "20", "--out", str(whole))
-    run(2, "train", *flags, "--steps", "4", "--out", str(chain), slurm=True)
-    for steps, processes in ((8, 1), (12, 2), (16, 4), (20, 2)):
-        said = run(processes, "resume", str(chain), "--steps", str(steps))
+    run(1, "train", *flags, "--steps", "4", "--out", str(chain))
+    for steps, processes in ((8, 2), (12, 4), (16, 2), (20, 1)):
+        said = run(processes, "resume", str(chain), "--steps", str(steps), slurm=processes == 4)
         assert f"steps {steps - 3} to {steps} in " in said[0]
     sessions = json.loads((chain / "manifest.json").read_text())["sessions"]
-    assert [session["processes"] for session in sessions] == [2, 1, 2, 4, 2]
+    assert [session["processes"] for session in sessions] == [1, 2, 4, 2, 1]
     assert_equal(chain, whole)
 
 
@@ -158,6 +158,9 @@ def test_the_others_end_when_one_is_killed(tmp_path, victim):
         errors[1 - victim],
     )
     assert "Traceback" not in errors[1 - victim]
+    if victim == 0:
+        # What follows is the same.
+        return
     last = max(int(p.name) for p in (killed / "checkpoints").iterdir() if p.name.isdecimal())
     run(2, "resume", str(killed), "--steps", str(last + 4))
     run(1, "train", *flags, "--steps", str(last + 4), "--out", str(whole))
