@@ -36,8 +36,7 @@ def narrow(model):
 
 
 GOLDEN = Path(__file__).with_name("golden")
-# Compilers and processors order sums differently; between XLA's optimisation levels 0 and 3, and
-# one thread and two, the largest difference is 2e-5.
+# Compilers and processors order sums differently.
 TOLERANCE = 2e-4
 
 
