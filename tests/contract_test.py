@@ -1,19 +1,15 @@
 """What every preset must do, on one device and on several: build, step twice, sample, resume.
 
-Its first step must give the numbers that are stored in tests/golden. Where they were changed on
-purpose, `GENJAX_RENEW_GOLDEN=1 pytest tests/contract_test.py` stores them anew; the difference
-belongs into the commit that says why.
+Its first step must give the numbers that are stored in tests/golden.
 """
 
 import dataclasses
-import json
-import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import check_golden, step_numbers
 
 from genjax import checkpoint
 from genjax.config import NetworkConfig
@@ -33,35 +29,6 @@ def narrow(model):
     if getattr(model, "discriminator_updates", 1) > 2:
         fields["discriminator_updates"] = 2
     return dataclasses.replace(model, **fields)
-
-
-GOLDEN = Path(__file__).with_name("golden")
-# Compilers and processors order sums differently.
-TOLERANCE = 2e-4
-
-
-def check_golden(name, numbers):
-    """Compares numbers with those that are stored, or stores them."""
-    path = GOLDEN / f"{name}.json"
-    if os.environ.get("GENJAX_RENEW_GOLDEN") == "1":
-        rounded = {key: float(f"{value:.6g}") for key, value in numbers.items()}
-        path.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n")
-    stored = json.loads(path.read_text())
-    assert stored.keys() == numbers.keys()
-    moved = {
-        key: f"{stored[key]:.6g} -> {numbers[key]:.6g}"
-        for key in stored
-        if abs(numbers[key] - stored[key]) > TOLERANCE * max(abs(stored[key]), 1e-2)
-    }
-    assert not moved, (
-        f"the first step of {name} has other numbers than {path.name}; if that is meant, "
-        f"`GENJAX_RENEW_GOLDEN=1 pytest tests/contract_test.py` stores them anew: {moved}"
-    )
-
-
-def norms(tree):
-    """The Euclidean norm of all arrays of a tree, in float64."""
-    return float(np.sqrt(sum(np.square(np.float64(leaf)).sum() for leaf in jax.tree.leaves(tree))))
 
 
 def cases():
@@ -95,12 +62,8 @@ def test_preset(name, mode, raw_batch, tmp_path):
 
     state, metrics = step(state, 0)
     if mode == "jit":
-        numbers = {key: float(value) for key, value in metrics.items()}
-        for player, now in jax.device_get(players(state)).items():
-            old = before[player].params
-            numbers[f"{player}/initial"] = norms(old)
-            numbers[f"{player}/moved"] = norms(jax.tree.map(np.subtract, now.params, old))
-        check_golden(name, numbers)
+        now = jax.device_get(players(state))
+        check_golden(name, step_numbers(metrics, before, now))
     with checkpoint.open_checkpoints(tmp_path, 1) as manager:
         checkpoint.save(manager, 1, state, score=0.0)
     state, metrics = step(state, 1)
