@@ -3,6 +3,7 @@
 Modules that import JAX are imported by the commands that need them, so that help is instant.
 """
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -29,6 +30,19 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "data": data,
 }
 
+# What a path can be wrong in; a full disk or a network that is down is no mistake.
+_WRONG_PATH = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+
 
 def main() -> None:
     """Entry point; exits with 0, 1 for a run that failed, 2 for the user's mistakes."""
@@ -48,7 +62,11 @@ def main() -> None:
             COMMANDS[arguments[0]](arguments[1:])
     except UserError as error:
         fail(str(error), 2)
-    except (RunFailed, OSError) as error:
+    except RunFailed as error:
         fail(str(error), 1)
+    except OSError as error:
+        if error.errno not in _WRONG_PATH:
+            fail(str(error), 1)
+        fail(f"cannot use {error.filename!r}: {error.strerror}; name another path", 2)
     except KeyboardInterrupt:
         fail("interrupted", 130)

@@ -14,6 +14,12 @@ ComputeDtype = Literal["float32", "bfloat16"]
 Convolutions = Literal["auto", "stock"]
 Feed = Literal["auto", "device", "host"]
 
+LARGEST_SEED = 2**32 - 1
+LARGEST_SIDE = 8192
+"""In pixels, of images that are resized."""
+MOST_SAMPLES = 10**7
+"""Samples that are drawn or scored at once."""
+
 
 def _require(holds: bool, config: Any, name: str, wanted: str) -> None:
     if not holds:
@@ -54,7 +60,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         size = self.resolution
-        _require(size is None or 1 <= size <= 8192, self, "resolution", "at least 1, at most 8192")
+        fits = size is None or 1 <= size <= LARGEST_SIDE
+        _require(fits, self, "resolution", f"at least 1, at most {LARGEST_SIDE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +297,7 @@ class EvalConfig:
     `genjax evaluate --train-features DATASET` trains once."""
 
     def __post_init__(self) -> None:
-        _check_numbers(self, samples=10**7)
+        _check_numbers(self, samples=MOST_SAMPLES)
         _require(self.every is None or self.every >= 1, self, "every", "at least 1")
         _require(self.samples >= 2, self, "samples", "at least 2")
 
@@ -362,7 +369,7 @@ class Experiment:
     """Also log to Weights & Biases (needs the extra genjax[wandb])."""
 
     def __post_init__(self) -> None:
-        _check_numbers(self, seed=2**32 - 1, batch_size=2**20, steps_per_call=10**6)
+        _check_numbers(self, seed=LARGEST_SEED, batch_size=2**20, steps_per_call=10**6)
         _require(self.seed >= 0, self, "seed", "at least 0")
         for name in (
             "steps",

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from in_process import genjax
+from in_process import genjax, refusal
 
 CASES = 500
 TINY = ["--steps", "1", "--batch-size", "8", "--mode", "jit", "--eval.samples", "8"]
@@ -44,7 +44,7 @@ VALUES = ["0", "1", "2", "-1", "nan", "inf", "1e400", "10" * 20, "", " ", "None"
 VALUES += ["hinge", "hinges", "r1", "last", "best", "pixels", "digits", "mnist", "fid", "auto"]
 VALUES += [
     "../up",
-    "/",
+    "file.txt/x",
     ".",
     "a b",
     "é\u202e",
@@ -154,3 +154,27 @@ def test_every_command_line_ends_well(place):
     # The fuzz is worth something only where both happen, in many commands.
     assert found[0] > CASES // 20
     assert len(succeeded) > 6
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("table results.jsonl --out file.txt/x", "--out file.txt/x can't be a folder"),
+        ("plot results.jsonl --out file.txt/x", "--out file.txt/x can't be a folder"),
+        ("sample run --out empty", "cannot write empty: it is a folder"),
+        ("ablate grid.py --dry-run --seeds 1000000000000", "--seeds is 1000000000000"),
+        ("ablate exits.py --dry-run", "exits.py fails: SystemExit: 3"),
+    ],
+)
+def test_what_the_fuzz_found(place, words, said):
+    Path("exits.py").write_text("raise SystemExit(3)\n")
+    before = set(place.rglob("*"))
+    assert said in refusal(*words.split())
+    assert set(place.rglob("*")) == before
+
+
+def test_a_run_is_repeated_from_within_its_folder(place, monkeypatch):
+    monkeypatch.chdir(place / "run")
+    outcome = genjax("rerun", ".")
+    assert outcome.status == 0, outcome
+    assert (place / "run-rerun" / "config.json").exists()

@@ -22,6 +22,7 @@ from genjax.config_json import config_hash
 from genjax.errors import UserError, lookup
 
 _SAMPLES = 10_000
+_MOST_SEEDS = 10_000
 
 
 class Ablation(NamedTuple):
@@ -85,7 +86,7 @@ def load_ablation(file: Path) -> Ablation:
         spec.loader.exec_module(module)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{file} fails: {type(error).__name__}: {error}") from error
     declared = vars(module)
     for name in ("VARIANTS", "BASELINE", "SEEDS", "SCORES"):
@@ -133,6 +134,8 @@ def choose_seeds(seeds: Any, what: str) -> tuple[int, ...]:
       >>> choose_seeds(3, "SEEDS"), choose_seeds((5, 7), "SEEDS")
       ((0, 1, 2), (5, 7))
     """
+    if isinstance(seeds, int) and seeds > _MOST_SEEDS:
+        raise UserError(f"{what} is {seeds}; it must be at most {_MOST_SEEDS:,}")
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UserError(f"{what} is {seeds!r}; it must be a number of seeds, or seeds that differ")

@@ -3,9 +3,12 @@
 import contextlib
 import functools
 import io
+import os
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
@@ -53,9 +56,45 @@ def parse_checkpoint(value: str) -> "Which":
         return "last"
     if value == "best":
         return "best"
-    if value.isdecimal():
+    # Python refuses to read numbers of thousands of digits.
+    if value.isdecimal() and len(value) < 20:
         return int(value)
-    raise UserError(f"--checkpoint is {value!r}; choices: last, best, or a step")
+    raise UserError(f"--checkpoint is {reprlib.repr(value)}; choices: last, best, or a step")
+
+
+def check_range(flag: str, value: int | None, least: int, most: int) -> None:
+    """Refuses a number that no computation takes; None is what was not given.
+
+    Raises:
+      UserError: it is below or above its bounds; the message names the flag.
+    """
+    if value is None or least <= value <= most:
+        return
+    bound = f"at least {least}" if value < least else f"at most {most:,}"
+    raise UserError(f"{flag} is {value}; it must be {bound}")
+
+
+def check_file(file: Path | None) -> None:
+    """Refuses a file to write that can't be one, before there is anything to write.
+
+    Raises:
+      UserError: its folder is not there, or it is no file.
+    """
+    if file is None:
+        return
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"cannot write {file}: {file.absolute().parent} is not a folder")
+    # What is no file, such as a device, would be replaced by one.
+    if os.path.lexists(file) and not file.is_file():
+        raise UserError(f"cannot write {file}: it is a folder or a device; name a file")
+
+
+def make_folder(folder: Path, flag: str = "--out") -> None:
+    """Makes a folder where there is none; raises UserError with the flag where it can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{flag} {folder} can't be a folder: {error.strerror}") from None
 
 
 def parse(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from genjax.commands.arguments import parse, say
+from genjax.commands.arguments import make_folder, parse, say
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def table(arguments: list[str]) -> None:
             "table.csv": to_csv(rows),
             "table.tex": to_latex(rows, records),
         }
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         say(markdown)
@@ -64,7 +64,7 @@ def plot(arguments: list[str]) -> None:
         from genjax.ablation.plot import plot_curves, plot_scores
         from genjax.ablation.rows import make_rows
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         files = plot_scores(make_rows(records), records, folder)
         curves = plot_curves(records, folder)
         if not curves:

@@ -13,8 +13,17 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from genjax.commands.arguments import console, fail, parse, parse_checkpoint, progress, say
-from genjax.config import Experiment
+from genjax.commands.arguments import (
+    check_file,
+    check_range,
+    console,
+    fail,
+    parse,
+    parse_checkpoint,
+    progress,
+    say,
+)
+from genjax.config import LARGEST_SEED, MOST_SAMPLES, Experiment
 from genjax.errors import RunFailed, UserError
 from genjax.presets import DEFAULT, preset
 
@@ -99,8 +108,10 @@ def rerun(arguments: list[str]) -> None:
         from genjax.rerun import rerun as repeat
         from genjax.run_directory import check_new, read_config
 
-        directory = out or run_dir.with_name(run_dir.absolute().name + "-rerun")
         experiment = read_config(run_dir)
+        # The folder that one is in has no name of its own.
+        named = run_dir if run_dir.name else run_dir.absolute()
+        directory = out or named.with_name(run_dir.absolute().name + "-rerun")
         check_new(directory)
         different, changed = repeat(run_dir, directory, load(experiment.data, progress), console)
         for line in changed:
@@ -140,15 +151,13 @@ def sample(arguments: list[str]) -> None:
           label: Class of all samples; None takes the classes in turn.
           per_class: Samples of each class, one class a row, instead of --n and --label.
         """
-        for flag, value in (("--n", n), ("--per-class", per_class)):
-            if value is not None and value < 1:
-                raise UserError(f"{flag} is {value}; it must be at least 1")
+        check_range("--n", n, 1, MOST_SAMPLES)
+        check_range("--per-class", per_class, 1, MOST_SAMPLES)
+        check_range("--seed", seed, 0, LARGEST_SEED)
         which = parse_checkpoint(checkpoint)
-        files = [file for file in (out, npz) if file is not None]
-        for file in files:
-            if not file.absolute().parent.is_dir():
-                raise UserError(f"cannot write {file}: {file.absolute().parent} is not a folder")
-        if not files:
+        check_file(out)
+        check_file(npz)
+        if out is None and npz is None:
             out = run_dir / "samples.png"
         import numpy as np
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from tyro.conf import Positional
 
-from genjax.commands.arguments import console, parse, parse_checkpoint, progress, say
+from genjax.commands.arguments import (
+    check_file,
+    check_range,
+    console,
+    parse,
+    parse_checkpoint,
+    progress,
+    say,
+)
+from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,10 +76,12 @@ def evaluate(arguments: list[str]) -> None:
             return
         if (run_dir is None) == (real is None or fake is None):
             raise UserError("give RUN_DIR, or both --real and --fake, or --train-features NAME")
-        for flag, value, least in (("--samples", samples, 2), ("--batch", batch, 1)):
-            if value is not None and value < least:
-                raise UserError(f"{flag} is {value}; it must be at least {least}")
+        check_range("--samples", samples, 2, MOST_SAMPLES)
+        check_range("--batch", batch, 1, MOST_SAMPLES)
+        check_range("--seed", seed, 0, LARGEST_SEED)
+        check_range("--resolution", resolution, 1, LARGEST_SIDE)
         which = parse_checkpoint(checkpoint)
+        check_file(out)
         from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
         from genjax.evals.records import FILE, append_records
 

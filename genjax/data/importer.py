@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from genjax.config import LARGEST_SIDE
 from genjax.data import images, prepared, readers
 from genjax.data.progress import Progress, no_progress
 from genjax.data.raw import Raw, RawSplit
@@ -78,8 +79,8 @@ def import_dataset(
         )
     if name == "digits":
         raise UserError("'digits' is embedded in scikit-learn; choose another name")
-    if resolution is not None and not 1 <= resolution <= 8192:
-        raise UserError(f"resolution must be at least 1, at most 8192, got {resolution}")
+    if resolution is not None and not 1 <= resolution <= LARGEST_SIDE:
+        raise UserError(f"resolution must be at least 1, at most {LARGEST_SIDE}, got {resolution}")
     standard = STANDARD.get(name)
     root = prepared.data_directory(directory)
     target = root / name / (standard.version if standard else _OWN_VERSION)
