@@ -14,8 +14,7 @@ import numpy as np
 
 STORED = Path(__file__).with_name("golden")
 RENEW = "GENJAX_RENEW_GOLDEN"
-# Compilers and processors order sums differently: between XLA's optimisation levels 0 and 3, and
-# one thread and two, the largest difference is 2e-5.
+# Compilers and processors order sums differently.
 RELATIVE = 2e-4
 # A mean of terms that cancel, such as D's logits, is only as exact as the terms.
 ABSOLUTE = 2e-6
