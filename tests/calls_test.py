@@ -67,13 +67,14 @@ def test_the_run_is_the_same(small_experiment, tmp_path):
         assert ("first 3 steps, with" if "three" in name else "first step, with") in printed
     assert [row["step"] for row in lines["single"]] == [row["step"] for row in lines["three"]]
     assert [row["step"] for row in lines["three"] if "generator/loss" in row] == [2, 4, 6]
-    assert difference(states["single"], states["device"]) == 0
-    assert lines["single"] == lines["device"]
-    assert difference(states["three"], states["three on device"]) == 0
+    # Another program gathers the batch, and the compiler may round otherwise in it.
+    assert difference(states["single"], states["device"]) < 1e-6
+    assert difference(states["three"], states["three on device"]) < 1e-6
     assert difference(states["single"], states["three"]) < 1e-4
-    for one, three in zip(lines["single"], lines["three"], strict=True):
-        for name, value in one.items():
-            assert three[name] == pytest.approx(value, rel=1e-3, abs=1e-4)
+    for other, tolerance in (("device", 1e-5), ("three", 1e-3)):
+        for one, two in zip(lines["single"], lines[other], strict=True):
+            for name, value in one.items():
+                assert two[name] == pytest.approx(value, rel=tolerance, abs=tolerance / 10)
 
 
 def test_a_resume_with_several_steps_a_call_is_exact(small_experiment, tmp_path):
