@@ -31,7 +31,7 @@ from genjax.logs import Log, import_wandb, open_log
 from genjax.metric_reader import MetricReader
 from genjax.monitor import Diverged, Monitor, check_finite
 from genjax.parallel import Compiled, choose_mode, compile_step, copy_to, mapped_axis
-from genjax.processes import end_if_several, first_does, is_first, local
+from genjax.processes import agree, end_if_several, first_does, is_first, local
 from genjax.recorder import Recorder
 from genjax.rng import stream
 from genjax.sampling import make_picture, make_sampler
@@ -128,6 +128,7 @@ def train(
         if is_first():
             for path in checkpoint.export_weights(local(state), directory):
                 console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+            run_directory.note_end(directory, experiment.steps)
 
 
 class _Session(NamedTuple):
@@ -158,7 +159,10 @@ def _continue(session: _Session, resume: bool, failure: str | None) -> State:
     )
     first, state = (0, session.compiled.init(key)) if found is None else found
     if first >= experiment.steps:
-        raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
+        if agree(run_directory.has_ended(directory, first)):
+            raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
+        # It was killed between its last checkpoint and its weights.
+        return state
     monitor = Monitor(experiment.monitor)
     if resume:
         for line in run_directory.read_metrics(directory, first):

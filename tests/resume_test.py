@@ -81,6 +81,23 @@ def test_sigkill_and_resume_is_exact(tmp_path):
     assert [session.get("resumed_at") for session in sessions] == [None, max(steps)]
 
 
+def test_a_run_killed_before_its_weights_were_written_writes_them(tmp_path):
+    directory = tmp_path / "run"
+    run("train", "--steps", "20", "--out", str(directory), *FLAGS)
+    weights = {path: path.read_bytes() for path in directory.glob("*.safetensors")}
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["sessions"][-1].pop("ended_at") == 20
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "discriminator.safetensors").unlink()
+    rows = metrics(directory)
+    run("resume", str(directory))
+    assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
+    assert metrics(directory) == rows
+    again = subprocess.run(genjax("resume", str(directory)), capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is already at step 20; give --steps above 20" in again.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
     """Between two checkpoints; resumed, it has the parameters of a run that went through."""
