@@ -31,7 +31,7 @@ from genjax.logs import Log, import_wandb, open_log
 from genjax.metric_reader import MetricReader
 from genjax.monitor import Diverged, Monitor, check_finite
 from genjax.parallel import Compiled, choose_mode, compile_step, copy_to, mapped_axis
-from genjax.processes import agree, end_if_several, first_does, is_first, local
+from genjax.processes import end_if_several, first_does, is_first, local
 from genjax.recorder import Recorder
 from genjax.rng import stream
 from genjax.sampling import make_picture, make_sampler
@@ -128,7 +128,6 @@ def train(
         if is_first():
             for path in checkpoint.export_weights(local(state), directory):
                 console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
-            run_directory.note_end(directory, experiment.steps)
 
 
 class _Session(NamedTuple):
@@ -158,10 +157,13 @@ def _continue(session: _Session, resume: bool, failure: str | None) -> State:
         partial(session.console.print, highlight=False, markup=False, soft_wrap=True),
     )
     first, state = (0, session.compiled.init(key)) if found is None else found
-    if first >= experiment.steps:
-        if agree(run_directory.has_ended(directory, first)):
-            raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
-        # It was killed between its last checkpoint and its weights.
+    if first > experiment.steps:
+        raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
+    if first == experiment.steps:
+        # No mistake: a job may be killed after its last step, perhaps before its weights are
+        # written, and be taken up again.
+        said = f"{directory} is already at step {first}; --steps above {first} trains further"
+        session.console.print(said, highlight=False, markup=False, soft_wrap=True)
         return state
     monitor = Monitor(experiment.monitor)
     if resume:

@@ -160,18 +160,6 @@ def extend(directory: Path, experiment: Experiment, step: int, failure: str | No
     _write_config(directory, experiment)
 
 
-def note_end(directory: Path, step: int) -> None:
-    """Notes that a run has come to its last step and that its weights are written."""
-    manifest = read_manifest(directory)
-    manifest["sessions"][-1]["ended_at"] = step
-    write_json(directory / "manifest.json", manifest)
-
-
-def has_ended(directory: Path, step: int) -> bool:
-    """Whether the latest session came to its end at a step, weights and all."""
-    return bool(read_manifest(directory)["sessions"][-1].get("ended_at") == step)
-
-
 def count_failures(directory: Path) -> int:
     """How often a run went back to a checkpoint because it could not go on."""
     return sum("went_back" in session for session in read_manifest(directory)["sessions"])

@@ -178,6 +178,8 @@ def test_what_the_fuzz_found(place, monkeypatch, words, said):
 
 def test_a_run_is_repeated_from_within_its_folder(place, monkeypatch):
     monkeypatch.chdir(place / "run")
+    # The fuzz may have made it before.
+    shutil.rmtree(place / "run-rerun", ignore_errors=True)
     outcome = genjax("rerun", ".")
     assert outcome.status == 0, outcome
     assert (place / "run-rerun" / "config.json").exists()

@@ -66,13 +66,14 @@ def phase(run: Path) -> str:
 def main(folder: Path, kills: int) -> None:
     """Prints a JSON line for each run: when it was killed, and with what status it ended."""
     draw = random.Random(0)
-    log = folder / "log"
+    log = folder / "whole.log"
     began = time.monotonic()
     assert wait(start(log, "train", *FLAGS, "--out", str(folder / "whole"))) == 0, log.read_text()
     seconds = time.monotonic() - began
     number = 0
     while kills:
         run, killed = folder / str(number), []
+        log = folder / f"{number}.log"
         # Some must compile, so that a kill may come while they do.
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "01"[number % 4 != 0]
         number += 1

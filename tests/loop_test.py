@@ -151,9 +151,10 @@ def test_an_existing_run_is_not_overwritten(small_experiment, run, console):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_finished_run_asks_for_more_steps(small_experiment, run, console):
+def test_a_run_does_not_go_back_to_fewer_steps(small_experiment, run, console):
+    fewer = dataclasses.replace(small_experiment, steps=5)
     with pytest.raises(UserError, match="already at step 6; give --steps above 6"):
-        loop.train(small_experiment, run[0], load(small_experiment.data), console, resume=True)
+        loop.train(fewer, run[0], load(small_experiment.data), console, resume=True)
 
 
 def test_a_checkpoint_of_another_model_is_refused(small_experiment, run, console):

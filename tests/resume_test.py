@@ -85,17 +85,15 @@ def test_a_run_killed_before_its_weights_were_written_writes_them(tmp_path):
     directory = tmp_path / "run"
     run("train", "--steps", "20", "--out", str(directory), *FLAGS)
     weights = {path: path.read_bytes() for path in directory.glob("*.safetensors")}
-    manifest = json.loads((directory / "manifest.json").read_text())
-    assert manifest["sessions"][-1].pop("ended_at") == 20
-    (directory / "manifest.json").write_text(json.dumps(manifest))
     (directory / "discriminator.safetensors").unlink()
     rows = metrics(directory)
     run("resume", str(directory))
     assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
     assert metrics(directory) == rows
-    again = subprocess.run(genjax("resume", str(directory)), capture_output=True, text=True)
-    assert again.returncode == 2
-    assert "is already at step 20; give --steps above 20" in again.stderr
+    # A job that is started again after its end has not failed.
+    run("resume", str(directory))
+    assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
+    assert metrics(directory) == rows
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
