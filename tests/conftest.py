@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-# The suite compiles far more than it computes. Half of that time is LLVM's optimisation, and many
-# programs are compiled by several tests and processes. tests/repeat_test.py trains as users do.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# The suite compiles far more than it computes. Most of that time is LLVM's optimisation and XLA's
+# fusion emitters, and many programs are compiled by several tests and processes.
+# tests/repeat_test.py trains as users do.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
