@@ -176,8 +176,9 @@ def build(model: Any, drawn: list[Change]) -> Any:
 
 def is_named(change: Change, message: str) -> bool:
     """Whether a message names a field, or the entry of a registry that it asks for."""
-    name = change.field.rpartition(".")[2]
-    if name in message.replace("-", "_"):
+    owner, _, name = change.field.rpartition(".")
+    # The word "name" alone names no field.
+    if (f"{owner}.name" if name == "name" else name) in message.replace("-", "_"):
         return True
     several = change.value if isinstance(change.value, dict | tuple) else (change.value,)
     return message.startswith("unknown ") and any(repr(word) in message for word in several)
@@ -186,18 +187,35 @@ def is_named(change: Change, message: str) -> bool:
 CALM = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=120, **CALM)
-@given(changes("wild"))
-def test_it_builds_or_names_the_field(drawn):
-    build(*drawn)
+def test_it_builds_or_names_the_field():
+    built = []
+
+    @settings(max_examples=120, **CALM)
+    @given(changes("wild"))
+    def check(drawn):
+        built.append(build(*drawn) is not None)
+
+    check()
+    # Either way is taken often enough to show something.
+    assert 20 < sum(built) < len(built) - 20
 
 
-@settings(max_examples=10, **CALM)
-@given(changes("sane"))
-def test_what_builds_makes_a_finite_step(drawn):
-    algorithm = build(*drawn)
-    if algorithm is None:
-        return
+def test_what_builds_makes_a_finite_step():
+    built = []
+
+    @settings(max_examples=10, **CALM)
+    @given(changes("sane"))
+    def check(drawn):
+        algorithm = build(*drawn)
+        if algorithm is not None:
+            built.append(algorithm)
+            step_is_finite(algorithm)
+
+    check()
+    assert len(built) >= 5
+
+
+def step_is_finite(algorithm):
     noise = np.random.default_rng(0)
     batch = {
         "image": noise.integers(0, 256, (algorithm.examples, *IMAGE), dtype=np.uint8),
