@@ -6,7 +6,7 @@ Needs:     two CPU cores
 Writes:    runs/ablations/dcgan_losses; its results.jsonl, tables and plots are in
            results/dcgan_losses
 
-DCGAN with a width of 32, 1,000 steps of 64 images, Adam 2e-4 with b1 of 0.5, one update of D a
+DCGAN with a width of 32, 2,000 steps of 64 images, Adam 2e-4 with b1 of 0.5, one update of D a
 step. Non-saturating, hinge and least-squares losses without a penalty; WGAN-GP with a weight of 10;
 the relativistic loss with R1 and R2 of weight 0.1. Each with and without spectral norm in D. D has
 no batch norm anywhere, since penalties on gradients and spectral norm do without it. 10,000 samples
@@ -58,9 +58,9 @@ def _variant(name: str, spectral_norm: bool) -> Experiment:
     return dataclasses.replace(
         base,
         model=model,
-        steps=1000,
+        steps=2000,
         batch_size=64,
-        sample_every=1000,
+        sample_every=2000,
         checkpoint_every=500,
         eval=dataclasses.replace(base.eval, features="classifier"),
     )
