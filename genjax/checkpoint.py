@@ -225,7 +225,10 @@ def restore_newest(
     sharding: jax.sharding.Sharding | None,
     say: Callable[[str], None],
 ) -> tuple[int, State] | None:
-    """Reads the newest whole checkpoint, and puts damaged ones that are newer aside.
+    """Reads the newest whole checkpoint, and puts aside damaged ones.
+
+    These are the newer ones, and older ones without readable notes, as a kill leaves them that comes
+    while they are deleted: their scores could not be compared any more.
 
     Args:
       manager: from `open_checkpoints`.
@@ -249,6 +252,11 @@ def restore_newest(
         except Damaged as error:
             damaged[step] = error
             continue
+        for older in steps[steps.index(step) + 1 :]:
+            try:
+                _describe(manager, older)
+            except Damaged as error:
+                damaged[older] = error
         first_does(partial(_put_aside, manager, damaged, step, say))
         manager.reload()
         return step, state

@@ -131,6 +131,20 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(runs, run, monkeypatch,
     assert {path.name for path in (run / "damaged").iterdir()} == {"6"}
 
 
+def test_remains_of_a_deletion_are_put_aside(runs, run, monkeypatch, capsys):
+    """A kill while an old checkpoint is deleted may leave any part of it."""
+    old = run / "checkpoints" / "2"
+    shutil.rmtree(old)
+    old.mkdir()
+    sample = ("sample", run, "--n", "4", "--checkpoint", "best")
+    assert genjax(monkeypatch, *sample) == 2
+    assert f"{old / '_CHECKPOINT_METADATA'} is missing or damaged" in capsys.readouterr().err
+    assert genjax(monkeypatch, "resume", run, "--steps", "8") == 0
+    assert f"moved to {run / 'damaged' / '2'}, going on from step 6" in capsys.readouterr().out
+    assert weights(run) == weights(runs / "8")
+    assert genjax(monkeypatch, *sample) == 0
+
+
 def test_sampling_names_the_damaged_file_and_moves_nothing(run, tmp_path, monkeypatch, capsys):
     damaged = run / "checkpoints" / "6" / "default" / "_METADATA"
     cut(damaged)
