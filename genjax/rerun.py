@@ -55,7 +55,9 @@ def rerun(directory: Path, out: Path, dataset: Dataset, console: Console) -> Com
       RunFailed: as `genjax.loop.train` does.
     """
     experiment = read_config(directory)
-    if not list(directory.glob("*.safetensors")):
+    reached = max((row["step"] for row in _rows(directory)), default=0)
+    # Given more steps, it keeps the weights of its first end until it has made them.
+    if reached < experiment.steps or not list(directory.glob("*.safetensors")):
         raise UserError(f"{directory} has not come to its end; `genjax resume` continues it")
     data = read_manifest(directory)["data"]
     now = (len(dataset.images), tuple(dataset.images.shape[1:]))
@@ -131,7 +133,7 @@ def _rows(directory: Path) -> list[dict[str, Any]]:
     path = directory / "metrics.jsonl"
     try:
         rows = [dict(json.loads(line)) for line in path.read_bytes().splitlines()]
-        if any("step" not in row for row in rows):
+        if any(not isinstance(row.get("step"), int) for row in rows):
             raise ValueError("a line without a step")
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {reason(error)}; the run is not whole") from error

@@ -56,6 +56,11 @@ def test_a_repetition_is_identical(small_experiment, tmp_path, monkeypatch, caps
 
     with pytest.raises(UserError, match="already exists"):
         rerun(first, tmp_path / "first-rerun", dataset, QUIET)
+    metrics = (first / "metrics.jsonl").read_text()
+    (first / "metrics.jsonl").write_text("".join(metrics.splitlines(keepends=True)[:2]))
+    with pytest.raises(UserError, match="has not come to its end"):
+        rerun(first, tmp_path / "third", dataset, QUIET)
+    (first / "metrics.jsonl").write_text(metrics)
     for path in first.glob("*.safetensors"):
         path.unlink()
     with pytest.raises(UserError, match="has not come to its end"):
