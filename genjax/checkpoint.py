@@ -227,8 +227,8 @@ def restore_newest(
 ) -> tuple[int, State] | None:
     """Reads the newest whole checkpoint, and puts aside damaged ones.
 
-    These are the newer ones, and older ones without readable notes, as a kill leaves them that comes
-    while they are deleted: their scores could not be compared any more.
+    These are the newer ones, and older ones whose notes can't be read, as a kill leaves them that
+    comes while they are deleted: their scores could not be compared any more.
 
     Args:
       manager: from `open_checkpoints`.
