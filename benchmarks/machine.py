@@ -39,9 +39,14 @@ def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     except OSError:
-        models = []
+        lines = []
+    # Of the first core. Clouds cut the name short, so that machines of several kinds share it.
+    fields = [[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]
+    found = dict(reversed(fields))
+    cpu = found.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in found:
+        cpu += f" (family {found['cpu family']}, model {found.get('model')})"
     device = jax.devices()[0]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     versions = {}
@@ -51,7 +56,7 @@ def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cpu": cpu,
         "cores": os.cpu_count(),
         "load": load,
         "gpu": device.device_kind if device.platform == "gpu" else None,
