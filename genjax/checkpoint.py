@@ -4,7 +4,6 @@ Beside the arrays of a checkpoint lie their names, types and shapes, and the SHA
 what was damaged later is noticed, and named, before an array is read.
 """
 
-import gc
 import hashlib
 import json
 import sys
@@ -120,10 +119,6 @@ def _write(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> None:
         failure = f"cannot write a checkpoint into {manager.directory}: {lines[0]}"
     if failure is None:
         return
-    # They leave coroutines behind, which complain at length when the process ends.
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    gc.collect()
-    sys.unraisablehook = hook
     left = f"the latest whole one is of step {manager.latest_step()}"
     raise RunFailed(failure, f"{left}; make room and resume the run")
 

@@ -1,4 +1,4 @@
-"""What a process sets up before it compiles: a cache of programs, and memory that it keeps.
+"""What a process sets up before it compiles: a cache of programs, memory that it keeps, silence.
 
 ``JAX_ENABLE_COMPILATION_CACHE=0`` turns the cache off, ``JAX_COMPILATION_CACHE_DIR`` puts it
 elsewhere, and ``GENJAX_KEEP_MEMORY=0`` leaves the allocator alone.
@@ -10,7 +10,9 @@ import logging
 import os
 import platform
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 from genjax.cache import cache_directory
 
@@ -21,11 +23,10 @@ _MMAP_MAX = -4
 
 
 def prepare_process() -> None:
-    """Sets up both; to be called before anything is compiled."""
+    """Sets up all of it; to be called before anything is compiled."""
     use_compilation_cache()
     keep_memory()
-    # Orbax logs whole files before it raises what the user is told in one line.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    hush_writers()
 
 
 def keep_memory() -> None:
@@ -42,6 +43,23 @@ def keep_memory() -> None:
         return
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     library.mallopt(_MMAP_MAX, 0)
+
+
+def hush_writers() -> None:
+    """Leaves what is said of a checkpoint that can't be written to the one error that is raised.
+
+    Orbax logs whole files before it raises, and its writers in other threads, which go on for a
+    while, complain once for each array, in hundreds of lines and even after the error.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def use_compilation_cache() -> None:
