@@ -25,7 +25,7 @@ SIZES += ("--model.discriminator.norm", "none", "--batch-size", "32", "--model.e
 OFTEN = ("--log-every", "4", "--sample-every", "12", "--checkpoint-every", "8")
 OFTEN += ("--eval.every", "20", "--eval.samples", "256")
 FLAGS = (*SIZES, *OFTEN, "--steps", "48", "--mode", "jit")
-KILLS_PER_RUN = 3
+KILLS_PER_RUN = 5
 
 
 def start(log: Path, *arguments: str) -> int:

@@ -151,6 +151,18 @@ def test_an_existing_run_is_not_overwritten(small_experiment, run, console):
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_run_at_its_end_is_resumed_without_harm(small_experiment, run, console):
+    """It may have been killed before its weights were written, or be a job that is queued again."""
+    directory = run[0]
+    weights = {path: path.read_bytes() for path in directory.glob("*.safetensors")}
+    metrics = (directory / "metrics.jsonl").read_bytes()
+    (directory / "discriminator.safetensors").unlink()
+    for _ in range(2):
+        loop.train(small_experiment, directory, load(small_experiment.data), console, resume=True)
+        assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
+        assert (directory / "metrics.jsonl").read_bytes() == metrics
+
+
 def test_a_run_does_not_go_back_to_fewer_steps(small_experiment, run, console):
     fewer = dataclasses.replace(small_experiment, steps=5)
     with pytest.raises(UserError, match="already at step 6; give --steps above 6"):

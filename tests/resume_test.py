@@ -81,21 +81,6 @@ def test_sigkill_and_resume_is_exact(tmp_path):
     assert [session.get("resumed_at") for session in sessions] == [None, max(steps)]
 
 
-def test_a_run_killed_before_its_weights_were_written_writes_them(tmp_path):
-    directory = tmp_path / "run"
-    run("train", "--steps", "20", "--out", str(directory), *FLAGS)
-    weights = {path: path.read_bytes() for path in directory.glob("*.safetensors")}
-    (directory / "discriminator.safetensors").unlink()
-    rows = metrics(directory)
-    run("resume", str(directory))
-    assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
-    assert metrics(directory) == rows
-    # A job that is started again after its end has not failed.
-    run("resume", str(directory))
-    assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
-    assert metrics(directory) == rows
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
     """Between two checkpoints; resumed, it has the parameters of a run that went through."""
@@ -119,6 +104,9 @@ def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
     step = int(found[1])
     assert step >= 10
     final_state(directory, step)
+    if number == signal.SIGINT:
+        # From there on it is the same as with the other.
+        return
 
     run("resume", str(directory), "--steps", str(step + 20))
     whole = tmp_path / "whole"
