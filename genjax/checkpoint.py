@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from genjax.errors import RunFailed, UserError
@@ -347,6 +348,9 @@ def export_weights(state: State, directory: Path) -> list[Path]:
 
     Returns:
       The files written.
+
+    Raises:
+      OSError: one can't be written.
     """
     files = []
     for name, player in players(state).items():
@@ -355,7 +359,10 @@ def export_weights(state: State, directory: Path) -> list[Path]:
             tree["ema"] = player.ema
         path = directory / f"{name}.safetensors"
         part = path.with_suffix(".part")
-        save_file(dict(_named_arrays(tree)), part)
+        try:
+            save_file(dict(_named_arrays(tree)), part)
+        except SafetensorError as error:
+            raise OSError(f"{part}: {error}") from error
         part.replace(path)
         files.append(path)
     return files

@@ -16,6 +16,11 @@ from rich.progress import (
 T = TypeVar("T")
 
 
+def print_line(console: Console, message: str) -> None:
+    """Prints a line as it is, however long: names in it may look like markup."""
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
 class TrainingDisplay:
     """Shows the progress of a run; a context manager."""
 
@@ -72,7 +77,7 @@ class TrainingDisplay:
 
     def say(self, message: str) -> None:
         """Prints a line above the bar."""
-        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+        print_line(self._console, message)
 
 
 def track(console: Console, items: Iterable[T], description: str, total: int) -> Iterator[T]:

@@ -19,7 +19,7 @@ from genjax import checkpoint, run_directory
 from genjax.algorithm import Algorithm
 from genjax.compiler import xla_options
 from genjax.config import Experiment
-from genjax.console import TrainingDisplay
+from genjax.console import TrainingDisplay, print_line
 from genjax.data.order import batch_indices
 from genjax.data.sources import Dataset
 from genjax.errors import RunFailed, UserError
@@ -83,7 +83,7 @@ def train(
         where = f"{jax.process_count()} processes, {where}"
     for name, value in xla_options().items():
         said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, said)
     with contextlib.ExitStack() as stack:
 
         def begin() -> None:
@@ -113,6 +113,9 @@ def train(
         while True:
             try:
                 state = _continue(session, resume or failure is not None, failure)
+                if is_first():
+                    for path in checkpoint.export_weights(local(state), directory):
+                        print_line(console, f"wrote {path}")
                 break
             except Diverged as diverged:
                 failure = _go_back(session, diverged)
@@ -125,9 +128,6 @@ def train(
                     left = f"make room if the disk is full; `{again}` continues"
                     raise RunFailed(f"cannot write into {directory}: {error}", left) from error
                 raise
-        if is_first():
-            for path in checkpoint.export_weights(local(state), directory):
-                console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 class _Session(NamedTuple):
@@ -154,7 +154,7 @@ def _continue(session: _Session, resume: bool, failure: str | None) -> State:
         session.algorithm.init,
         key,
         session.compiled.sharding,
-        partial(session.console.print, highlight=False, markup=False, soft_wrap=True),
+        partial(print_line, session.console),
     )
     first, state = (0, session.compiled.init(key)) if found is None else found
     if first > experiment.steps:
@@ -163,7 +163,7 @@ def _continue(session: _Session, resume: bool, failure: str | None) -> State:
         # No mistake: a job may be killed after its last step, perhaps before its weights are
         # written, and be taken up again.
         said = f"{directory} is already at step {first}; --steps above {first} trains further"
-        session.console.print(said, highlight=False, markup=False, soft_wrap=True)
+        print_line(session.console, said)
         return state
     monitor = Monitor(experiment.monitor)
     if resume:
@@ -254,10 +254,6 @@ def _go_back(session: _Session, diverged: Diverged) -> str:
     if good is None and latest is not None:
         raise RunFailed(str(diverged), "no checkpoint is from before the collapse") from None
     where = "the start" if good is None else f"step {good}"
-    session.console.print(
-        f"{diverged}; going back to {where} with other noise ({number} of {_ROLLBACKS})",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    again = f"going back to {where} with other noise ({number} of {_ROLLBACKS})"
+    print_line(session.console, f"{diverged}; {again}")
     return str(diverged)

@@ -163,6 +163,13 @@ def test_a_run_at_its_end_is_resumed_without_harm(small_experiment, run, console
         assert (directory / "metrics.jsonl").read_bytes() == metrics
 
 
+def test_weights_that_cannot_be_written_end_in_one_line(small_experiment, run, console):
+    directory = run[0]
+    (directory / "generator.part").mkdir()
+    with pytest.raises(RunFailed, match=r"cannot write into .*; make room .*genjax resume"):
+        loop.train(small_experiment, directory, load(small_experiment.data), console, resume=True)
+
+
 def test_a_run_does_not_go_back_to_fewer_steps(small_experiment, run, console):
     fewer = dataclasses.replace(small_experiment, steps=5)
     with pytest.raises(UserError, match="already at step 6; give --steps above 6"):

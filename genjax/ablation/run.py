@@ -15,6 +15,7 @@ from genjax.ablation.results import Record
 from genjax.ablation.together import train_together
 from genjax.checkpoint import open_checkpoints
 from genjax.config import DataConfig
+from genjax.console import print_line
 from genjax.data.progress import Progress
 from genjax.data.sources import Dataset, load
 from genjax.errors import RunFailed
@@ -170,7 +171,7 @@ class Runner:
         return self._datasets[data]
 
     def _say(self, message: str) -> None:
-        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+        print_line(self._console, message)
 
 
 def _finished_steps(cell: Cell) -> int:

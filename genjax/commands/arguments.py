@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from genjax.console import track
+from genjax.console import print_line, track
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ console = Console(markup=False)
 
 
 def say(message: str) -> None:
-    """Prints one line as it is."""
-    console.print(message, highlight=False, markup=False, soft_wrap=True)
+    """Prints one line as it is on the console of the command."""
+    print_line(console, message)
 
 
 def fail(message: str, status: int) -> None:
