@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 # What commands import late is imported once, here.
+import jax
 import sklearn.datasets  # noqa: F401
 
 import genjax.data.sources
@@ -28,8 +29,8 @@ FLAGS = (*SIZES, *OFTEN, "--steps", "48", "--mode", "jit")
 KILLS_PER_RUN = 5
 
 
-def start(log: Path, *arguments: str) -> int:
-    """Forks a process that runs a command; returns its number."""
+def start(log: Path, cached: bool, *arguments: str) -> int:
+    """Forks a process that runs a command, with compiled programs of before or without."""
     child = os.fork()
     if child:
         return child
@@ -39,6 +40,7 @@ def start(log: Path, *arguments: str) -> int:
         os.dup2(sink, 1)
         os.dup2(sink, 2)
         sys.argv = ["genjax", *arguments]
+        jax.config.update("jax_enable_compilation_cache", cached)
         cli.main()
         status = 0
     except SystemExit as stop:
@@ -66,23 +68,26 @@ def phase(run: Path) -> str:
 def main(folder: Path, kills: int) -> None:
     """Prints a JSON line for each run: when it was killed, and with what status it ended."""
     draw = random.Random(0)
-    log = folder / "whole.log"
-    began = time.monotonic()
-    assert wait(start(log, "train", *FLAGS, "--out", str(folder / "whole"))) == 0, log.read_text()
-    seconds = time.monotonic() - began
+    seconds = {}
+    for cached, name in ((True, "fill"), (True, "cached"), (False, "whole")):
+        log = folder / f"{name}.log"
+        began = time.monotonic()
+        status = wait(start(log, cached, "train", *FLAGS, "--out", str(folder / name)))
+        assert status == 0, log.read_text()
+        seconds[cached] = time.monotonic() - began
     number = 0
     while kills:
         run, killed = folder / str(number), []
         log = folder / f"{number}.log"
         # Some must compile, so that a kill may come while they do.
-        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "01"[number % 4 != 0]
+        cached = number % 4 != 0
         number += 1
         while True:
             begun = (run / "config.json").exists()
             command = ("resume", str(run)) if begun else ("train", *FLAGS, "--out", str(run))
-            child = start(log, *command)
+            child = start(log, cached, *command)
             if kills and len(killed) < KILLS_PER_RUN:
-                time.sleep(draw.random() * seconds)
+                time.sleep(draw.random() * seconds[cached])
                 os.kill(child, signal.SIGKILL)
             status = wait(child)
             if status != -signal.SIGKILL:
