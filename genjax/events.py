@@ -4,15 +4,33 @@ tensorboardX's own writer has a thread, which ends without a word when the disk 
 then waits for it for ever.
 """
 
+import contextlib
 import itertools
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+
+@contextlib.contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Lets imports go on as if a package were not installed, unless it is imported already."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+# tensorboardX imports PyTorch where it can, which takes longer than all that is needed here.
+with _without("torch"):
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.summary import scalar
 
 _FLUSH_S = 10.0
 _NUMBER = itertools.count()

@@ -123,3 +123,10 @@ def test_an_unknown_choice_is_refused(options):
     options.setenv("GENJAX_XLA_OPTIONS", "none")
     with pytest.raises(UserError, match="GENJAX_XLA_OPTIONS is 'none'; choices: default, tuned"):
         compiler.xla_options()
+
+
+def test_the_loop_does_not_wait_for_pytorch():
+    """A library of event files imports it where it is installed, which takes over a second."""
+    code = "import sys, genjax.loop; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "False\n", done.stderr
