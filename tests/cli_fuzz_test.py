@@ -183,3 +183,10 @@ def test_a_run_is_repeated_from_within_its_folder(place, monkeypatch):
     outcome = genjax("rerun", ".")
     assert outcome.status == 0, outcome
     assert (place / "run-rerun" / "config.json").exists()
+
+
+def test_a_run_at_its_end_is_resumed_without_an_error(place):
+    """A scheduler would take it for a failure of the job."""
+    outcome = genjax("resume", place / "run")
+    assert outcome.status == 0, outcome
+    assert f"{place / 'run'} is already at step " in outcome.out

@@ -30,7 +30,7 @@ KILLS_PER_RUN = 5
 
 
 def start(log: Path, cached: bool, *arguments: str) -> int:
-    """Forks a process that runs a command, with compiled programs of before or without."""
+    """Forks a process that runs a command and returns its number; `cached`: it need not compile."""
     child = os.fork()
     if child:
         return child
