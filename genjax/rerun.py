@@ -55,9 +55,9 @@ def rerun(directory: Path, out: Path, dataset: Dataset, console: Console) -> Com
       RunFailed: as `genjax.loop.train` does.
     """
     experiment = read_config(directory)
-    reached = max((row["step"] for row in _rows(directory)), default=0)
+    weights = any(directory.glob("*.safetensors"))
     # Given more steps, it keeps the weights of its first end until it has made them.
-    if reached < experiment.steps or not list(directory.glob("*.safetensors")):
+    if not weights or max((row["step"] for row in _rows(directory)), default=0) < experiment.steps:
         raise UserError(f"{directory} has not come to its end; `genjax resume` continues it")
     data = read_manifest(directory)["data"]
     now = (len(dataset.images), tuple(dataset.images.shape[1:]))
