@@ -32,16 +32,16 @@ from benchmarks.flops import count_flops
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.tables import NAMES, RESULTS, head, row, split_common
 from benchmarks.timing import timed
-from genjax.algorithm import Algorithm
 from genjax.config import ComputeDtype, Experiment, GANConfig, Mode
+from genjax.core.algorithm import Algorithm
+from genjax.core.parallel import Compiled, choose_mode, compile_step, mapped_axis
+from genjax.core.types import Batch, Metrics, State
 from genjax.data.standard import image_and_classes
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.gan.penalties import PENALTIES
-from genjax.parallel import Compiled, choose_mode, compile_step, mapped_axis
+from genjax.families.gan.penalties import PENALTIES
+from genjax.families.registry import make_algorithm
 from genjax.presets import PRESETS, preset
-from genjax.startup import keep_memory
-from genjax.types import Batch, Metrics, State
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 IMAGES = 2048

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.timing import timed
-from genjax.compiler import jit
 from genjax.config import ComputeDtype
+from genjax.core.compiler import jit
 
 _SIDE = {"cpu": 2048, "gpu": 8192}
 _BYTES = 256 * 2**20

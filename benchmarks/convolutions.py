@@ -4,7 +4,7 @@
 stride 2 and a kernel of 5, or of stride 1 and a kernel of 3, as DCGAN and SNGAN have them. Its
 operations are the convolution, the gradient by its input, which is a transposed convolution, and
 the gradient by its kernel; each runs in XLA's own form with XLA's own options, in that form with
-`genjax.compiler.xla_options`, and in the form that `genjax.nn.conv` chooses, by turns. GFLOP/s
+`genjax.core.compiler.xla_options`, and in the form that `genjax.nn.conv` chooses, by turns. GFLOP/s
 count every tap on every pixel of the smaller map, those on padding too.
 """
 
@@ -20,12 +20,12 @@ import tyro
 
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate
-from genjax.compiler import jit
 from genjax.config import Convolutions
+from genjax.core.compiler import jit
 from genjax.errors import UserError
 from genjax.nn.channels import sum_rows
 from genjax.nn.conv import conv
-from genjax.startup import keep_memory
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "numpy")
 

@@ -35,14 +35,14 @@ import jax
 import jax.numpy as jnp
 
 from genjax.config import Experiment, GANConfig
-from genjax.gan.algorithm import make_gan
-from genjax.gan.composition import make_networks
-from genjax.gan.conditioning import make_conditioning
-from genjax.gan.losses import LOSSES
+from genjax.core.players import apply_training
+from genjax.core.types import BatchSpec, Key
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.composition import make_networks
+from genjax.families.gan.conditioning import make_conditioning
+from genjax.families.gan.losses import LOSSES
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.layers import Dense
-from genjax.players import apply_training
-from genjax.types import BatchSpec, Key
 
 
 def count_taps(large: int, small: int, kernel: int, stride: int) -> int:

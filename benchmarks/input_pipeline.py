@@ -7,7 +7,7 @@ host     numbers, images gathered by NumPy, and the batch placed on the device
 device   numbers placed on the device, and images gathered there by a program of its own; in
          training that gather is a part of the step's program
 
-Both feeds are those of training (`genjax.feed.make_feeder`). Each batch is waited for before the
+Both feeds are those of training (`genjax.run.feed.make_feeder`). Each batch is waited for before the
 next one begins; in training the host prepares it while the device works, so a path only costs time
 where it is slower than the step. The paths run by turns, a block of batches each. `noise-128` is
 noise of 128 x 128 pixels in 3 channels, of which there are 2,000 images.
@@ -32,15 +32,15 @@ import tyro
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, spread, summary, timed
 from genjax.config import DataConfig
+from genjax.core.parallel import compile_step
+from genjax.core.types import Batch
 from genjax.data.order import batch_indices
 from genjax.data.sources import Dataset, load
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.feed import make_feeder
-from genjax.parallel import compile_step
+from genjax.families.registry import make_algorithm
 from genjax.presets import preset
-from genjax.startup import keep_memory
-from genjax.types import Batch
+from genjax.run.feed import make_feeder
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "numpy", "pillow", "tensorflow-datasets", "array-record")
 NOISE = "noise-128"

@@ -3,7 +3,7 @@
 `python -m benchmarks.loop PRESET ...` from the root of the repository; with --start, how long
 `genjax train` takes to its first step, and `genjax --help` to its end.
 
-The loop is the real one: `genjax.loop.train` with its data, metrics, sample grids, scores and
+The loop is the real one: `genjax.run.loop.train` with its data, metrics, sample grids, scores and
 checkpoints, at the preset's own intervals, into a temporary folder (TMPDIR chooses the disk). It
 says each logged line to a console, and does so when the step of that line has ended on the device.
 The console here takes the time of each line, and at some lines halts the loop and times the bare
@@ -41,12 +41,12 @@ from benchmarks.loop_windows import BLOCKS, Plan, Window, make_plan, measure
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.start import print_starts, time_starts
 from benchmarks.timing import summary
+from genjax.core.parallel import choose_mode
 from genjax.data.sources import load
 from genjax.errors import RunFailed, UserError
-from genjax.feed import fits_on_device
-from genjax.parallel import choose_mode
 from genjax.presets import preset
-from genjax.startup import keep_memory
+from genjax.run.feed import fits_on_device
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

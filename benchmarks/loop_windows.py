@@ -17,13 +17,13 @@ from rich.console import Console
 
 from benchmarks.timing import timed
 from genjax.config import Experiment
+from genjax.core.parallel import choose_mode, compile_step, mapped_axis
 from genjax.data.sources import Dataset
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.feed import make_feeder
-from genjax.loop import train
-from genjax.monitor import check_finite
-from genjax.parallel import choose_mode, compile_step, mapped_axis
+from genjax.families.registry import make_algorithm
+from genjax.run.feed import make_feeder
+from genjax.run.loop import train
+from genjax.run.monitor import check_finite
 
 WARM_UP = 3
 BLOCKS = 4

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from genjax.run_directory import git_commit
+from genjax.run.directory import git_commit
 
 BUSY = 0.5
 """Load from which on other programs are said to have run."""

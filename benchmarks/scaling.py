@@ -36,12 +36,12 @@ from benchmarks.collectives import Traffic, count_collectives
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, ratios, summary
 from genjax.config import Mode
+from genjax.core.parallel import compile_step, mapped_axis
 from genjax.data.standard import image_and_classes
 from genjax.errors import UserError
-from genjax.families import make_algorithm, players
-from genjax.parallel import compile_step, mapped_axis
+from genjax.families.registry import make_algorithm, players
 from genjax.presets import preset
-from genjax.startup import keep_memory
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 Scaling = Literal["strong", "weak"]

@@ -20,7 +20,7 @@ from genjax.ablation.plan import SeedMode, make_step
 from genjax.data.sources import load
 from genjax.errors import UserError
 from genjax.presets import preset
-from genjax.startup import keep_memory
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 MODES: tuple[SeedMode, ...] = ("single", "vmap", "scan")

@@ -22,7 +22,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from genjax.types import Variables
+from genjax.core.types import Variables
 
 BATCH = 250
 NEIGHBOURS = 5

@@ -28,9 +28,9 @@ from genjax.data.sources import load
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Protocol, evaluate_run
 from genjax.evals.records import append_records
-from genjax.loop import train
 from genjax.presets import preset
-from genjax.startup import prepare_process
+from genjax.run.loop import train
+from genjax.run.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/cgan_mnist")
 RESULTS = Path(__file__).parent / "results" / "cgan_mnist.jsonl"

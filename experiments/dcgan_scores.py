@@ -23,14 +23,14 @@ from rich.console import Console
 from genjax.commands.arguments import progress
 from genjax.config import DataConfig
 from genjax.data.sources import load
+from genjax.domains.grid import save_grid
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.evals.records import Record, append_records, rank
-from genjax.grid import save_grid
-from genjax.loop import train
 from genjax.presets import preset
-from genjax.sampling import sample_run
-from genjax.startup import prepare_process
+from genjax.run.loop import train
+from genjax.run.sampling import sample_run
+from genjax.run.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/dcgan_scores")
 RESULTS = Path(__file__).parent / "results"

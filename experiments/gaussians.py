@@ -45,9 +45,9 @@ from rich.console import Console
 
 from genjax.config import Experiment
 from genjax.data.sources import load
-from genjax.loop import train
 from genjax.presets import preset
-from genjax.startup import prepare_process
+from genjax.run.loop import train
+from genjax.run.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/gaussians")
 SEEDS = 3

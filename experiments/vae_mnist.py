@@ -24,14 +24,14 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from genjax import checkpoint
 from genjax.config import DataConfig, Experiment, VAEConfig
+from genjax.core.rng import stream
 from genjax.data.sources import Dataset, load
-from genjax.families import make_algorithm
-from genjax.loop import train
+from genjax.families.registry import make_algorithm
 from genjax.presets import preset
-from genjax.rng import stream
-from genjax.startup import prepare_process
+from genjax.run import checkpoint
+from genjax.run.loop import train
+from genjax.run.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments")
 SAMPLES = 1000

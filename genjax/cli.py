@@ -14,7 +14,7 @@ from genjax.commands.results import plot, table
 from genjax.commands.runs import rerun, resume, sample, train
 from genjax.commands.scores import compare, evaluate
 from genjax.errors import RunFailed, UserError, suggest
-from genjax.startup import prepare_process
+from genjax.run.startup import prepare_process
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,

@@ -11,7 +11,7 @@ from benchmarks.adversarial_step import Case, make_cases, measure, with_penaltie
 from benchmarks.ceilings import Ceilings
 from benchmarks.energy import Meter
 from genjax.config import NetworkConfig
-from genjax.gan.penalties import PENALTIES
+from genjax.families.gan.penalties import PENALTIES
 from genjax.presets import preset
 
 CEILINGS = Ceilings(1e12, 1e11)

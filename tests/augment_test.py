@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from genjax.errors import UserError
-from genjax.gan.augment import AUGMENTATIONS, make_augmentation
+from genjax.families.gan.augment import AUGMENTATIONS, make_augmentation
 
 KEY = jax.random.key(5)
 COUNT = 400

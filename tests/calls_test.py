@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from genjax import checkpoint, loop
-from genjax.algorithm import Algorithm
 from genjax.config import EvalConfig
+from genjax.core.algorithm import Algorithm
+from genjax.core.parallel import compile_step, mapped_axis
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.feed import make_feeder
-from genjax.parallel import compile_step, mapped_axis
+from genjax.families.registry import make_algorithm
+from genjax.run import checkpoint, loop
+from genjax.run.feed import make_feeder
 
 FEW = EvalConfig(samples=50)
 

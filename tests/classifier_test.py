@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.cache import cache_directory
 from genjax.config import DataConfig
 from genjax.data.importer import import_dataset
 from genjax.data.sources import load
@@ -30,6 +29,7 @@ from genjax.evals.classifier import (
 from genjax.evals.classifier_training import augment, train_classifier, train_features
 from genjax.evals.features import FeatureNetwork, extract
 from genjax.nn.conv import stock_conv
+from genjax.run.cache import cache_directory
 
 KEY = jax.random.key(0)
 # All trainings with it are on 60 images of 8 x 8 and 10 classes, so that they share a program.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.collectives import Traffic, count_collectives, shape_bytes
-from genjax.parallel import spread
-from genjax.types import AXIS
+from genjax.core.parallel import spread
+from genjax.core.types import AXIS
 
 PROGRAM = """
 HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0})->f32[8,4]{1,0}}

@@ -10,18 +10,18 @@ import pytest
 from scipy import special, stats
 
 from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan
-from genjax.gan.composition import make_networks
-from genjax.gan.conditioning import RECOGNITION, make_conditioning
-from genjax.gan.networks import GENERATOR_CONDITIONING, Discriminator, Generator
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.composition import make_networks
+from genjax.families.gan.conditioning import RECOGNITION, make_conditioning
+from genjax.families.gan.networks import GENERATOR_CONDITIONING, Discriminator, Generator
 from genjax.nn.dcgan import DCGANDecoder
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MLPDecoder, MLPEncoder
 from genjax.nn.norms import NORMS, Normalize
 from genjax.nn.sngan import SNGANDecoder
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
 
 KEY = jax.random.key(1)
 RNG = np.random.default_rng(0)

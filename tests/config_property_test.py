@@ -24,17 +24,17 @@ from genjax.config import (
     VAEConfig,
     VAEGANConfig,
 )
+from genjax.core.optimizers import OPTIMIZERS
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.gan.augment import AUGMENTATIONS
-from genjax.gan.conditioning import RECOGNITION
-from genjax.gan.losses import LOSSES
-from genjax.gan.networks import MINIBATCH
-from genjax.gan.penalties import PENALTIES
+from genjax.families.gan.augment import AUGMENTATIONS
+from genjax.families.gan.conditioning import RECOGNITION
+from genjax.families.gan.losses import LOSSES
+from genjax.families.gan.networks import MINIBATCH
+from genjax.families.gan.penalties import PENALTIES
+from genjax.families.registry import make_algorithm
+from genjax.families.vae.likelihoods import LIKELIHOODS
 from genjax.nn.networks import ENCODERS
 from genjax.nn.norms import NORMS
-from genjax.optimizers import OPTIMIZERS
-from genjax.vae.likelihoods import LIKELIHOODS
 
 IMAGE, CLASSES = (8, 8, 1), 10
 NETWORK = NetworkConfig("mlp", width=4, norm="none")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from genjax.config import Experiment, OptimizerConfig
-from genjax.config_json import config_hash, from_json, to_dict
+from genjax.config.json import config_hash, from_json, to_dict
 from genjax.errors import UserError
 from genjax.presets import PRESETS, preset
 

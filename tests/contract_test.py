@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from golden import check_golden, step_numbers
 
-from genjax import checkpoint
 from genjax.config import NetworkConfig
+from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.data.standard import image_and_classes
-from genjax.families import make_algorithm, players
-from genjax.parallel import compile_step, mapped_axis, step_once
+from genjax.families.registry import make_algorithm, players
 from genjax.presets import DEFAULT, PRESETS
+from genjax.run import checkpoint
 
 
 def narrow(model):

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from genjax import checkpoint, cli, config_json, run_directory
+from genjax import cli
 from genjax.config import NetworkConfig
+from genjax.config import json as config_json
 from genjax.data.sources import load
-from genjax.families import make_algorithm
-from genjax.loop import train
+from genjax.families.registry import make_algorithm
+from genjax.run import checkpoint
+from genjax.run import directory as run_directory
+from genjax.run.loop import train
 
 QUIET = Console(quiet=True)
 

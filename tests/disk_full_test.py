@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from genjax import checkpoint
+from genjax.run import checkpoint
 
 SIZES = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")
 SIZES += ("--model.discriminator.norm", "none", "--batch-size", "16", "--mode", "jit")

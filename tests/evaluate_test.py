@@ -20,9 +20,9 @@ from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.evals.features import from_function
 from genjax.evals.records import FILE, PROTOCOL, rank, read_records
-from genjax.loop import train
 from genjax.presets import preset
-from genjax.sampling import sample_run
+from genjax.run.loop import train
+from genjax.run.sampling import sample_run
 
 pytestmark = pytest.mark.usefixtures("digits_classifier")
 

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.flops import Cost, count_flops, gan_layers, part_flops
 from genjax.config import GANConfig, NetworkConfig, OptimizerConfig
-from genjax.gan.algorithm import make_gan
+from genjax.core.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
 from genjax.presets import preset
-from genjax.types import BatchSpec
 
 SGD = OptimizerConfig("sgd", b1=0.0)
 STOCK = NetworkConfig(width=16, norm="none", convolutions="stock")

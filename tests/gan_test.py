@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.algorithm import scale_images
 from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.core.algorithm import scale_images
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan
-from genjax.gan.composition import make_networks
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.composition import make_networks
 
 KEY = jax.random.key(0)
 IMAGE = (8, 8, 1)

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from genjax.grid import image_grid, save_grid
+from genjax.domains.grid import image_grid, save_grid
 
 
 def test_layout():

@@ -17,7 +17,7 @@ import jax
 import sklearn.datasets  # noqa: F401
 
 import genjax.data.sources
-import genjax.loop  # noqa: F401
+import genjax.run.loop  # noqa: F401
 from genjax import cli
 
 SIZES = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")

@@ -15,13 +15,15 @@ from rich.console import Console
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from genjax import checkpoint, config_json, loop, run_directory
-from genjax.compiler import xla_options
 from genjax.config import EvalConfig, MonitorConfig
+from genjax.config import json as config_json
+from genjax.core.compiler import xla_options
 from genjax.data.sources import load
 from genjax.errors import RunFailed, UserError
-from genjax.families import make_algorithm
-from genjax.sampling import sample_run
+from genjax.families.registry import make_algorithm
+from genjax.run import checkpoint, loop
+from genjax.run import directory as run_directory
+from genjax.run.sampling import sample_run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.gan.losses import LOSSES
+from genjax.families.gan.losses import LOSSES
 
 REAL = np.array([-3.0, -0.4, 0.0, 1.7, 6.0])
 FAKE = np.array([2.0, 0.3, -0.1, -5.0, 4.0])

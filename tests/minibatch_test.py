@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.gan.networks import MINIBATCH, Discriminator
+from genjax.families.gan.networks import MINIBATCH, Discriminator
 from genjax.nn.layers import Layers, MinibatchDiscrimination, MinibatchStddev
 from genjax.nn.mlp import MLPEncoder
 

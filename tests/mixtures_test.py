@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from genjax.algorithm import Algorithm, with_raw_images
 from genjax.config import DataConfig, EvalConfig, NetworkConfig
+from genjax.core.algorithm import Algorithm, with_raw_images
 from genjax.data import mixtures, sources
 from genjax.data.listing import list_datasets
 from genjax.data.mixtures import MIXTURES, SPLITS, Modes, draw_mixture
+from genjax.domains.grid import density_picture, save_grid
 from genjax.errors import UserError
 from genjax.evals.modes import measure_modes
 from genjax.evals.scores import make_scorer
-from genjax.grid import density_picture, save_grid
-from genjax.loop import train
-from genjax.sampling import make_sampler, sample_run
+from genjax.run.loop import train
+from genjax.run.sampling import make_sampler, sample_run
 
 NAMES = pytest.mark.parametrize("name", MIXTURES)
 SCALES = {"gaussians-8": 2.5, "gaussians-25": 5.0}

@@ -3,7 +3,7 @@
 import pytest
 
 from genjax.config import MonitorConfig
-from genjax.monitor import Diverged, Monitor, check_finite
+from genjax.run.monitor import Diverged, Monitor, check_finite
 
 CONFIG = MonitorConfig(lines=3, accuracy=1.0, logit_gap=50.0, diversity=0.1)
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan
-from genjax.gan.networks import Generator
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.networks import Generator
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MLPDecoder
 from genjax.nn.norms import NORMS, Normalize
-from genjax.types import BatchSpec
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)

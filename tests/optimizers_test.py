@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from genjax.config import OptimizerConfig
-from genjax.optimizers import OPTIMIZERS, make_optimizer
+from genjax.core.optimizers import OPTIMIZERS, make_optimizer
 
 
 def rate(step, decay_updates):

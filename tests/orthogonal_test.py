@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.gan.penalties import orthogonal
+from genjax.families.gan.penalties import orthogonal
 
 RNG = np.random.default_rng(0)
 

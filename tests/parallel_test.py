@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from benchmarks.collectives import count_collectives
-from genjax.algorithm import Algorithm
 from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.core.algorithm import Algorithm
+from genjax.core.parallel import choose_mode, compile_step, mapped_axis, step_once
+from genjax.core.rng import example_index
 from genjax.data.order import batch_indices
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.parallel import choose_mode, compile_step, mapped_axis, step_once
-from genjax.rng import example_index
+from genjax.families.registry import make_algorithm
 
 PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
 

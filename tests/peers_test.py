@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.algorithm import scale_images
 from genjax.config import GANConfig, NetworkConfig, OptimizerConfig
+from genjax.core.algorithm import scale_images
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan
-from genjax.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
 
 torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
 

@@ -12,14 +12,14 @@ import pytest
 from scipy import stats
 
 from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.gan.algorithm import make_gan
-from genjax.gan.composition import make_networks
-from genjax.gan.networks import Discriminator
-from genjax.gan.penalties import PENALTIES, Scene, penalty_terms
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.composition import make_networks
+from genjax.families.gan.networks import Discriminator
+from genjax.families.gan.penalties import PENALTIES, Scene, penalty_terms
 from genjax.nn.dcgan import DCGANEncoder
 from genjax.nn.layers import Layers
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
 
 KEY = jax.random.key(3)
 BATCH, IMAGE = 6, (4, 4, 1)

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from genjax.errors import UserError
-from genjax.processes import parse_address
+from genjax.run.processes import parse_address
 
 SIZES = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "16")
 SIZES += ("--model.ema-decay", "0.9", "--model.latent", "8")

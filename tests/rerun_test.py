@@ -10,8 +10,8 @@ from rich.console import Console
 from genjax.cli import main
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.loop import train
-from genjax.rerun import compare_runs, rerun
+from genjax.run.loop import train
+from genjax.run.rerun import compare_runs, rerun
 
 QUIET = Console(quiet=True)
 

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from genjax import checkpoint, run_directory
-from genjax.families import make_algorithm
+from genjax.families.registry import make_algorithm
+from genjax.run import checkpoint
+from genjax.run import directory as run_directory
 
 SIZES = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "32")
 OFTEN = ("--log-every", "10", "--sample-every", "50", "--checkpoint-every", "40")

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax.algorithm import Algorithm, with_raw_images
 from genjax.config import GANConfig, NetworkConfig
-from genjax.gan.augment import AUGMENTATIONS, make_augmentation
-from genjax.gan.conditioning import make_conditioning
-from genjax.gan.penalties import PENALTIES, Scene
+from genjax.core.algorithm import Algorithm, with_raw_images
+from genjax.core.parallel import compile_step, mapped_axis, step_once
+from genjax.core.rng import example_index, latents, stream
+from genjax.families.gan.augment import AUGMENTATIONS, make_augmentation
+from genjax.families.gan.conditioning import make_conditioning
+from genjax.families.gan.penalties import PENALTIES, Scene
+from genjax.families.vae.likelihoods import binarize
 from genjax.nn.layers import Dropout, gather_batch
-from genjax.parallel import compile_step, mapped_axis, step_once
-from genjax.rng import example_index, latents, stream
-from genjax.vae.likelihoods import binarize
 
 KEY = jax.random.key(3)
 PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (2, 4, 8)]

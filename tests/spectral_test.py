@@ -9,12 +9,12 @@ import optax
 import pytest
 
 from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.gan.algorithm import make_gan
+from genjax.core.players import make_player, update_player
+from genjax.core.spectral import COLLECTION, power_iteration
+from genjax.core.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.layers import Dense
-from genjax.nn.spectral import COLLECTION, power_iteration
-from genjax.players import make_player, update_player
-from genjax.types import BatchSpec
 
 KEY = jax.random.key(2)
 RNG = np.random.default_rng(0)

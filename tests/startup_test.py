@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from genjax import compiler, startup
+from genjax.core import compiler
 from genjax.errors import UserError
+from genjax.run import startup
 
 SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "JAX_ENABLE_COMPILATION_CACHE")
 
@@ -26,8 +27,8 @@ def programs(tmp_path):
 def sample(tmp_path, **settings):
     """Runs a command that compiles little, in a process of its own."""
     code = (
-        "from genjax.startup import prepare_process; prepare_process(); "
-        "from genjax.compiler import jit, xla_options; import jax; "
+        "from genjax.run.startup import prepare_process; prepare_process(); "
+        "from genjax.core.compiler import jit, xla_options; import jax; "
         "jit(lambda x: x + 1)(jax.numpy.zeros(3)); print(xla_options())"
     )
     done = subprocess.run(
@@ -65,7 +66,7 @@ def test_the_cache_can_be_turned_off_and_moved(tmp_path):
 
 def test_a_script_that_has_imported_jax_can_have_the_cache(tmp_path):
     code = (
-        "import jax; from genjax.startup import prepare_process; prepare_process(); "
+        "import jax; from genjax.run.startup import prepare_process; prepare_process(); "
         "jax.jit(lambda x: x + 1)(jax.numpy.zeros(3))"
     )
     subprocess.run([sys.executable, "-c", code], env=clean(tmp_path), check=True, timeout=120)
@@ -127,6 +128,6 @@ def test_an_unknown_choice_is_refused(options):
 
 def test_the_loop_does_not_wait_for_pytorch():
     """A library of event files imports it where it is installed, which takes over a second."""
-    code = "import sys, genjax.loop; print('torch' in sys.modules)"
+    code = "import sys, genjax.run.loop; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout == "False\n", done.stderr

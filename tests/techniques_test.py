@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.gan.algorithm import make_gan
-from genjax.gan.composition import make_networks
-from genjax.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
-from genjax.players import ramped_decay
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
+from genjax.core.players import ramped_decay
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.composition import make_networks
+from genjax.families.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
 
 KEY = jax.random.key(4)
 RNG = np.random.default_rng(0)

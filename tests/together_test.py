@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from genjax import checkpoint
 from genjax.ablation.plan import kind, measure_modes
 from genjax.ablation.scalars import structure, varying, with_scalars
 from genjax.ablation.together import train_together
@@ -22,8 +21,9 @@ from genjax.config import (
     VAEConfig,
 )
 from genjax.data.sources import load
-from genjax.families import make_algorithm
-from genjax.loop import train
+from genjax.families.registry import make_algorithm
+from genjax.run import checkpoint
+from genjax.run.loop import train
 
 QUIET = Console(quiet=True)
 

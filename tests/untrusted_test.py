@@ -15,15 +15,15 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from genjax import config_json
 from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig
-from genjax.console import TrainingDisplay
+from genjax.config import json as config_json
 from genjax.data.importer import import_dataset
 from genjax.data.sources import load
 from genjax.errors import UserError
 from genjax.evals.classifier import classifier_path, read_classifier
-from genjax.loop import train
-from genjax.rerun import compare_runs
+from genjax.run.console import TrainingDisplay
+from genjax.run.loop import train
+from genjax.run.rerun import compare_runs
 
 
 class Bomb:

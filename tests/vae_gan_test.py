@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.algorithm import scale_images, with_raw_images
 from genjax.config import NetworkConfig, OptimizerConfig, VAEGANConfig
+from genjax.core.algorithm import scale_images, with_raw_images
+from genjax.core.parallel import compile_step, mapped_axis, step_once
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.parallel import compile_step, mapped_axis, step_once
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
-from genjax.vae_gan import make_networks, make_vae_gan
+from genjax.families.vae_gan import make_networks, make_vae_gan
 
 KEY = jax.random.key(0)
 IMAGE = (8, 8, 1)

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from genjax.algorithm import scale_images, with_raw_images
 from genjax.config import NetworkConfig, OptimizerConfig, VAEConfig
+from genjax.core.algorithm import scale_images, with_raw_images
+from genjax.core.parallel import compile_step, mapped_axis, step_once
+from genjax.core.rng import latents, stream
+from genjax.core.spectral import power_iteration
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.nn.spectral import power_iteration
-from genjax.parallel import compile_step, mapped_axis, step_once
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
-from genjax.vae.algorithm import importance_bounds, kl_weight, make_vae, manifold_grid
-from genjax.vae.likelihoods import binarize
-from genjax.vae.networks import Posterior, kl_divergence, log_density
+from genjax.families.vae.algorithm import importance_bounds, kl_weight, make_vae, manifold_grid
+from genjax.families.vae.likelihoods import binarize
+from genjax.families.vae.networks import Posterior, kl_divergence, log_density
 
 KEY = jax.random.key(0)
 IMAGE = (8, 8, 1)

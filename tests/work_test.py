@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.algorithm import scale_images
 from genjax.config import (
     DataConfig,
     Experiment,
@@ -17,13 +16,14 @@ from genjax.config import (
     NetworkConfig,
     OptimizerConfig,
 )
-from genjax.config_json import from_json, to_dict
+from genjax.config.json import from_json, to_dict
+from genjax.core.algorithm import scale_images
+from genjax.core.players import apply_training
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec
 from genjax.errors import UserError
-from genjax.gan.algorithm import make_gan
-from genjax.gan.composition import make_networks
-from genjax.players import apply_training
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec
+from genjax.families.gan.algorithm import make_gan
+from genjax.families.gan.composition import make_networks
 
 KEY = jax.random.key(0)
 SIZE = 8

@@ -11,13 +11,13 @@ import torch
 from benchmarks.peers.torch_networks import make_networks
 from benchmarks.peers.torch_step import MODES, Step
 from benchmarks.peers.torch_weights import convert_params, load, mirror
-from genjax.algorithm import scale_images
 from genjax.config import GANConfig
-from genjax.gan.composition import make_networks as make_our_networks
-from genjax.gan.losses import LOSSES
-from genjax.players import apply_training
-from genjax.rng import latents, stream
-from genjax.types import BatchSpec, Key, NetState, Params
+from genjax.core.algorithm import scale_images
+from genjax.core.players import apply_training
+from genjax.core.rng import latents, stream
+from genjax.core.types import BatchSpec, Key, NetState, Params
+from genjax.families.gan.composition import make_networks as make_our_networks
+from genjax.families.gan.losses import LOSSES
 
 _FLOOR = 1e-2
 

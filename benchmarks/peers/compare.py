@@ -35,12 +35,12 @@ from benchmarks.peers.torch_step import Step, available_modes, configure, requir
 from benchmarks.peers.torch_weights import mirror
 from benchmarks.timing import alternate, ratios, spread, summary, timed
 from genjax.config import ComputeDtype, Experiment, GANConfig
+from genjax.core.parallel import compile_step
 from genjax.data.standard import image_and_classes
 from genjax.errors import UserError, lookup
-from genjax.families import make_algorithm
-from genjax.parallel import compile_step
+from genjax.families.registry import make_algorithm
 from genjax.presets import preset
-from genjax.startup import keep_memory
+from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "triton")
 TOLERANCE = 1e-4

@@ -1,6 +1,6 @@
 """genjax's adversarial step in PyTorch, in every way that PyTorch offers to run it fast.
 
-It does what `genjax.gan.algorithm` does: k updates of D, each on real images and noise of its own,
+It does what `genjax.families.gan.algorithm` does: k updates of D, each on real images and noise of its own,
 then one of G against the new D, on fresh noise. As there, batch norm sees real and generated images
 apart. What isn't needed isn't computed: no gradient of G in D's update, none of D's weights in G's,
 and of genjax's metrics only the two losses, so the peer does a little less. A D without batch norm

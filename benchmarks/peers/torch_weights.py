@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.torch_networks import SpectralConv2d, SpectralLinear, as_matrix
-from genjax.types import Params, Variables
+from genjax.core.types import Params, Variables
 
 
 def mirror(images: np.ndarray) -> np.ndarray:

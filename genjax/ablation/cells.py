@@ -11,14 +11,14 @@ from typing import Any
 import jax
 from filelock import FileLock
 
-from genjax import checkpoint
 from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.results import FILE, Record, parse_record
 from genjax.errors import UserError, lookup, reason
 from genjax.evals.classifier import load_classifier
 from genjax.evals.evaluate import Evaluation, Protocol, evaluate_run
-from genjax.run_directory import git_commit, write_json
-from genjax.sampling import open_run
+from genjax.run import checkpoint
+from genjax.run.directory import git_commit, write_json
+from genjax.run.sampling import open_run
 
 RESULT = "result.json"
 """The record of a run, in its folder; a run that has one is finished."""

@@ -12,7 +12,7 @@ from genjax.ablation.plan import Group
 from genjax.ablation.run import Runner
 from genjax.data.progress import no_progress
 from genjax.errors import UserError
-from genjax.startup import prepare_process
+from genjax.run.startup import prepare_process
 
 
 def import_submitit() -> ModuleType | Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genjax.config import Experiment
-from genjax.config_json import config_hash
+from genjax.config.json import config_hash
 from genjax.errors import UserError, lookup
 
 _SAMPLES = 10_000

@@ -17,12 +17,12 @@ from genjax.ablation.grid import Cell
 from genjax.ablation.scalars import structure
 from genjax.ablation.together import Together, compile_together, stack_states
 from genjax.config import Experiment
-from genjax.config_json import to_dict
+from genjax.config.json import to_dict
+from genjax.core.parallel import choose_mode, compile_step, mapped_axis
 from genjax.data.sources import Dataset
 from genjax.errors import UserError
-from genjax.families import make_algorithm
-from genjax.parallel import choose_mode, compile_step, mapped_axis
-from genjax.run_directory import write_json
+from genjax.families.registry import make_algorithm
+from genjax.run.directory import write_json
 
 SeedMode = Literal["vmap", "scan", "single"]
 Choice = Literal["auto", "vmap", "scan", "single"]

@@ -13,13 +13,13 @@ from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.plan import Group, kind, measure_modes, planned, settle
 from genjax.ablation.results import Record
 from genjax.ablation.together import train_together
-from genjax.checkpoint import open_checkpoints
 from genjax.config import DataConfig
-from genjax.console import print_line
 from genjax.data.progress import Progress
 from genjax.data.sources import Dataset, load
 from genjax.errors import RunFailed
-from genjax.loop import train
+from genjax.run.checkpoint import open_checkpoints
+from genjax.run.console import print_line
+from genjax.run.loop import train
 
 _MEMORY = "RESOURCE_EXHAUSTED"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from genjax.config import Experiment
-from genjax.config_json import to_dict
+from genjax.config.json import to_dict
 
 SCALARS = (
     ("generator_optimizer", "learning_rate"),

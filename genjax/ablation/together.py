@@ -12,22 +12,23 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 
-from genjax import checkpoint, run_directory
 from genjax.ablation.scalars import varying, with_scalars
-from genjax.compiler import jit
 from genjax.config import Experiment
-from genjax.console import TrainingDisplay
+from genjax.core.compiler import jit
+from genjax.core.parallel import repeat
+from genjax.core.types import Batch, Key, Metrics, State
 from genjax.data.sources import Dataset
 from genjax.evals.scores import make_scorer
-from genjax.families import make_algorithm
-from genjax.feed import make_feeder
-from genjax.logs import MetricLog
-from genjax.metric_reader import MetricReader
-from genjax.monitor import Diverged, Monitor, check_finite
-from genjax.parallel import repeat
-from genjax.recorder import Recorder
-from genjax.sampling import make_picture, make_sampler
-from genjax.types import Batch, Key, Metrics, State
+from genjax.families.registry import make_algorithm
+from genjax.run import checkpoint
+from genjax.run import directory as run_directory
+from genjax.run.console import TrainingDisplay
+from genjax.run.feed import make_feeder
+from genjax.run.logs import MetricLog
+from genjax.run.metrics import MetricReader
+from genjax.run.monitor import Diverged, Monitor, check_finite
+from genjax.run.recorder import Recorder
+from genjax.run.sampling import make_picture, make_sampler
 
 Together = Literal["vmap", "scan"]
 
@@ -40,7 +41,7 @@ class Joined(NamedTuple):
       load: ``(arrays by name) -> data``: a whole data set, copied to each device.
       place: ``(tree) -> batches``: arrays [runs, steps, examples, ...], on the devices.
       step: ``(states, data, batches) -> (states, metrics)``, states with a first axis [runs] and
-        metrics [runs, steps]; otherwise as `genjax.parallel.Compiled` has it.
+        metrics [runs, steps]; otherwise as `genjax.core.parallel.Compiled` has it.
       examples: in a step of a run.
     """
 

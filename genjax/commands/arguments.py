@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from genjax.console import print_line, track
 from genjax.errors import UserError
+from genjax.run.console import print_line, track
 
 if TYPE_CHECKING:
-    from genjax.checkpoint import Which
+    from genjax.run.checkpoint import Which
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ def presets(arguments: list[str]) -> None:
     def run() -> None:
         """List the presets."""
         from genjax.data.standard import image_and_classes
-        from genjax.families import count_parameters
+        from genjax.families.registry import count_parameters
 
         table = Table(
             "name", "family", "data", "resolution", "parameters", box=None, pad_edge=False

@@ -47,8 +47,8 @@ def train(arguments: list[str]) -> None:
             Cloud TPU say of the others; elsewhere HOST:PORT,COUNT,INDEX.
         """
         from genjax.data.sources import load
-        from genjax.loop import train as train_loop
-        from genjax.run_directory import check_new
+        from genjax.run.directory import check_new
+        from genjax.run.loop import train as train_loop
 
         name = Path(experiment.name).name or "run"
         directory = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -80,8 +80,8 @@ def resume(arguments: list[str]) -> None:
         import dataclasses
 
         from genjax.data.sources import load
-        from genjax.loop import train as train_loop
-        from genjax.run_directory import read_config
+        from genjax.run.directory import read_config
+        from genjax.run.loop import train as train_loop
 
         experiment = read_config(run_dir)
         if steps is not None:
@@ -105,8 +105,8 @@ def rerun(arguments: list[str]) -> None:
           out: Folder of the repetition, new; RUN_DIR-rerun by default.
         """
         from genjax.data.sources import load
-        from genjax.rerun import rerun as repeat
-        from genjax.run_directory import check_new, read_config
+        from genjax.run.directory import check_new, read_config
+        from genjax.run.rerun import rerun as repeat
 
         experiment = read_config(run_dir)
         # The folder that one is in has no name of its own.
@@ -161,8 +161,8 @@ def sample(arguments: list[str]) -> None:
             out = run_dir / "samples.png"
         import numpy as np
 
-        from genjax.grid import save_grid
-        from genjax.sampling import sample_run
+        from genjax.domains.grid import save_grid
+        from genjax.run.sampling import sample_run
 
         drawn = sample_run(run_dir, seed, which, n, label, per_class)
         if out is not None:
@@ -183,7 +183,7 @@ def _guard(
     distributed: str | None, directory: Path, run: Callable[..., None], *args: Any, **kwargs: Any
 ) -> None:
     """Runs a training; asked to end, it saves, and names the command that takes it up again."""
-    from genjax.interrupts import Stopped, requests_to_stop
+    from genjax.run.interrupts import Stopped, requests_to_stop
 
     again = f"genjax resume {shlex.quote(str(directory))}"
     if distributed is not None:
@@ -200,8 +200,8 @@ def _guard(
 
 def _run_distributed(distributed: str, again: str, run: Callable[..., None]) -> None:
     """Runs a training as one of several processes."""
-    from genjax import processes
-    from genjax.interrupts import Stopped
+    from genjax.run import processes
+    from genjax.run.interrupts import Stopped
 
     processes.join(processes.parse_address(distributed))
     first = processes.is_first()

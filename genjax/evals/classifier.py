@@ -15,12 +15,12 @@ from jaxtyping import Array, Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from genjax.algorithm import scale_images
-from genjax.cache import cache_directory
+from genjax.core.algorithm import scale_images
+from genjax.core.types import Images, RawImages, Variables
 from genjax.errors import UserError
 from genjax.evals.features import FeatureNetwork, Output, extract
 from genjax.nn.layers import Layers
-from genjax.types import Images, RawImages, Variables
+from genjax.run.cache import cache_directory
 
 FEATURES = 128
 """Dimensions of the features."""

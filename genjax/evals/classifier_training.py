@@ -13,9 +13,12 @@ import numpy as np
 import optax
 from jaxtyping import Int, UInt8
 
-from genjax.algorithm import flip_images, scale_images
-from genjax.compiler import jit
 from genjax.config import DataConfig
+from genjax.core.algorithm import flip_images, scale_images
+from genjax.core.compiler import jit
+from genjax.core.players import apply_training
+from genjax.core.rng import example_index, example_keys, stream
+from genjax.core.types import Images, Key, Labels, RawImages
 from genjax.data import prepared
 from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
@@ -32,9 +35,6 @@ from genjax.evals.classifier import (
     save_classifier,
 )
 from genjax.evals.features import FeatureNetwork
-from genjax.players import apply_training
-from genjax.rng import example_index, example_keys, stream
-from genjax.types import Images, Key, Labels, RawImages
 
 _WARM_UP = 0.2
 

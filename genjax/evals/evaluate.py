@@ -9,21 +9,21 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from genjax.checkpoint import Which
-from genjax.compiler import jit
 from genjax.config import VAEConfig
-from genjax.config_json import config_hash
+from genjax.config.json import config_hash
+from genjax.core.compiler import jit
+from genjax.core.rng import stream
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load
+from genjax.domains.grid import save_grid
 from genjax.errors import UserError
 from genjax.evals.features import FeatureNetwork
 from genjax.evals.image_sets import ImageSet, from_dataset, from_run, open_held_out, open_images
 from genjax.evals.material import Likelihood, Material
 from genjax.evals.metrics import compute_scores
 from genjax.evals.records import Record
-from genjax.grid import save_grid
-from genjax.rng import stream
-from genjax.sampling import Run, open_run
+from genjax.run.checkpoint import Which
+from genjax.run.sampling import Run, open_run
 
 _BATCH = 200
 _SHOWN = 16

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
-from genjax.compiler import jit
-from genjax.parallel import spread
-from genjax.types import RawImages
+from genjax.core.compiler import jit
+from genjax.core.parallel import spread
+from genjax.core.types import RawImages
 
 
 class Output(NamedTuple):

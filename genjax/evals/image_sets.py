@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from genjax.algorithm import quantize_images
-from genjax.compiler import jit
 from genjax.config import DataConfig
+from genjax.core.algorithm import quantize_images
+from genjax.core.compiler import jit
+from genjax.core.parallel import spread
+from genjax.core.types import State
 from genjax.data import readers
 from genjax.data.mixtures import POINT_SHAPE
 from genjax.data.order import batch_indices
@@ -21,9 +23,7 @@ from genjax.data.progress import Progress, no_progress
 from genjax.data.raw import RawSplit
 from genjax.data.sources import Dataset, load
 from genjax.errors import UserError
-from genjax.parallel import spread
-from genjax.sampling import Run
-from genjax.types import State
+from genjax.run.sampling import Run
 
 Numbers: TypeAlias = Int[np.ndarray, "n"]
 

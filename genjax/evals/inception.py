@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from genjax.core.types import Images, RawImages, Variables
 from genjax.errors import UserError, lookup
 from genjax.evals import resize as resizing
 from genjax.evals.classifier import hash_variables
 from genjax.evals.features import FeatureNetwork, Output
 from genjax.evals.torch_weights import find_weights, read_state_dict
-from genjax.types import Images, RawImages, Variables
 
 CLASSES = 1008
 """Number of logits."""

@@ -13,12 +13,12 @@ from jaxtyping import Int
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from genjax.cache import cache_directory
 from genjax.data.progress import Progress, no_progress
 from genjax.evals.classifier import Trained, read_classifier
 from genjax.evals.features import FeatureNetwork, Features, extract
 from genjax.evals.image_sets import ImageSet, subset, tracked
 from genjax.evals.memorization import Memorization, memorization
+from genjax.run.cache import cache_directory
 
 
 class Likelihood(NamedTuple):

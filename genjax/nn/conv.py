@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from genjax.config import Convolutions
+from genjax.core.spectral import spectrally_normalized
 from genjax.nn.channels import LINEAR, like
 from genjax.nn.conv_forms import (
     FeatureMap,
@@ -30,7 +31,6 @@ from genjax.nn.conv_forms import (
     stock_conv_transpose,
     trimmed_same_conv,
 )
-from genjax.nn.spectral import spectrally_normalized
 
 # Measured on two AVX-512 cores, kernels of 3 and 5: channels up to which patches win, and up to
 # which the phases of a transposed convolution are joined.

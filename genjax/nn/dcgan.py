@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax.core.types import Images
 from genjax.errors import UserError
 from genjax.nn.layers import Layers
-from genjax.types import Images
 
 _KERNEL = 5
 _LEAK = 0.2

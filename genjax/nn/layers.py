@@ -10,13 +10,13 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from genjax.config import Convolutions
+from genjax.core.rng import example_index, example_keys
+from genjax.core.spectral import spectrally_normalized
+from genjax.core.types import Key
 from genjax.errors import UserError, lookup
 from genjax.nn.channels import LINEAR
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.norms import NORMS, Normalize
-from genjax.nn.spectral import spectrally_normalized
-from genjax.rng import example_index, example_keys
-from genjax.types import Key
 
 Initializer = Callable[..., Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from genjax.core.types import Images
 from genjax.nn.layers import Dropout, Layers, Maxout, symmetric_uniform
-from genjax.types import Images
 
 _INIT = nn.initializers.lecun_normal()
 _LEAK = 0.2

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.algorithm import ema_update, pmean
+from genjax.core.algorithm import ema_update, pmean
 from genjax.errors import UserError
 from genjax.nn.channels import channel_means, like
 

@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax.core.types import Images
 from genjax.errors import UserError
 from genjax.nn.dcgan import halvings
 from genjax.nn.layers import Layers
-from genjax.types import Images
 
 
 def _xavier(gain: float) -> Any:

@@ -1,0 +1,139 @@
+"""What all families do with one network: split, run, update and average it."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from genjax.core.algorithm import ema_update
+from genjax.core.spectral import COLLECTION, power_iteration
+from genjax.core.types import Key, NetState, Params, Variables
+
+
+def make_player(
+    variables: Variables, optimizer: optax.GradientTransformation, average: bool
+) -> NetState:
+    """Splits initialised variables into a player's state.
+
+    Args:
+      variables: what a module's `init` returned, with the collection ``params``, float32.
+      optimizer: of the player.
+      average: start a moving average of all collections.
+
+    Returns:
+      The state.
+    """
+    others = {name: value for name, value in variables.items() if name != "params"}
+    params = variables["params"]
+    # A copy: two leaves that share a buffer can't both be donated.
+    ema = jax.tree.map(jnp.copy, dict(variables)) if average else None
+    return NetState(params=params, variables=others, opt=optimizer.init(params), ema=ema)
+
+
+def apply_training(
+    module: Any,
+    params: Params,
+    variables: Variables,
+    inputs: Array,
+    *args: Any,
+    rngs: dict[str, Key] | None = None,
+) -> tuple[Any, Variables]:
+    """Runs a network in training mode.
+
+    Args:
+      module: called as ``(inputs, True, *args)``.
+      params: its parameters.
+      variables: its other collections.
+      inputs: [batch, ...].
+      args: further inputs.
+      rngs: keys by stream, for example of dropout.
+
+    Returns:
+      The output, and the other collections afterwards.
+    """
+    output, changed = module.apply(
+        {"params": params, **variables},
+        inputs,
+        True,
+        *args,
+        mutable=list(variables),
+        rngs=rngs,
+    )
+    return output, changed
+
+
+def update_player(
+    player: NetState,
+    grads: Params,
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+) -> NetState:
+    """Applies one optimizer update, and one power iteration of spectral normalisation if any.
+
+    Args:
+      player: its state.
+      grads: of its loss by its parameters, averaged over the devices.
+      variables: its other collections after the run that the gradient is of.
+      optimizer: of the player.
+
+    Returns:
+      The new state, with the moving average as it was.
+    """
+    updates, opt = optimizer.update(grads, player.opt, player.params)
+    params = optax.apply_updates(player.params, updates)
+    if COLLECTION in variables:
+        variables = {**variables, COLLECTION: power_iteration(params, variables[COLLECTION])}
+    return dataclasses.replace(player, params=params, variables=variables, opt=opt)
+
+
+def move_average(player: NetState, decay: float | Float[Array, ""]) -> NetState:
+    """Moves a player's average of its parameters and batch statistics.
+
+    Singular vectors are not averaged: they follow the averaged parameters by power iteration.
+
+    Args:
+      player: its state, with a moving average.
+      decay: weight of the old average, in [0, 1).
+
+    Returns:
+      The new state.
+    """
+    assert player.ema is not None
+    moving = {name: player.ema[name] for name in ("params", "batch_stats") if name in player.ema}
+    current = {"params": player.params, **player.variables}
+    averaged = ema_update(moving, {name: current[name] for name in moving}, decay)
+    ema = {**player.ema, **averaged}
+    if COLLECTION in ema:
+        ema[COLLECTION] = power_iteration(ema["params"], ema[COLLECTION])
+    return dataclasses.replace(player, ema=ema)
+
+
+def sampling_variables(player: NetState) -> Variables:
+    """What a network is sampled with: its moving average where there is one."""
+    return player.ema or {"params": player.params, **player.variables}
+
+
+def ramped_decay(
+    decay: float, ramp: float | None, step: Int[Array, ""]
+) -> float | Float[Array, ""]:
+    """The average's decay, with its half-life bounded by a share of the steps made.
+
+    ``0.5^(1 / min(log 0.5 / log decay, ramp * step))``
+
+    Args:
+      decay: of one step in the end, in [0, 1).
+      ramp: the share, above 0; None leaves the decay as it is.
+      step: int32 scalar, steps made, this one included.
+
+    Returns:
+      The decay of this step, float32 scalar.
+
+    Reference: Karras et al. 2020 (StyleGAN2-ADA), appendix; there the ramp is 0.05.
+    """
+    if ramp is None or decay == 0:
+        return decay
+    half_life = jnp.minimum(jnp.log(0.5) / jnp.log(decay), ramp * step)
+    return 0.5 ** (1 / jnp.maximum(half_life, 1e-8))

@@ -1,0 +1,69 @@
+"""Which axes of a GAN fit together, and the two networks that they describe."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from genjax.config import GANConfig
+from genjax.core.types import BatchSpec
+from genjax.errors import UserError, lookup
+from genjax.families.gan.conditioning import make_conditioning
+from genjax.families.gan.networks import MINIBATCH, Discriminator, Generator
+from genjax.families.gan.penalties import PENALTIES
+from genjax.nn.networks import make_decoder, make_encoder, make_layers
+
+
+def make_networks(config: GANConfig, spec: BatchSpec, axis_name: str | None) -> tuple[Any, Any]:
+    """Builds G and D, without parameters.
+
+    Args:
+      config: of the GAN.
+      spec: shape of the data.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      A `Generator` and a `Discriminator`.
+
+    Raises:
+      UserError: an unknown name, or an image size a network can't make.
+    """
+    dtype = jnp.dtype(config.dtype)
+    virtual = config.generator.norm == "virtual"
+    g_layers = make_layers(config.generator, dtype, axis_name, spec.size if virtual else 0)
+    decoder = make_decoder(config.generator, spec.image, g_layers, "generator")
+    d_layers = make_layers(config.discriminator, dtype, axis_name)
+    encoder = make_encoder(config.discriminator, d_layers, "discriminator")
+    minibatch = lookup(MINIBATCH, config.minibatch, "minibatch layer")
+    recognition = make_conditioning(config, spec.classes).recognition
+    discriminator = Discriminator(
+        encoder,
+        d_layers,
+        config.discriminator.conditioning,
+        None if minibatch is None else minibatch(axis_name),
+        () if recognition is None else recognition.sizes(config, spec.classes),
+    )
+    return Generator(decoder, config.generator.conditioning, virtual), discriminator
+
+
+def check_axes(config: GANConfig) -> None:
+    """Refuses axes that do not fit each other; raises UserError with what to change."""
+    differentiating = [
+        name for name in config.penalties if lookup(PENALTIES, name, "penalty").differentiates
+    ]
+    if differentiating and config.discriminator.norm == "batch":
+        raise UserError(
+            f"penalty {differentiating[0]!r} takes the gradient of each example's logit alone, and "
+            "batch norm makes it depend on the others; set --model.discriminator.norm to layer or "
+            "none"
+        )
+    d = config.discriminator
+    if config.joint_pass and (
+        d.norm == "batch" or config.minibatch != "none" or d.name == "goodfellow"
+    ):
+        raise UserError(
+            f"joint_pass needs a D that judges each image alone, but it has norm {d.norm!r}, "
+            f"minibatch {config.minibatch!r} and network {d.name!r}, and goodfellow has dropout; "
+            "turn it off"
+        )
+    if config.ema_ramp is not None and config.ema_decay is None:
+        raise UserError(f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay")

@@ -1,0 +1,126 @@
+"""Generator and discriminator: an architecture's decoder or encoder, with labels brought in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genjax.core.types import Condition, Images, Logits
+from genjax.nn.layers import Dense, Layers, MinibatchDiscrimination, MinibatchStddev
+
+GENERATOR_CONDITIONING = ("none", "concat", "cbn")
+
+
+class Generator(nn.Module):
+    """A decoder with a tanh.
+
+    ``concat`` appends the condition to z, so that the first layer's rows embed the labels (Mirza &
+    Osindero 2014, section 3.2). ``cbn`` makes the gains and biases of all norms depend on it.
+
+    Virtual batch norm's reference batch is what the module is initialised with, and is kept in the
+    collection ``reference``.
+
+    Attributes:
+      decoder: from vectors to images.
+      conditioning: one of `GENERATOR_CONDITIONING`.
+      virtual: whether the decoder's norm is virtual batch norm.
+    """
+
+    decoder: nn.Module
+    conditioning: str = "none"
+    virtual: bool = False
+
+    @nn.compact
+    def __call__(
+        self, z: Float[Array, "batch latent"], train: bool, condition: Condition | None = None
+    ) -> Images:
+        first = 0
+        if self.virtual:
+            fixed_z: Array = self.variable("reference", "z", lambda: z).value
+            first = fixed_z.shape[0]
+            z = jnp.concatenate([fixed_z, z])
+            if condition is not None:
+                given = condition
+                fixed: Array = self.variable("reference", "condition", lambda: given).value
+                condition = jnp.concatenate([fixed, given])
+        if self.conditioning == "concat":
+            assert condition is not None
+            z = jnp.concatenate([z, condition], -1)
+        inner = condition if self.conditioning == "cbn" else None
+        images = jnp.tanh(self.decoder(z, train, inner)).astype(jnp.float32)
+        return images[first:]
+
+
+class Judgement(NamedTuple):
+    """What D says of a batch.
+
+    Attributes:
+      logits: float32 [batch].
+      features: float32 [batch, features], from which it says so.
+      auxiliary: further outputs by name, float32 [batch, ...].
+    """
+
+    logits: Logits
+    features: Float[Array, "batch features"]
+    auxiliary: Mapping[str, Array]
+
+
+MINIBATCH: dict[str, Callable[[str | None], nn.Module] | None] = {
+    "discrimination": lambda axis_name: MinibatchDiscrimination(axis_name=axis_name),
+    "none": None,
+    "stddev": lambda axis_name: MinibatchStddev(axis_name=axis_name),
+}
+"""What lets D see the rest of its batch, between the encoder and the logit."""
+
+
+class Discriminator(nn.Module):
+    """An encoder with a logit, and perhaps further outputs.
+
+    ``concat`` appends a map made from the condition to the image, as one more channel.
+    ``projection`` adds ``<V c, features>`` to the logit.
+
+    Attributes:
+      encoder: from images to features; its `head_init` starts the outputs.
+      layers: what its layers have in common.
+      conditioning: ``concat``, ``projection``, or any other name for neither.
+      minibatch: an entry of `MINIBATCH`, made, or None.
+      auxiliary: sizes of further outputs by name.
+
+    Reference: Miyato & Koyama 2018, equation 4 (projection).
+    """
+
+    encoder: Any
+    layers: Layers
+    conditioning: str = "none"
+    minibatch: nn.Module | None = None
+    auxiliary: tuple[tuple[str, int], ...] = ()
+
+    @nn.compact
+    def __call__(
+        self, images: Images, train: bool, condition: Condition | None = None
+    ) -> Judgement:
+        init = self.encoder.head_init
+
+        def head(size: int, name: str, use_bias: bool = True) -> Dense:
+            layers = self.layers
+            return Dense(size, use_bias, layers.dtype, init, layers.spectral_norm, name=name)
+
+        if self.conditioning == "concat":
+            assert condition is not None
+            height, width = images.shape[1:3]
+            label_map = head(height * width, "label_map", use_bias=False)(condition)
+            label_map = label_map.reshape(-1, height, width, 1)
+            images = jnp.concatenate([images, label_map.astype(images.dtype)], -1)
+        features = self.encoder(images, train)
+        judged = features if self.minibatch is None else self.minibatch(features)
+        logits = head(1, "logit")(judged)[:, 0].astype(jnp.float32)
+        if self.conditioning == "projection":
+            assert condition is not None
+            embedded = head(features.shape[-1], "embedding", use_bias=False)(condition)
+            logits += jnp.sum((embedded * features).astype(jnp.float32), -1)
+        auxiliary = {
+            name: head(size, name)(features).astype(jnp.float32) for name, size in self.auxiliary
+        }
+        return Judgement(logits, features.astype(jnp.float32), auxiliary)

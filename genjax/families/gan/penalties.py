@@ -1,0 +1,223 @@
+"""Penalties that D's loss can have, and one on the weights of either player."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax.core.algorithm import pmean
+from genjax.core.rng import example_keys, stream
+from genjax.core.types import Images, Index, Key, Logits, Params, PerExample
+from genjax.families.gan.augment import translation
+
+Critic = Callable[[Images], Logits]
+"""D with its parameters and the batch's conditions filled in; real and generated images at the same
+place of the batch share their condition."""
+
+_NORM_EPSILON = 1e-12
+
+
+class Scene(NamedTuple):
+    """What a penalty may look at.
+
+    Attributes:
+      critic: ``images -> [batch]``.
+      real: real images, as D sees them.
+      fake: generated images, as D sees them.
+      real_logits: D's logits of them.
+      fake_logits: D's logits of them.
+      average_real: running average of the real logits over all updates, scalar.
+      average_fake: running average of the generated logits.
+      key: of the penalty's own draws.
+      place: of each example in the whole batch.
+      axis_name: mapped axis over the devices, if any.
+    """
+
+    critic: Critic
+    real: Images
+    fake: Images
+    real_logits: Logits
+    fake_logits: Logits
+    average_real: Float[Array, ""]
+    average_fake: Float[Array, ""]
+    key: Key
+    place: Index
+    axis_name: str | None
+
+
+class Penalty(NamedTuple):
+    """A term of D's loss.
+
+    Attributes:
+      compute: ``scene -> [batch]``; the caller averages and weighs.
+      differentiates: whether it takes the gradient of each example's logit by that example's
+        pixels, which batch norm in D makes meaningless.
+    """
+
+    compute: Callable[[Scene], PerExample]
+    differentiates: bool = False
+
+
+def gradient_square(critic: Critic, images: Images) -> PerExample:
+    """``|grad_x D(x)|^2`` of each example, float32 [batch]."""
+    gradient = jax.grad(lambda x: jnp.sum(critic(x)))(images)
+    return jnp.sum(jnp.square(gradient.astype(jnp.float32)), axis=(1, 2, 3))
+
+
+def _distance_from_one(square: PerExample) -> PerExample:
+    # The root's own gradient at 0 is infinite, and 0 times it is NaN.
+    return jnp.square(jnp.sqrt(square + _NORM_EPSILON) - 1)
+
+
+def r1(scene: Scene) -> PerExample:
+    """``|grad D(x)|^2 / 2`` at real images; its weight is gamma (Mescheder et al. 2018, eq. 9)."""
+    return 0.5 * gradient_square(scene.critic, scene.real)
+
+
+def r2(scene: Scene) -> PerExample:
+    """``|grad D(x)|^2 / 2`` at generated images (Mescheder et al. 2018, eq. 10)."""
+    return 0.5 * gradient_square(scene.critic, scene.fake)
+
+
+def wgan_gp(scene: Scene) -> PerExample:
+    """``(|grad D(x)| - 1)^2`` at points between real and generated images.
+
+    ``x = e x_real + (1 - e) x_fake``, ``e ~ U[0, 1)`` an example.
+
+    Reference: Gulrajani et al. 2017, equation 3; its weight there is 10.
+    """
+    keys = example_keys(scene.key, scene.place)
+    share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
+    between = share * scene.real + (1 - share) * scene.fake
+    return _distance_from_one(gradient_square(scene.critic, between))
+
+
+def dragan(scene: Scene) -> PerExample:
+    """``(|grad D(x)| - 1)^2`` at noisy real images.
+
+    ``x = x_real + a (std / 2) u`` with ``u ~ U[0, 1)`` a pixel, ``a ~ U[0, 1)`` an example, and std
+    of all pixels of the batch.
+
+    Reference: Kodali et al. 2017, equation 2, with the noise of the authors' code.
+    """
+    moments = (jnp.mean(scene.real), jnp.mean(jnp.square(scene.real)))
+    mean, square = pmean(moments, scene.axis_name)
+    # Rounding may make the variance of nearly constant images negative.
+    std = jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0))
+
+    def noise(key: Key) -> Float[Array, "height width channels"]:
+        u = jax.random.uniform(stream(key, "pixels"), scene.real.shape[1:])
+        return jax.random.uniform(stream(key, "share")) * 0.5 * std * u
+
+    noisy = scene.real + jax.vmap(noise)(example_keys(scene.key, scene.place))
+    return _distance_from_one(gradient_square(scene.critic, noisy))
+
+
+def lecam(scene: Scene) -> PerExample:
+    """Keeps logits near the running average of the other kind's.
+
+    ``(D(x) - average_fake)^2 + (D(G(z)) - average_real)^2``, as in the paper; its authors' code
+    only charges real logits above, and generated ones below.
+
+    Reference: Tseng et al. 2021, section 3.2.
+    """
+    real = jnp.square(scene.real_logits - scene.average_fake)
+    return real + jnp.square(scene.fake_logits - scene.average_real)
+
+
+def _consistency(scene: Scene, images: Images, logits: Logits, name: str) -> PerExample:
+    keys = example_keys(stream(scene.key, name), scene.place)
+    return jnp.square(logits - scene.critic(jax.vmap(translation)(images, keys)))
+
+
+def cr(scene: Scene) -> PerExample:
+    """``(D(x) - D(T(x)))^2`` for real images, where T shifts by up to an eighth of the side.
+
+    The paper's T also mirrors, which would change what digits and letters mean.
+
+    Reference: Zhang et al. 2020 (consistency regularisation), equation 3; its weight there is 10.
+    """
+    return _consistency(scene, scene.real, scene.real_logits, "real")
+
+
+def bcr(scene: Scene) -> PerExample:
+    """`cr` for real and, beside it, for generated images.
+
+    Reference: Zhao et al. 2021 (improved consistency regularisation), section 2.1.
+    """
+    fake = _consistency(scene, scene.fake, scene.fake_logits, "fake")
+    return cr(scene) + fake
+
+
+PENALTIES: dict[str, Penalty] = {
+    "bcr": Penalty(bcr),
+    "cr": Penalty(cr),
+    "dragan": Penalty(dragan, differentiates=True),
+    "lecam": Penalty(lecam),
+    "r1": Penalty(r1, differentiates=True),
+    "r2": Penalty(r2, differentiates=True),
+    "wgan_gp": Penalty(wgan_gp, differentiates=True),
+}
+
+
+def penalty_terms(
+    weights: Mapping[str, tuple[float, int]],
+    scene: Scene,
+    number: Int[Array, ""],
+    latest: Mapping[str, Float[Array, ""]],
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Sums the penalties of one update of D.
+
+    A penalty of interval n is computed in every n-th update and weighted by n, so that its mean
+    over time stays the same (lazy regularisation, Karras et al. 2020, section 3.1).
+
+    Args:
+      weights: weight and interval of each penalty, by name.
+      scene: what they look at.
+      number: int32 scalar, updates of D before this one.
+      latest: of each penalty, its mean over the batch where it was last computed.
+
+    Returns:
+      The weighted sum, and the new `latest`.
+    """
+    total, values = jnp.zeros(()), {}
+    for name, (weight, interval) in weights.items():
+        compute = functools.partial(_mean_penalty, name, scene)
+        if interval == 1:
+            values[name] = compute()
+            total += weight * values[name]
+            continue
+        due = number % interval == 0
+        value = jax.lax.cond(due, compute, lambda: jnp.zeros(()))
+        total += weight * interval * value
+        values[name] = jnp.where(due, value, latest[name])
+    return total, jax.lax.stop_gradient(values)
+
+
+def _mean_penalty(name: str, scene: Scene) -> Float[Array, ""]:
+    return jnp.mean(PENALTIES[name].compute(scene._replace(key=stream(scene.key, name))))
+
+
+def orthogonal(params: Params) -> Float[Array, ""]:
+    """How far the columns of all weight matrices are from orthogonal to each other.
+
+    ``sum_W |W^T W * (1 - I)|_F^2``, with one column of W an output; lengths are left free.
+
+    Args:
+      params: a network's parameters; leaves called ``kernel`` count.
+
+    Returns:
+      float32 scalar.
+
+    Reference: Brock et al. 2019, equation 3.
+    """
+    total = jnp.zeros(())
+    for path, kernel in jax.tree_util.tree_leaves_with_path(params):
+        if path[-1].key == "kernel":
+            matrix = kernel.reshape(-1, kernel.shape[-1])
+            gram = matrix.T @ matrix
+            total += jnp.sum(jnp.square(gram)) - jnp.sum(jnp.square(jnp.diagonal(gram)))
+    return total

@@ -1,0 +1,249 @@
+"""The VAE/GAN: an autoencoder that measures its reconstructions in a discriminator's features."""
+
+import dataclasses
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax.config import VAEGANConfig
+from genjax.core.algorithm import Algorithm, global_norm, pmean
+from genjax.core.optimizers import make_optimizer
+from genjax.core.players import (
+    apply_training,
+    make_player,
+    move_average,
+    sampling_variables,
+    update_player,
+)
+from genjax.core.rng import example_index, latents, stream
+from genjax.core.types import (
+    Batch,
+    BatchSpec,
+    Images,
+    Index,
+    Key,
+    Labels,
+    Metrics,
+    NetState,
+    Params,
+    Variables,
+)
+from genjax.errors import lookup
+from genjax.families.gan.losses import LOSSES, preference
+from genjax.families.gan.networks import Discriminator, Generator, Judgement
+from genjax.families.vae.algorithm import SHOWN, alternate
+from genjax.families.vae.networks import Encoder, draw, kl_divergence, require_plain
+from genjax.nn.layers import gather_batch
+from genjax.nn.networks import make_decoder, make_encoder, make_layers
+
+Scalar: TypeAlias = Float[Array, ""] | float
+
+
+@flax.struct.dataclass
+class VAEGANState:
+    """Everything that training changes.
+
+    Attributes:
+      step: int32 scalar, updates made by each player.
+      key: the base key of the run; it never changes.
+      encoder: from images to the posterior of z.
+      generator: the decoder.
+      discriminator: tells real images from generated ones, and gives the features.
+    """
+
+    step: Int[Array, ""]
+    key: Key
+    encoder: NetState
+    generator: NetState
+    discriminator: NetState
+
+
+class Terms(NamedTuple):
+    """Parts of the losses, averaged over the batch; or their weights in one player's loss.
+
+    Attributes:
+      prior: the posterior's divergence from N(0, I).
+      likelihood: how far features of reconstructions are from those of their images.
+      generator: the generator's side of the adversarial game.
+      discriminator: the discriminator's.
+    """
+
+    prior: Scalar
+    likelihood: Scalar
+    generator: Scalar
+    discriminator: Scalar
+
+
+def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = None) -> Algorithm:
+    """Builds a VAE/GAN.
+
+    With z ~ q(z|x) and z' ~ N(0, I), a reconstruction is G(z) and a sample G(z'). The terms are
+    ``L_prior = KL(q(z|x) || N(0, I))``, ``L_like = |f(x) - f(G(z))|^2 / 2`` of D's features f (the
+    negative log-likelihood of a Gaussian of unit variance, less its constant), and the two sides of
+    the adversarial game, each the mean of the games of x against G(z) and of x against G(z').
+    All players move at once, each on its own loss:
+
+    - encoder: ``beta L_prior + L_like``
+    - generator: ``reconstruction L_like + L_G``
+    - discriminator: ``L_D``
+
+    The paper weighs reconstructions and samples 1 each in the game; the means weigh them 1/2, as
+    its authors' code does, so that D sees as much real as generated.
+
+    Args:
+      config: the model.
+      spec: shape of the data.
+      axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
+
+    Returns:
+      The algorithm. It takes ``batch["image"]`` in [-1, 1].
+
+    Raises:
+      UserError: an unknown name, networks with labels, or an image size a network can't make.
+
+    Reference: Larsen et al. 2016, algorithm 1.
+    """
+    loss = lookup(LOSSES, config.loss, "adversarial loss")
+    encoder, generator, discriminator = make_networks(config, spec, axis_name)
+    optimizers = {
+        "encoder": make_optimizer(config.encoder_optimizer),
+        "generator": make_optimizer(config.generator_optimizer),
+        "discriminator": make_optimizer(config.discriminator_optimizer),
+    }
+    weights = {
+        "encoder": Terms(config.beta, 1.0, 0.0, 0.0),
+        "generator": Terms(0.0, config.reconstruction, 1.0, 0.0),
+        "discriminator": Terms(0.0, 0.0, 0.0, 1.0),
+    }
+
+    def init(key: Key) -> VAEGANState:
+        images, z = jnp.zeros((1, *spec.image)), jnp.zeros((1, config.latent))
+        variables = {
+            "encoder": encoder.init(stream(key, "init encoder"), images, False),
+            "generator": generator.init(stream(key, "init generator"), z, False),
+            "discriminator": discriminator.init(stream(key, "init discriminator"), images, False),
+        }
+        average = {"generator": config.ema_decay is not None}
+        players = {
+            name: make_player(value, optimizers[name], average.get(name, False))
+            for name, value in variables.items()
+        }
+        return VAEGANState(step=jnp.zeros((), jnp.int32), key=key, **players)
+
+    def terms(
+        params: dict[str, Params], variables: dict[str, Variables], images: Images, key: Key
+    ) -> tuple[Terms, tuple[dict[str, Variables], Metrics]]:
+        index = example_index(images.shape[0], axis_name)
+        # One dropout mask for all, so that features differ by what they are of.
+        rngs = {"dropout": stream(key, "dropout")}
+        variables = dict(variables)
+
+        def apply(name: str, network: Any, inputs: Array) -> Any:
+            output, variables[name] = apply_training(
+                network, params[name], variables[name], inputs, rngs=rngs
+            )
+            return output
+
+        def judge(images: Images) -> Judgement:
+            judgement: Judgement = apply("discriminator", discriminator, images)
+            return judgement._replace(logits=gather_batch(judgement.logits, axis_name))
+
+        posterior = apply("encoder", encoder, images)
+        z = draw(posterior, latents(stream(key, "posterior"), index, config.latent))
+        prior_z = latents(stream(key, "prior"), index, config.latent)
+        reconstructions = apply("generator", generator, z)
+        samples = apply("generator", generator, prior_z)
+        real, reconstruction, sample = map(judge, (images, reconstructions, samples))
+
+        distance = jnp.sum(jnp.square(real.features - reconstruction.features), axis=-1)
+        fakes = [reconstruction.logits, sample.logits]
+        parts = Terms(
+            prior=jnp.mean(jnp.sum(kl_divergence(posterior), axis=-1)),
+            likelihood=0.5 * jnp.mean(distance),
+            generator=_mean([loss.generator(real.logits, fake) for fake in fakes]),
+            discriminator=_mean([loss.discriminator(real.logits, fake, 0.0) for fake in fakes]),
+        )
+        metrics: dict[str, Any] = {
+            "encoder/kl": parts.prior,
+            "encoder/reconstruction": parts.likelihood,
+            "discriminator/real_logit": jnp.mean(real.logits),
+            "discriminator/reconstruction_logit": jnp.mean(reconstruction.logits),
+            "discriminator/fake_logit": jnp.mean(sample.logits),
+            "discriminator/accuracy": preference(real.logits, sample.logits),
+        }
+        return parts, (variables, metrics)
+
+    def step(state: VAEGANState, batch: Batch) -> tuple[VAEGANState, Metrics]:
+        players: dict[str, NetState] = {name: getattr(state, name) for name in weights}
+        key = stream(state.key, "update", state.step)
+        params = {name: player.params for name, player in players.items()}
+        variables = {name: player.variables for name, player in players.items()}
+        # One run forwards; its derivative is pulled back once a player, with that player's weights.
+        parts, pull, (variables, metrics) = jax.vjp(
+            lambda p: terms(p, variables, batch["image"], key), params, has_aux=True
+        )
+        losses, norms = {}, {}
+        for name, player in players.items():
+            own = jax.tree.map(jnp.float32, weights[name])
+            (grads,) = pull(own)
+            grads = pmean(grads[name], axis_name)
+            players[name] = update_player(player, grads, variables[name], optimizers[name])
+            losses[f"{name}/loss"] = sum(w * part for w, part in zip(own, parts, strict=True))
+            norms[f"{name}/gradient_norm"] = global_norm(grads)
+        if config.ema_decay is not None:
+            players["generator"] = move_average(players["generator"], config.ema_decay)
+        fields: dict[str, Any] = {"step": state.step + 1, **players}
+        metrics = {**pmean({**metrics, **losses}, axis_name), **norms}
+        return dataclasses.replace(state, **fields), metrics
+
+    def sample(state: VAEGANState, key: Key, index: Index, label: Labels | None) -> Images:
+        z = latents(key, index, config.latent)
+        images: Images = generator.apply(sampling_variables(state.generator), z, False)
+        return images
+
+    def panels(state: VAEGANState, batch: Batch, key: Key) -> list[Images]:
+        images = batch["image"][:SHOWN]
+        posterior = encoder.apply(sampling_variables(state.encoder), images, False)
+        made = generator.apply(sampling_variables(state.generator), posterior.mean, False)
+        return [alternate(images, made)]
+
+    return Algorithm(init, step, sample, evaluate=None, examples=spec.size, panels=panels)
+
+
+def make_networks(
+    config: VAEGANConfig, spec: BatchSpec, axis_name: str | None
+) -> tuple[Any, Any, Any]:
+    """Builds an `Encoder`, a `Generator` and a `Discriminator`, without parameters.
+
+    Args:
+      config: the model.
+      spec: shape of the data.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      The three modules.
+
+    Raises:
+      UserError: an unknown architecture, networks with labels, or an image size that can't be made.
+    """
+    configs = {
+        "encoder": config.encoder,
+        "generator": config.generator,
+        "discriminator": config.discriminator,
+    }
+    for name, network in configs.items():
+        require_plain(network, name)
+    dtype = jnp.dtype(config.dtype)
+    e_layers, g_layers, d_layers = (make_layers(c, dtype, axis_name) for c in configs.values())
+    return (
+        Encoder(make_encoder(config.encoder, e_layers, "encoder"), config.latent, e_layers),
+        Generator(make_decoder(config.generator, spec.image, g_layers, "generator")),
+        Discriminator(make_encoder(config.discriminator, d_layers, "discriminator"), d_layers),
+    )
+
+
+def _mean(games: list[Float[Array, "batch"]]) -> Float[Array, ""]:
+    return jnp.mean(jnp.stack(games))

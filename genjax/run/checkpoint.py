@@ -1,0 +1,375 @@
+"""Checkpoints of the whole training state, and weights for use elsewhere.
+
+Beside the arrays of a checkpoint lie their names, types and shapes, and the SHA-256 of each file:
+what was damaged later is noticed, and named, before an array is read.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from genjax.core.types import Key, State
+from genjax.errors import RunFailed, UserError
+from genjax.families.registry import players
+from genjax.run.processes import first_does, is_first
+
+Which = Literal["last", "best"] | int
+
+_SCORE = "score"
+_HEALTHY = "healthy"
+_LEAVES = "leaves"
+_DIGEST = "sha256"
+_ITEM = "default"
+_FILES = "files.json"
+_NOTES = "_CHECKPOINT_METADATA"
+
+
+class Damaged(UserError):
+    """A checkpoint is not what was saved."""
+
+
+class _Handler(ocp.StandardCheckpointHandler):
+    """Orbax's writer of a tree of arrays, with checksums of its files."""
+
+    def finalize(self, directory: Any) -> None:
+        """Ends the writing; the folder gets its final name after this."""
+        super().finalize(directory)
+        if is_first():
+            folder = Path(directory)
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            digests = {path.relative_to(folder).as_posix(): _file_digest(path) for path in files}
+            (folder / _FILES).write_text(json.dumps(_seal(digests), indent=2), encoding="utf-8")
+
+
+def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
+    """Opens a folder of checkpoints, creating it where there is none.
+
+    Args:
+      directory: the folder. Remains of a save that was cut off are removed.
+      keep: how many of the latest checkpoints stay, beside the one with the lowest score.
+
+    Returns:
+      A manager, to be closed by the caller.
+    """
+    options = ocp.CheckpointManagerOptions(
+        best_fn=lambda metrics: metrics[_SCORE],
+        best_mode="min",
+        preservation_policy=AnyPreservationPolicy(
+            [
+                LatestN(keep),
+                BestN(get_metric_fn=lambda metrics: metrics[_SCORE], reverse=True, n=1),
+            ]
+        ),
+        cleanup_tmp_directories=True,
+    )
+    if is_first():
+        _mend_metrics(directory)
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    handler = _Handler()
+    for kind in (ocp.args.StandardSave, ocp.args.StandardRestore):
+        registry.add(_ITEM, kind, handler)
+    return ocp.CheckpointManager(directory.absolute(), options=options, handler_registry=registry)
+
+
+def save(
+    manager: ocp.CheckpointManager, step: int, state: State, score: float, healthy: bool = True
+) -> None:
+    """Starts to write a checkpoint; the state may be donated right after.
+
+    Args:
+      manager: from `open_checkpoints`.
+      step: steps made.
+      state: the whole training state.
+      score: how good its samples are; lower is better.
+      healthy: whether the run showed no sign of collapse.
+
+    Raises:
+      RunFailed: it can't be written, or the one before, which was still being written.
+    """
+    metrics = {_SCORE: score, _HEALTHY: float(healthy)}
+    described = _seal({**metrics, _LEAVES: _kinds(state)})
+    save = ocp.args.StandardSave(state)
+    _write(
+        manager, lambda: manager.save(step, args=save, metrics=metrics, custom_metadata=described)
+    )
+
+
+def wait(manager: ocp.CheckpointManager) -> None:
+    """Waits until all checkpoints are written; raises RunFailed where one can't be."""
+    _write(manager, manager.wait_until_finished)
+
+
+def _write(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> None:
+    failure = None
+    try:
+        action()
+    # Whatever the writers of arrays make of a full disk, one of them in the background.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        failure = f"cannot write a checkpoint into {manager.directory}: {lines[0]}"
+    if failure is None:
+        return
+    left = f"the latest whole one is of step {manager.latest_step()}"
+    raise RunFailed(failure, f"{left}; make room and resume the run")
+
+
+def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
+    """Deletes the checkpoints after the latest healthy one.
+
+    Args:
+      manager: from `open_checkpoints`.
+
+    Returns:
+      The step of that one; None, with nothing deleted, where no checkpoint is healthy.
+    """
+    wait(manager)
+    steps = sorted(manager.all_steps())
+    healthy = [step for step in steps if _describe(manager, step)[_HEALTHY]]
+    if not healthy:
+        return None
+    for step in steps[steps.index(healthy[-1]) + 1 :]:
+        manager.delete(step)
+    return healthy[-1]
+
+
+def find_step(manager: ocp.CheckpointManager, which: Which) -> int:
+    """Resolves ``last``, ``best`` or a step to a checkpoint that is there.
+
+    Raises:
+      UserError: no such checkpoint; the message lists those that are there.
+      Damaged: one of them has a score that can't be read.
+    """
+    steps = sorted(manager.all_steps())
+    if not steps:
+        raise UserError(f"{manager.directory} holds no checkpoint yet")
+    if which == "last":
+        return steps[-1]
+    if which == "best":
+        return max(steps, key=lambda step: (-_describe(manager, step)[_SCORE], step))
+    if which not in steps:
+        raise UserError(f"no checkpoint of step {which}; choices: {', '.join(map(str, steps))}")
+    return which
+
+
+def restore(
+    manager: ocp.CheckpointManager,
+    step: int,
+    init: Any,
+    key: Key,
+    sharding: jax.sharding.Sharding | None,
+) -> State:
+    """Reads a checkpoint onto the devices.
+
+    Args:
+      manager: from `open_checkpoints`.
+      step: a step from `find_step`.
+      init: the function that made the first state; only its shapes are used.
+      key: any key.
+      sharding: where each leaf goes; None for the default device.
+
+    Returns:
+      The state, bit for bit as it was saved.
+
+    Raises:
+      Damaged: what is there is not what was saved.
+      UserError: it belongs to another model.
+    """
+    folder = Path(manager.directory) / str(step)
+    place = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    template = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        jax.eval_shape(init, key),
+    )
+    saved, needed = _describe(manager, step)[_LEAVES], _kinds(template)
+    for name in {**needed, **saved}:
+        if saved.get(name) != needed.get(name):
+            there, wanted = (kinds.get(name, "nothing") for kinds in (saved, needed))
+            raise UserError(
+                f"the checkpoint {folder} belongs to another model: it has {there} as {name}, and "
+                f"the configuration needs {wanted}"
+            )
+    item = folder / _ITEM
+    for name, digest in _unseal(item / _FILES).items():
+        try:
+            damaged = _file_digest(item / name) != digest
+        except OSError:
+            damaged = True
+        if damaged:
+            raise Damaged(f"{item / name} is missing or damaged")
+    try:
+        return manager.restore(step, args=ocp.args.StandardRestore(template))
+    except (ValueError, OSError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise Damaged(f"the checkpoint {folder} can't be read: {first_line}") from error
+
+
+def restore_newest(
+    manager: ocp.CheckpointManager,
+    init: Any,
+    key: Key,
+    sharding: jax.sharding.Sharding | None,
+    say: Callable[[str], None],
+) -> tuple[int, State] | None:
+    """Reads the newest whole checkpoint, and puts aside damaged ones.
+
+    These are the newer ones, and older ones whose notes can't be read, as a kill leaves them that
+    comes while they are deleted: their scores could not be compared any more.
+
+    Args:
+      manager: from `open_checkpoints`.
+      init: as for `restore`.
+      key: as for `restore`.
+      sharding: as for `restore`.
+      say: told of each damaged one.
+
+    Returns:
+      Its step and the state; None where there is no checkpoint at all.
+
+    Raises:
+      UserError: none of those that are there is whole, or one belongs to another model. Nothing was
+        moved.
+    """
+    steps = sorted(manager.all_steps(), reverse=True)
+    damaged: dict[int, Damaged] = {}
+    for step in steps:
+        try:
+            state = restore(manager, step, init, key, sharding)
+        except Damaged as error:
+            damaged[step] = error
+            continue
+        for older in steps[steps.index(step) + 1 :]:
+            try:
+                _describe(manager, older)
+            except Damaged as error:
+                damaged[older] = error
+        first_does(partial(_put_aside, manager, damaged, step, say))
+        manager.reload()
+        return step, state
+    if damaged:
+        raise UserError(
+            f"no checkpoint in {manager.directory} is whole; {damaged[steps[0]]}; train the run "
+            "again from its start with another --out"
+        )
+    return None
+
+
+def _put_aside(
+    manager: ocp.CheckpointManager,
+    damaged: Mapping[int, Damaged],
+    whole: int,
+    say: Callable[[str], None],
+) -> None:
+    """Moves damaged checkpoints out of the manager's folder."""
+    folder = Path(manager.directory)
+    for step, fault in damaged.items():
+        aside = folder.parent / "damaged" / str(step)
+        while aside.exists():
+            aside = aside.with_name(aside.name + "+")
+        aside.parent.mkdir(exist_ok=True)
+        (folder / str(step)).rename(aside)
+        say(f"{fault}; moved to {aside}, going on from step {whole}")
+
+
+def _describe(manager: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
+    """What `save` noted of a checkpoint; raises Damaged where it can't be read or believed."""
+    return _unseal(Path(manager.directory) / str(step) / _NOTES, "custom_metadata")
+
+
+def _mend_metrics(directory: Path) -> None:
+    """Writes Orbax's copies of scores anew where they are damaged: it can't open a folder then."""
+    for notes in directory.glob(f"*/{_NOTES}"):
+        path = notes.parent / "metrics" / "metrics"
+        try:
+            described = _unseal(notes, "custom_metadata")
+            metrics = {name: described[name] for name in (_SCORE, _HEALTHY)}
+        except Damaged:
+            metrics = {_SCORE: sys.float_info.max, _HEALTHY: 0.0}
+        try:
+            if json.loads(path.read_text(encoding="utf-8")) == metrics:
+                continue
+        except (OSError, ValueError):
+            pass
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def _seal(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds a digest of all that is noted."""
+    text = json.dumps(noted, sort_keys=True)
+    return {**noted, _DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _unseal(path: Path, field: str | None = None) -> dict[str, Any]:
+    """Reads what `_seal` has made, from a file or a field of it; raises Damaged if it differs."""
+    try:
+        sealed = json.loads(path.read_text(encoding="utf-8"))
+        sealed = sealed if field is None else sealed[field]
+        noted = {name: value for name, value in sealed.items() if name != _DIGEST}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged(f"{path} is missing or damaged") from None
+    if _seal(noted) != sealed:
+        raise Damaged(f"{path} is missing or damaged")
+    return noted
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _kinds(state: Any) -> dict[str, str]:
+    """Type and shape of each leaf, by name."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def export_weights(state: State, directory: Path) -> list[Path]:
+    """Writes each player's weights as ``<player>.safetensors``.
+
+    Tensors are named by their path, for example ``params/Dense_0/kernel``; the moving average,
+    where there is one, lies under ``ema/``.
+
+    Args:
+      state: a training state; every field that is a `NetState` is a player.
+      directory: an existing folder.
+
+    Returns:
+      The files written.
+
+    Raises:
+      OSError: one can't be written.
+    """
+    files = []
+    for name, player in players(state).items():
+        tree = {"params": player.params, **player.variables}
+        if player.ema is not None:
+            tree["ema"] = player.ema
+        path = directory / f"{name}.safetensors"
+        part = path.with_suffix(".part")
+        try:
+            save_file(dict(_named_arrays(tree)), part)
+        except SafetensorError as error:
+            raise OSError(f"{part}: {error}") from error
+        part.replace(path)
+        files.append(path)
+    return files
+
+
+def _named_arrays(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = "/".join(str(key.key) for key in path)
+        # safetensors writes the memory as it lies, so it must lie in order.
+        yield name, np.ascontiguousarray(jax.device_get(leaf))

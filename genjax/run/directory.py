@@ -1,0 +1,291 @@
+"""The folder of a run: what it holds, how it begins and how it is taken up again.
+
+::
+
+    config.json      the complete configuration; `genjax resume` reads it back
+    manifest.json    versions, device, commit, command line, data
+    metrics.jsonl    one JSON object a line, each with its "step"
+    events.out...    the same for TensorBoard
+    samples/         grids of fixed latents
+    checkpoints/     Orbax, the whole state
+    *.safetensors    the weights at the end, one file a player
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from filelock import FileLock, Timeout
+
+from genjax.config import Experiment
+from genjax.config import json as config_json
+from genjax.core.compiler import xla_options
+from genjax.data.sources import Dataset
+from genjax.errors import UserError
+
+LOCK = ".lock"
+"""Claimed by the process that writes into a run."""
+
+FORMAT = 2
+"""Of a run's folder; to be raised when runs of before can't be taken up again any more."""
+
+_BEGUN = {LOCK, "manifest.json", "manifest.json.part", "config.json.part", "samples"}
+
+# Above what networks are built for; a manifest may say anything.
+_LARGEST_SIDE = 2**13
+_MOST_CLASSES = 2**16
+_PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that the file is whole, old or new, whatever happens."""
+    _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def check_new(directory: Path) -> None:
+    """Refuses a folder that already holds something.
+
+    A run that was killed before its configuration was written counts as nothing.
+
+    Raises:
+      UserError: it does; nothing in it was touched.
+    """
+    if directory.exists() and (
+        not directory.is_dir()
+        or any(path.name not in _BEGUN for path in directory.iterdir())
+        or any((directory / "samples").glob("*"))
+    ):
+        hint = (
+            f"; `genjax resume {shlex.quote(str(directory))}` continues it"
+            if (directory / "config.json").exists()
+            else ""
+        )
+        raise UserError(f"{directory} already exists; choose another --out{hint}")
+
+
+@contextlib.contextmanager
+def claim(directory: Path) -> Iterator[None]:
+    """Keeps other processes from writing into a run while this one does.
+
+    The claim ends with the process, however it ends.
+
+    Args:
+      directory: of the run; made where there is none.
+
+    Raises:
+      UserError: another process has claimed it, or the folder can't be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"another process is at work on {directory}; wait for it, or choose another folder"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot write into {directory}: {error.strerror}") from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        yield
+
+
+def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
+    """Begins a run: makes its folders and writes its configuration and manifest.
+
+    Args:
+      directory: a folder that is empty or not there yet.
+      experiment: the configuration.
+      dataset: the data it trains on.
+
+    Raises:
+      UserError: the folder holds something, or can't be made.
+    """
+    check_new(directory)
+    try:
+        (directory / "samples").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create {directory}: {error.strerror}") from None
+    write_json(
+        directory / "manifest.json",
+        {
+            "format": FORMAT,
+            "data": {
+                "name": dataset.name,
+                "split": dataset.split,
+                "count": len(dataset.images),
+                "image": list(dataset.images.shape[1:]),
+                "classes": dataset.classes,
+            },
+            "sessions": [_session(experiment)],
+        },
+    )
+    # The last of all: a folder with a configuration is a run.
+    _write_config(directory, experiment)
+
+
+def extend(directory: Path, experiment: Experiment, step: int, failure: str | None = None) -> None:
+    """Notes in an existing run that it is taken up again at a step; later metrics are dropped.
+
+    Args:
+      directory: of the run.
+      experiment: its configuration, perhaps with more steps.
+      step: steps made so far.
+      failure: why it went back to that step; None for a run that was only interrupted.
+    """
+    rows = read_metrics(directory, step)
+    _write(directory / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    manifest = read_manifest(directory)
+    session = {**_session(experiment), "resumed_at": step}
+    if failure is not None:
+        session["went_back"] = failure
+    manifest["sessions"].append(session)
+    write_json(directory / "manifest.json", manifest)
+    _write_config(directory, experiment)
+
+
+def count_failures(directory: Path) -> int:
+    """How often a run went back to a checkpoint because it could not go on."""
+    return sum("went_back" in session for session in read_manifest(directory)["sessions"])
+
+
+def read_config(directory: Path) -> Experiment:
+    """Reads a run's configuration.
+
+    Raises:
+      UserError: the folder is not a run, or its configuration is damaged, or not what the run was
+        started with.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a folder; give the folder of a run")
+    path = directory / "config.json"
+    if not path.exists():
+        raise UserError(f"{directory} is not a run: it has no config.json")
+    _refuse_links(directory)
+    manifest = read_manifest(directory)
+    experiment = config_json.load(path)
+    now = config_json.config_hash(experiment)
+    # A kill between the two files leaves the configuration of the session before.
+    if all(session.get("config_hash") != now for session in manifest["sessions"]):
+        was = manifest["sessions"][-1].get("config_hash")
+        raise UserError(
+            f"{path} is not what the run was trained with: its hash is {now}, and manifest.json "
+            f"says {was}; undo the change, or start a new run with other settings"
+        )
+    return experiment
+
+
+def _refuse_links(directory: Path) -> None:
+    """Refuses a run of which a part is elsewhere: what is written into it would go there."""
+    inside = os.path.join(os.path.realpath(directory), "")
+    for path in directory.rglob("*"):
+        # Weights & Biases links its logs to a folder of its own.
+        ours = path.is_symlink() and path.relative_to(directory).parts[0] != "wandb"
+        if ours and not os.path.realpath(path).startswith(inside):
+            raise UserError(
+                f"{path} is a link that leads out of the run; put there what it leads to, or link "
+                "to the whole run"
+            )
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Reads a run's manifest; raises UserError if it is missing, damaged or of another format."""
+    path = directory / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        height, width, channels = manifest["data"]["image"]
+        manifest["data"]["image"] = (int(height), int(width), int(channels))
+        classes = manifest["data"]["classes"] = int(manifest["data"]["classes"])
+        if not all(1 <= side <= _LARGEST_SIDE for side in manifest["data"]["image"]):
+            raise ValueError(f"there are no images of {height} x {width} x {channels}")
+        if not 0 <= classes <= _MOST_CLASSES:
+            raise ValueError(f"there are no {classes} classes")
+        manifest["sessions"] = [dict(session) for session in manifest["sessions"]]
+        last = manifest["sessions"][-1]
+        wrote = f"genjax {last['versions']['genjax']}, commit {last['git_commit']}"
+    except FileNotFoundError:
+        raise UserError(f"{directory} is not a whole run: it has no manifest.json") from None
+    # A RecursionError is of JSON that is nested too deeply, an OverflowError of infinity.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        RecursionError,
+        OverflowError,
+    ) as error:
+        raise UserError(f"{path} is damaged: {error!r}") from None
+    if manifest.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is of format {manifest.get('format', 1)}, and this genjax reads {FORMAT}; "
+            f"use what wrote it: {wrote}"
+        )
+    return manifest
+
+
+def read_metrics(directory: Path, step: int) -> list[dict[str, float]]:
+    """The lines of metrics up to a step; one that was cut off is left out."""
+    path = directory / "metrics.jsonl"
+    kept: list[dict[str, float]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+            if row["step"] <= step:
+                kept.append(row)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+    return kept
+
+
+def _write_config(directory: Path, experiment: Experiment) -> None:
+    write_json(directory / "config.json", config_json.to_dict(experiment))
+
+
+def _session(experiment: Experiment) -> dict[str, Any]:
+    """Where and with what a run runs."""
+    devices = jax.devices()
+    return {
+        "config_hash": config_json.config_hash(experiment),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "machine": platform.platform(),
+        "device": {
+            "platform": devices[0].platform,
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+        },
+        "processes": jax.process_count(),
+        "xla_options": xla_options(),
+    }
+
+
+def git_commit(digits: int = 40) -> str | None:
+    """Commit of the source that runs, with ``-dirty`` for changes; None outside a checkout."""
+    command = ["git", "describe", "--always", f"--abbrev={digits}", "--dirty", "--exclude=*"]
+    try:
+        result = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None

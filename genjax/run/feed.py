@@ -1,0 +1,86 @@
+"""What brings batches to the compiled step: their examples, or the numbers of examples it holds."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from genjax.config import Experiment
+from genjax.core.types import Batch
+from genjax.data.order import batch_indices
+from genjax.data.sources import Dataset
+
+_SHARE = 0.25
+
+
+class Fed(Protocol):
+    """What batches are prepared for, such as `genjax.core.parallel.Compiled`."""
+
+    @property
+    def load(self) -> Callable[[Batch], Batch]:
+        """Copies a whole data set to each device."""
+
+    @property
+    def place(self) -> Callable[[Any], Any]:
+        """Brings batches to the devices."""
+
+
+class Feeder(NamedTuple):
+    """Feeds a compiled step.
+
+    Attributes:
+      data: the data set on the devices, or None where batches are gathered on the host.
+      batches: number of the first step, from 0, to what the step takes beside it, on the devices.
+    """
+
+    data: Batch | None
+    batches: Callable[[int], Any]
+
+
+def fits_on_device(dataset: Dataset) -> bool:
+    """Whether the devices are accelerators with four times as much memory as the data set takes."""
+    memory = jax.local_devices()[0].memory_stats()
+    if jax.default_backend() == "cpu" or not memory:
+        return False
+    return dataset.images.nbytes <= _SHARE * memory.get("bytes_limit", 0)
+
+
+def make_feeder(
+    experiments: Sequence[Experiment], dataset: Dataset, compiled: Fed, examples: int
+) -> Feeder:
+    """Prepares the batches of a run, or of several at once, in the order that each seed gives.
+
+    Args:
+      experiments: of the runs, which differ in their seeds; the first says where batches are
+        gathered, and for how many steps at once.
+      dataset: in memory.
+      compiled: of the runs; that of several takes batches with a first axis [runs].
+      examples: in a step of a run.
+
+    Returns:
+      The feeder.
+    """
+    arrays: dict[str, Any] = {"image": dataset.images}
+    if dataset.labels is not None:
+        arrays["label"] = dataset.labels
+    first_of_all, size = experiments[0], len(dataset.images)
+
+    def numbers(first: int) -> Any:
+        steps = range(first, first + first_of_all.steps_per_call)
+        each = [
+            np.stack([batch_indices(step, examples, size, experiment.seed) for step in steps])
+            for experiment in experiments
+        ]
+        return each[0] if len(each) == 1 else np.stack(each)
+
+    place = compiled.place
+    feed = first_of_all.feed
+    if feed == "device" or (feed == "auto" and fits_on_device(dataset)):
+        return Feeder(compiled.load(arrays), lambda first: place(numbers(first).astype(np.int32)))
+
+    def gather(first: int) -> Any:
+        index = numbers(first)
+        return place({name: array[index] for name, array in arrays.items()})
+
+    return Feeder(None, gather)

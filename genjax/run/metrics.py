@@ -1,0 +1,97 @@
+"""Reads a run's metrics off the device, late enough that the device never waits."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from genjax.core.types import Metrics
+from genjax.run.console import TrainingDisplay
+
+_AHEAD = 2
+
+
+class MetricReader:
+    """Keeps the metrics of each step on the device until they are read together."""
+
+    def __init__(
+        self,
+        every: int,
+        examples: int,
+        check: Callable[[int, dict[str, Any]], None],
+        write: Callable[[int, dict[str, Any]], None],
+        display: TrainingDisplay,
+    ) -> None:
+        """Prepares the reader.
+
+        Args:
+          every: steps between two that are logged.
+          examples: images in a step.
+          check: takes the number and the metrics of each step, floats or, of several runs at once,
+            arrays [runs].
+          write: takes those of each step that is logged, with its speed.
+          display: where the reader says how far it is.
+        """
+        self._every = every
+        self._examples = examples
+        self._check = check
+        self._write = write
+        self._display = display
+        self._queue: list[tuple[int, int, Metrics]] = []
+        self._since: float | None = None
+        self._started = time.perf_counter()
+        self._steps = 0
+
+    @property
+    def due(self) -> bool:
+        """Whether a step that is to be logged waits to be read."""
+        # Any call before the latest has been asked about already.
+        return any(
+            last // self._every > before // self._every for before, last, _ in self._queue[-1:]
+        )
+
+    def add(self, before: int, metrics: Metrics) -> None:
+        """Queues the metrics of one call; the first call's are waited for, to time its compilation.
+
+        Args:
+          before: steps made before the call.
+          metrics: float32 [steps] or [runs, steps] each, still on the device.
+        """
+        steps = next(iter(metrics.values())).shape[-1]
+        self._queue.append((before, before + steps, metrics))
+        if len(self._queue) > _AHEAD:
+            # Every call in flight holds its batches in memory.
+            jax.block_until_ready(self._queue[-_AHEAD - 1][2])
+        if self._since is None:
+            jax.block_until_ready(metrics)
+            self._since = time.perf_counter()
+            seconds = self._since - self._started
+            what = "first step" if steps == 1 else f"first {steps} steps"
+            self._display.say(f"{what}, with the compilation: {seconds:.1f} s")
+            self._steps = -steps
+
+    def read(self) -> None:
+        """Reads all that is queued, checks every step and logs those that are due."""
+        queue, self._queue = jax.device_get(self._queue), []
+        for before, last, metrics in queue:
+            for row, step in enumerate(range(before + 1, last + 1)):
+                self._steps += 1
+                values = {
+                    name: float(value[row]) if value.ndim == 1 else value[:, row]
+                    for name, value in metrics.items()
+                }
+                self._check(step, values)
+                if step % self._every == 0:
+                    self._report(step, values)
+        if queue:
+            self._display.advance(queue[-1][1])
+
+    def _report(self, step: int, values: dict[str, Any]) -> None:
+        now = time.perf_counter()
+        if self._since is not None and self._steps > 0:
+            seconds = (now - self._since) / self._steps
+            values["seconds_per_step"] = seconds
+            values["images_per_second"] = self._examples / seconds
+            self._since, self._steps = now, 0
+        self._write(step, values)

@@ -1,0 +1,117 @@
+"""What one run writes while it goes on: metrics, pictures, scores and checkpoints."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from genjax.config import Experiment
+from genjax.core.rng import stream
+from genjax.core.types import Key, State
+from genjax.evals.scores import Scorer
+from genjax.run import checkpoint
+from genjax.run.logs import Log
+from genjax.run.monitor import Diverged, Monitor
+from genjax.run.processes import agree, is_first, local
+from genjax.run.sampling import Sampler
+
+_NO_SCORE = sys.float_info.max
+
+Picture = Callable[[Path, State, Key], None]
+
+
+class Recorder:
+    """Writes the files of one run, and follows whether it is still well."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        directory: Path,
+        manager: ocp.CheckpointManager,
+        log: Log,
+        monitor: Monitor,
+        score: Scorer,
+        sampler: Sampler,
+        draw_picture: Picture,
+        say: Callable[[str], None],
+    ) -> None:
+        """Keeps what it writes with.
+
+        Args:
+          experiment: says when something is due.
+          directory: of the run.
+          manager: of its checkpoints.
+          log: takes its metrics.
+          monitor: has seen the metrics so far.
+          score: from samples to a score, lower is better.
+          sampler: of the run's algorithm.
+          draw_picture: of samples, likewise.
+          say: prints a warning.
+        """
+        self._experiment = experiment
+        self._directory = directory
+        self._manager = manager
+        self._log = log
+        self._monitor = monitor
+        self._score = score
+        self._sampler = sampler
+        self._draw_picture = draw_picture
+        self._say = say
+        self._key = stream(jax.random.key(experiment.seed), "grid")
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Logs the metrics of a step.
+
+        Raises:
+          Diverged: the run has collapsed, and its configuration does not only warn of that.
+        """
+        self._log.write(step, metrics)
+        words = self._monitor.observe(metrics)
+        if words is None:
+            return
+        if self._experiment.on_collapse != "warn":
+            raise Diverged(f"step {step}: collapsed: {words}", collapsed=True)
+        self._say(f"warning: step {step}: perhaps collapsed: {words}")
+
+    def due(self, step: int) -> bool:
+        """Whether there is something to write of the state after a step."""
+        return self._pictured(step) or self._saved(step) or self._evaluated(step)
+
+    def visit(self, step: int, state: State) -> None:
+        """Draws, scores and saves what is due of a state.
+
+        Raises:
+          Diverged: as `write` does.
+        """
+        experiment, own = self._experiment, local(state)
+        if self._pictured(step) and is_first():
+            path = self._directory / "samples" / f"step_{step:08d}.png"
+            self._draw_picture(path, own, self._key)
+        if self._saved(step) or self._evaluated(step):
+            # Every process does this: to wait for one of them would take as long.
+            samples = self._sampler(own, self._key, experiment.eval.samples, None)
+            score, evaluation = self._score(samples)
+            score, evaluation = agree(score), {k: agree(v) for k, v in evaluation.items()}
+            self.write(step, evaluation)
+            if self._saved(step):
+                checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
+
+    def save(self, step: int, state: State) -> None:
+        """Saves a state that may not be due, without a score, so that it is never the best one."""
+        if not self._saved(step):
+            checkpoint.save(self._manager, step, state, _NO_SCORE, self._monitor.healthy)
+
+    def _pictured(self, step: int) -> bool:
+        return self._ends(step) or step % self._experiment.sample_every == 0
+
+    def _saved(self, step: int) -> bool:
+        return self._ends(step) or step % self._experiment.checkpoint_every == 0
+
+    def _evaluated(self, step: int) -> bool:
+        every = self._experiment.eval.every
+        return every is not None and step % every == 0
+
+    def _ends(self, step: int) -> bool:
+        return step == self._experiment.steps

@@ -1,0 +1,93 @@
+"""What a process sets up before it compiles: a cache of programs, memory that it keeps, silence.
+
+``JAX_ENABLE_COMPILATION_CACHE=0`` turns the cache off, ``JAX_COMPILATION_CACHE_DIR`` puts it
+elsewhere, and ``GENJAX_KEEP_MEMORY=0`` leaves the allocator alone.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from genjax.run.cache import cache_directory
+
+_CACHE_BYTES = 4 * 2**30
+# Of glibc's malloc.h.
+_TRIM_THRESHOLD = -1
+_MMAP_MAX = -4
+
+
+def prepare_process() -> None:
+    """Sets up all of it; to be called before anything is compiled."""
+    use_compilation_cache()
+    keep_memory()
+    hush_writers()
+
+
+def keep_memory() -> None:
+    """Lets glibc keep what is freed instead of returning it to the kernel.
+
+    XLA allocates the temporary memory of a CPU program anew in each call. Given back in between,
+    every page of it is mapped and cleared again, which makes a step of dcgan-fashion a third slower
+    (docs/performance.md). Does nothing with another C library.
+    """
+    if sys.platform != "linux" or os.environ.get("GENJAX_KEEP_MEMORY") == "0":
+        return
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        return
+    library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    library.mallopt(_MMAP_MAX, 0)
+
+
+def hush_writers() -> None:
+    """Leaves what is said of a checkpoint that can't be written to the one error that is raised.
+
+    Orbax logs whole files before it raises, and its writers in other threads, which go on for a
+    while, complain once for each array, in hundreds of lines and even after the error.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs on disk for the next process.
+
+    Variables of JAX that are already set win. Programs are kept apart by the processor's abilities,
+    since a home directory may be shared by machines that differ, and XLA's key does not name them.
+    """
+    defaults = {
+        "jax_compilation_cache_dir": str(cache_directory() / "xla" / _processor()),
+        "jax_compilation_cache_max_size": _CACHE_BYTES,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in defaults.items():
+        if name.upper() not in os.environ:
+            os.environ[name.upper()] = str(value)
+            # JAX reads its variables when it is imported.
+            if "jax" in sys.modules:
+                sys.modules["jax"].config.update(name, value)
+
+
+def _processor() -> str:
+    """Names the processor's instruction set."""
+    described = platform.machine() + platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        described += next((x for x in lines if x.startswith(("flags", "Features"))), "")
+    except OSError:
+        pass
+    return hashlib.sha256(described.encode()).hexdigest()[:12]
