@@ -32,11 +32,14 @@ from benchmarks.flops import count_flops
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.tables import NAMES, RESULTS, head, row, split_common
 from benchmarks.timing import timed
-from genjax.config import ComputeDtype, Experiment, GANConfig, Mode
+from genjax.config import ComputeDtype, Experiment, GANConfig, Mode, norm_of
 from genjax.core.algorithm import Algorithm
 from genjax.core.parallel import Compiled, choose_mode, compile_step, mapped_axis
+from genjax.core.schema import Schema
 from genjax.core.types import Batch, Metrics, State
-from genjax.data.standard import image_and_classes
+from genjax.data.noise import noise
+from genjax.data.schema import resized
+from genjax.data.sources import known_schema
 from genjax.errors import UserError
 from genjax.families.gan.penalties import PENALTIES
 from genjax.families.registry import make_algorithm
@@ -56,16 +59,14 @@ class Case(NamedTuple):
 
     Attributes:
       experiment: whose step it is, with its batch and type.
-      image: (height, width, channels).
-      classes: of the data set.
+      schema: of the data.
       mode: how it is compiled.
       steps: in a call.
       part: of the algorithm, or `STEP`.
     """
 
     experiment: Experiment
-    image: tuple[int, int, int]
-    classes: int
+    schema: Schema
     mode: Mode
     steps: int
     part: str = STEP
@@ -78,19 +79,17 @@ class Case(NamedTuple):
     @property
     def algorithm(self) -> Algorithm:
         """With what is timed as its step."""
-        algorithm = make_algorithm(
-            self.experiment, self.image, self.classes, mapped_axis(self.mode)
-        )
+        algorithm = make_algorithm(self.experiment, self.schema, mapped_axis(self.mode))
         if self.part == STEP:
             return algorithm
-        return algorithm._replace(step=_counting(algorithm.parts[self.part]))
+        return algorithm._replace(step=_counting(algorithm.updates[self.part]))
 
     def describe(self) -> dict[str, Any]:
         """What a record says of it."""
         model = self.experiment.model
         penalty = norm = None
         if isinstance(model, GANConfig):
-            penalty, norm = "+".join(model.penalties) or None, model.discriminator.norm
+            penalty, norm = "+".join(model.penalties) or None, norm_of(model.discriminator)
         return {
             "benchmark": "adversarial_step",
             "preset": self.experiment.name,
@@ -102,7 +101,7 @@ class Case(NamedTuple):
             "devices": len(self.devices),
             "dtype": model.dtype,
             "batch": self.experiment.batch_size,
-            "image": self.image,
+            "image": next(iter(self.schema.fields.values())).shape,
             "steps_per_call": self.steps,
         }
 
@@ -134,9 +133,10 @@ def with_penalties(experiment: Experiment) -> Iterator[Experiment]:
     config = experiment.model
     if not isinstance(config, GANConfig):
         return
-    plain = dataclasses.replace(config.discriminator, norm="none")
-    batch_norm = config.discriminator.norm == "batch"
-    for discriminator in (config.discriminator, plain) if batch_norm else (config.discriminator,):
+    given = config.discriminator
+    batch_norm = norm_of(given) == "batch"
+    plain: Any = dataclasses.replace(given, norm="none") if batch_norm else given
+    for discriminator in (given, plain) if batch_norm else (given,):
         yield alter(experiment, discriminator=discriminator, penalties={})
         for name, penalty in PENALTIES.items():
             if not batch_norm or penalty.differentiates == (discriminator == plain):
@@ -156,14 +156,13 @@ def make_cases(
     """All cases that the arguments ask for; see `main`."""
     for name, mode, dtype, count in itertools.product(presets, modes, dtypes, steps):
         base = preset(name)
-        (height, width, channels), classes = image_and_classes(base.data.name)
-        image = (resolution or height, resolution or width, channels)
+        schema = resized(known_schema(base.data.name), resolution)
         for batch in batches or (base.batch_size,):
             experiment = dataclasses.replace(alter(base, dtype=dtype), batch_size=batch)
-            case = Case(experiment, image, classes, choose_mode(mode, jax.devices()), count)
+            case = Case(experiment, schema, choose_mode(mode, jax.devices()), count)
             yield case
             if parts:
-                yield from (case._replace(part=part) for part in case.algorithm.parts)
+                yield from (case._replace(part=part) for part in case.algorithm.updates)
             for other in with_penalties(experiment) if penalties else ():
                 if other.model != experiment.model:
                     yield case._replace(experiment=other)
@@ -190,11 +189,9 @@ class Prepared(NamedTuple):
         algorithm = case.algorithm
         compiled = compile_step(algorithm, case.mode, case.devices)
         generator = np.random.default_rng(0)
-        images = generator.integers(0, 256, (IMAGES, *case.image), dtype=np.uint8)
-        labels = generator.integers(0, max(case.classes, 1), IMAGES, dtype=np.int32)
         shape = (case.steps, algorithm.examples)
         index = compiled.place(generator.integers(0, IMAGES, shape, dtype=np.int32))
-        data = compiled.load({"image": images, "label": labels})
+        data = compiled.load(noise(case.schema, IMAGES))
         state = compiled.init(jax.random.key(0))
         jax.block_until_ready((data, index, state))
         return cls(compiled, data, index, [state])
@@ -251,7 +248,7 @@ def measure(case: Case, repeats: int, meter: Meter | str) -> dict[str, Any]:
     # A loop's body counts once, and the program is that of one device.
     cost = executable.cost_analysis() or {}
     counted = {name: cost.get(name, 0) * len(devices) or None for name in ("flops", _BYTES)}
-    flops = count_flops(case.experiment, case.image, case.classes, case.part)
+    flops = count_flops(case.experiment, case.schema, case.part)
     # All CPU devices are the same cores.
     apart = 1 if devices[0].platform == "cpu" else len(devices)
     ceilings = measure_ceilings(case.experiment.model.dtype)

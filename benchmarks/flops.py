@@ -36,11 +36,13 @@ import jax.numpy as jnp
 
 from genjax.config import Experiment, GANConfig
 from genjax.core.players import apply_training
-from genjax.core.types import BatchSpec, Key
+from genjax.core.schema import Schema, Spec
+from genjax.core.types import Key
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 from genjax.families.gan.conditioning import make_conditioning
 from genjax.families.gan.losses import LOSSES
+from genjax.families.registry import make_spec
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.layers import Dense
 
@@ -103,7 +105,7 @@ def recorded_layers() -> Iterator[list[Layer]]:
         yield layers
 
 
-def gan_layers(config: GANConfig, spec: BatchSpec) -> tuple[list[Layer], list[Layer]]:
+def gan_layers(config: GANConfig, spec: Spec) -> tuple[list[Layer], list[Layer]]:
     """The layers of both players, without computing anything.
 
     Args:
@@ -175,15 +177,12 @@ def part_flops(config: GANConfig, g: Cost, d: Cost) -> Mapping[str, int]:
     return {"discriminator": updates, "generator": update, "step": updates + update - shared}
 
 
-def count_flops(
-    experiment: Experiment, image: tuple[int, int, int], classes: int, part: str = "step"
-) -> int | None:
+def count_flops(experiment: Experiment, schema: Schema, part: str = "step") -> int | None:
     """Floating-point operations of a step, or of a part of it.
 
     Args:
       experiment: the configuration.
-      image: (height, width, channels) of the data.
-      classes: number of class labels; 0 without labels.
+      schema: of the data.
       part: ``step``, ``discriminator`` (all its updates) or ``generator``.
 
     Returns:
@@ -192,5 +191,5 @@ def count_flops(
     config = experiment.model
     if not isinstance(config, GANConfig) or config.penalties:
         return None
-    g, d = gan_layers(config, BatchSpec(experiment.batch_size, image, classes))
+    g, d = gan_layers(config, make_spec(experiment, schema))
     return part_flops(config, Cost.of(g), Cost.of(d))[part]

@@ -7,10 +7,10 @@ host     numbers, images gathered by NumPy, and the batch placed on the device
 device   numbers placed on the device, and images gathered there by a program of its own; in
          training that gather is a part of the step's program
 
-Both feeds are those of training (`genjax.run.feed.make_feeder`). Each batch is waited for before the
-next one begins; in training the host prepares it while the device works, so a path only costs time
-where it is slower than the step. The paths run by turns, a block of batches each. `noise-128` is
-noise of 128 x 128 pixels in 3 channels, of which there are 2,000 images.
+Both feeds are those of training (`genjax.run.feed.make_feeder`). Each batch is waited for before
+the next one begins; in training the host prepares it while the device works, so a path only costs
+time where it is slower than the step. The paths run by turns, a block of batches each. `noise-128`
+is noise of 128 x 128 pixels in 3 channels, of which there are 2,000 images.
 
 Reading is `genjax.data.sources.load`, from the disk or from wherever the data set comes, to
 memory. The first reading imports what it needs and finds the files cold or warm as they are; later
@@ -33,9 +33,12 @@ from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, spread, summary, timed
 from genjax.config import DataConfig
 from genjax.core.parallel import compile_step
+from genjax.core.schema import Source
 from genjax.core.types import Batch
+from genjax.data.memory import in_memory
 from genjax.data.order import batch_indices
-from genjax.data.sources import Dataset, load
+from genjax.data.schema import image_schema
+from genjax.data.sources import load
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
@@ -49,36 +52,37 @@ NOISE = "noise-128"
 class Reading(NamedTuple):
     """A data set and the seconds that reading it took, at first and later."""
 
-    dataset: Dataset
+    source: Source
     first: float
     later: list[float]
 
 
-def make_noise() -> Dataset:
+def make_noise() -> Source:
     """Images that are larger than those of the data sets at hand."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (2000, 128, 128, 3), dtype=np.uint8)
     labels = generator.integers(0, 10, len(images), dtype=np.int32)
-    return Dataset(NOISE, "train", images, labels, 10)
+    schema = image_schema((128, 128, 3), 10)
+    return in_memory(NOISE, "train", schema, {"image": images, "label": labels})
 
 
 def read(name: str, repeats: int) -> Reading | None:
     """Reads a data set several times; None, and a line that says why, where it is missing."""
     try:
-        first, dataset = timed(partial(load, DataConfig(name)))
+        first, source = timed(partial(load, DataConfig(name)))
     except UserError as error:
         print(f"\nleft out: {error}")
         return None
     return Reading(
-        dataset, first, [timed(partial(load, DataConfig(name)))[0] for _ in range(repeats)]
+        source, first, [timed(partial(load, DataConfig(name)))[0] for _ in range(repeats)]
     )
 
 
-def make_paths(dataset: Dataset, batch: int) -> dict[str, Callable[[int], Any]]:
+def make_paths(source: Source, batch: int) -> dict[str, Callable[[int], Any]]:
     """Prepares the paths.
 
     Args:
-      dataset: in memory.
+      source: in memory.
       batch: examples in a step.
 
     Returns:
@@ -88,13 +92,11 @@ def make_paths(dataset: Dataset, batch: int) -> dict[str, Callable[[int], Any]]:
       UserError: the batch is larger than the data set.
     """
     # Any model will do that takes images of all sizes: its step is never compiled.
-    base = dataclasses.replace(
-        preset("vae-digits"), batch_size=batch, data=DataConfig(dataset.name)
-    )
-    algorithm = make_algorithm(base, dataset.images.shape[1:], dataset.classes)
+    base = dataclasses.replace(preset("vae-digits"), batch_size=batch, data=DataConfig(source.name))
+    algorithm = make_algorithm(base, source.schema)
     compiled = compile_step(algorithm, "jit", jax.devices())
     on_host, on_device = (
-        make_feeder([dataclasses.replace(base, feed=feed)], dataset, compiled, batch)
+        make_feeder([dataclasses.replace(base, feed=feed)], source, compiled, batch)
         for feed in ("host", "device")
     )
     assert on_device.data is not None
@@ -105,7 +107,7 @@ def make_paths(dataset: Dataset, batch: int) -> dict[str, Callable[[int], Any]]:
 
     data = on_device.data
     return {
-        "order": lambda step: batch_indices(step, batch, len(dataset.images), base.seed),
+        "order": lambda step: batch_indices(step, batch, source.count, base.seed),
         "host": lambda step: jax.block_until_ready(on_host.batches(step)),
         "device": lambda step: jax.block_until_ready(gather(data, on_device.batches(step))),
     }
@@ -117,11 +119,11 @@ def block(path: Callable[[int], Any], steps: int) -> None:
         path(step)
 
 
-def measure(dataset: Dataset, batch: int, steps: int, repeats: int) -> list[dict[str, Any]]:
+def measure(source: Source, batch: int, steps: int, repeats: int) -> list[dict[str, Any]]:
     """Times the paths of a data set by turns and prints them.
 
     Args:
-      dataset: in memory.
+      source: in memory.
       batch: examples in a step.
       steps: batches in a block.
       repeats: blocks of each path.
@@ -129,7 +131,7 @@ def measure(dataset: Dataset, batch: int, steps: int, repeats: int) -> list[dict
     Returns:
       A record of each path.
     """
-    paths = make_paths(dataset, batch)
+    paths = make_paths(source, batch)
     calls = [partial(block, path, steps) for path in paths.values()]
     for path in paths.values():
         path(0)
@@ -138,14 +140,14 @@ def measure(dataset: Dataset, batch: int, steps: int, repeats: int) -> list[dict
         seconds = [x / steps for x in took]
         rate = batch / statistics.median(seconds)
         print(
-            f"| {_describe(dataset)} | {batch} | {name} | {rate:,.0f} "
+            f"| {_describe(source)} | {batch} | {name} | {rate:,.0f} "
             f"| {summary([1e3 * x for x in seconds], 3)} |"
         )
         records.append(
             {
                 "benchmark": "input_pipeline",
-                "data": dataset.name,
-                "image": dataset.images.shape[1:],
+                "data": source.name,
+                "image": _shape(source),
                 "path": name,
                 "batch": batch,
                 "steps": steps,
@@ -162,17 +164,17 @@ def print_readings(readings: list[Reading]) -> list[dict[str, Any]]:
     print("\n| data | images | first, s | later, s | min to max | images/s |")
     print("| --- | --- | --- | --- | --- | --- |")
     records = []
-    for dataset, first, later in readings:
-        count, median = len(dataset.images), statistics.median(later)
+    for source, first, later in readings:
+        count, median = source.count, statistics.median(later)
         print(
-            f"| {_describe(dataset)} | {count:,} | {first:.2f} | {median:.3f} "
+            f"| {_describe(source)} | {count:,} | {first:.2f} | {median:.3f} "
             f"| {spread(later, 3)} | {count / median:,.0f} |"
         )
         records.append(
             {
                 "benchmark": "input_pipeline",
-                "data": dataset.name,
-                "image": dataset.images.shape[1:],
+                "data": source.name,
+                "image": _shape(source),
                 "path": "read",
                 "images": count,
                 "first_s": first,
@@ -183,8 +185,12 @@ def print_readings(readings: list[Reading]) -> list[dict[str, Any]]:
     return records
 
 
-def _describe(dataset: Dataset) -> str:
-    return f"{dataset.name}, {' x '.join(map(str, dataset.images.shape[1:]))}"
+def _shape(source: Source) -> tuple[int, ...]:
+    return source.schema.fields["image"].shape
+
+
+def _describe(source: Source) -> str:
+    return f"{source.name}, {' x '.join(map(str, _shape(source)))}"
 
 
 def main(
@@ -210,13 +216,13 @@ def main(
     print_machine(machine)
     print(f"jax on {jax.devices()[0].device_kind}; {repeats} blocks of {steps} batches by turns")
     readings = [found for name in data if name != NOISE and (found := read(name, repeats))]
-    datasets = [reading.dataset for reading in readings] + [make_noise()] * (NOISE in data)
+    datasets = [reading.source for reading in readings] + [make_noise()] * (NOISE in data)
     records = print_readings(readings) if readings else []
     print("\n| data | batch | path | images/s | ms/batch | min to max |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for dataset in datasets:
+    for source in datasets:
         for batch in batches:
-            records += measure(dataset, batch, steps, repeats)
+            records += measure(source, batch, steps, repeats)
     append_records(json_file, records, machine)
 
 

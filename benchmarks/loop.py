@@ -75,12 +75,12 @@ def print_tables(plan: Plan, windows: list[Window], first: float, once: float) -
 def compare(plan: Plan) -> dict[str, Any]:
     """Measures and prints one preset; returns its record."""
     experiment = plan.experiment
-    dataset = load(experiment.data)
-    windows, first, once = measure(plan, dataset)
+    source = load(experiment.data)
+    windows, first, once = measure(plan, source)
     print_tables(plan, windows, first, once)
     kept = [window.kept for window in windows]
     on_device = experiment.feed == "device" or (
-        experiment.feed == "auto" and fits_on_device(dataset)
+        experiment.feed == "auto" and fits_on_device(source)
     )
     return {
         "benchmark": "loop",
@@ -88,7 +88,7 @@ def compare(plan: Plan) -> dict[str, Any]:
         "mode": choose_mode(experiment.mode, jax.devices()),
         "dtype": experiment.model.dtype,
         "batch": experiment.batch_size,
-        "image": dataset.images.shape[1:],
+        "image": source.schema.fields["image"].shape,
         "feed": "device" if on_device else "host",
         "steps_per_call": experiment.steps_per_call,
         "log_every": experiment.log_every,

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.timing import timed
 from genjax.config import Experiment
 from genjax.core.parallel import choose_mode, compile_step, mapped_axis
-from genjax.data.sources import Dataset
+from genjax.core.schema import Source
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.run.feed import make_feeder
@@ -155,23 +155,22 @@ def make_plan(base: Experiment, steps: int, repeats: int, shrink: int) -> Plan:
     return Plan(dataclasses.replace(experiment, steps=last), period, window, halts)
 
 
-def make_bare(plan: Plan, dataset: Dataset) -> Callable[[], float]:
+def make_bare(plan: Plan, source: Source) -> Callable[[], float]:
     """Compiles the bare step.
 
     Args:
       plan: what is run.
-      dataset: its first batch is used.
+      source: its first batch is used.
 
     Returns:
       A function that times a block of steps and returns the seconds of one.
     """
     experiment = plan.experiment
     mode = choose_mode(experiment.mode, jax.devices())
-    image = dataset.images.shape[1:]
-    algorithm = make_algorithm(experiment, image, dataset.classes, mapped_axis(mode))
+    algorithm = make_algorithm(experiment, source.schema, mapped_axis(mode))
     compiled = compile_step(algorithm, mode, jax.devices())
     on_host = dataclasses.replace(experiment, feed="host")
-    batches = make_feeder([on_host], dataset, compiled, algorithm.examples).batches(0)
+    batches = make_feeder([on_host], source, compiled, algorithm.examples).batches(0)
     calls = -(-plan.window // BLOCKS // experiment.steps_per_call)
 
     def block() -> float:
@@ -224,22 +223,22 @@ def split(segments: list[Segment]) -> tuple[float, dict[str, float]]:
     return plain, added
 
 
-def measure(plan: Plan, dataset: Dataset) -> tuple[list[Window], float, float]:
+def measure(plan: Plan, source: Source) -> tuple[list[Window], float, float]:
     """Runs the loop and the bare step by turns.
 
     Args:
       plan: what is run.
-      dataset: to learn from.
+      source: to learn from.
 
     Returns:
       The windows; seconds of the first call, with its compilation; and seconds that the events of
       the first period took longer than later ones.
     """
-    block = make_bare(plan, dataset)
+    block = make_bare(plan, source)
     blocks: list[float] = []
     file = Lines(plan.halts, lambda: blocks.append(block()))
     with tempfile.TemporaryDirectory() as folder:
-        train(plan.experiment, Path(folder) / "run", dataset, Console(file=file))
+        train(plan.experiment, Path(folder) / "run", source, Console(file=file))
     at = [next(i for i, line in enumerate(file.lines) if line.step == x) for x in plan.halts]
     windows, later = [], []
     for number, (start, end) in enumerate(itertools.pairwise(at)):

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
-import numpy as np
 import tyro
 
 from benchmarks.collectives import Traffic, count_collectives
@@ -37,9 +36,11 @@ from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, ratios, summary
 from genjax.config import Mode
 from genjax.core.parallel import compile_step, mapped_axis
-from genjax.data.standard import image_and_classes
+from genjax.core.players import players
+from genjax.data.noise import noise
+from genjax.data.sources import known_schema
 from genjax.errors import UserError
-from genjax.families.registry import make_algorithm, players
+from genjax.families.registry import make_algorithm
 from genjax.presets import preset
 from genjax.run.startup import keep_memory
 
@@ -87,13 +88,11 @@ def make_program(name: str, case: Case, steps: int) -> Program:
       UserError: the batch can't be split over the devices.
     """
     experiment = dataclasses.replace(preset(name), batch_size=case.batch)
-    image, classes = image_and_classes(experiment.data.name)
-    algorithm = make_algorithm(experiment, image, classes, mapped_axis(case.mode))
+    schema = known_schema(experiment.data.name)
+    algorithm = make_algorithm(experiment, schema, mapped_axis(case.mode))
     compiled = compile_step(algorithm, case.mode, jax.devices()[: case.devices])
-    generator = np.random.default_rng(0)
-    noise = generator.integers(0, 256, (1, algorithm.examples, *image), dtype=np.uint8)
-    labels = generator.integers(0, max(classes, 1), (1, algorithm.examples), dtype=np.int32)
-    batches = compiled.place({"image": noise, "label": labels})
+    batch = noise(schema, algorithm.examples)
+    batches = compiled.place({name: array[None] for name, array in batch.items()})
     states = [compiled.init(jax.random.key(0))]
     step: Any = compiled.step
     traffic = count_collectives(step.lower(states[0], None, batches).compile().as_text())

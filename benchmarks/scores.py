@@ -139,7 +139,7 @@ def make_sets(data: str, count: int) -> Sets:
     Returns:
       The sets; the generated images are noisy ones that are not among the others.
     """
-    train, test = (load(DataConfig(data, split)).images for split in ("train", "test"))
+    train, test = (load(DataConfig(data, split)).arrays["image"] for split in ("train", "test"))
     count = min(count, len(train) // 2, len(test))
     generator = np.random.default_rng(0)
     real, fake = train[generator.permutation(len(train))[: 2 * count]].reshape(

@@ -38,11 +38,11 @@ def time_seeds(name: str, seeds: int, repeats: int) -> list[dict[str, Any]]:
       A record of each way.
     """
     base = preset(name)
-    dataset = load(base.data)
+    source = load(base.data)
     experiments = [dataclasses.replace(base, seed=seed) for seed in range(seeds)]
     calls, first = [], []
     for mode in MODES:
-        call = make_step(experiments, dataset, mode)
+        call = make_step(experiments, source, mode)
         first.append(timed(call)[0])
         call()
         calls.append(call)

@@ -26,9 +26,9 @@ from rich.console import Console
 from genjax.commands.arguments import progress
 from genjax.data.sources import load
 from genjax.evals.classifier import load_classifier
-from genjax.evals.evaluate import Protocol, evaluate_run
 from genjax.evals.records import append_records
 from genjax.presets import preset
+from genjax.run.evaluation import Protocol, evaluate_run
 from genjax.run.loop import train
 from genjax.run.startup import prepare_process
 

@@ -23,13 +23,13 @@ from rich.console import Console
 from genjax.commands.arguments import progress
 from genjax.config import DataConfig
 from genjax.data.sources import load
-from genjax.domains.grid import save_grid
+from genjax.domains.previews import save_previews
 from genjax.evals.classifier import load_classifier
-from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.evals.records import Record, append_records, rank
 from genjax.presets import preset
+from genjax.run.evaluation import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.run.loop import train
-from genjax.run.sampling import sample_run
+from genjax.run.sampling import render_samples, sample_run
 from genjax.run.startup import prepare_process
 
 DIRECTORY = Path("runs/experiments/dcgan_scores")
@@ -55,7 +55,7 @@ def train_run(name: str, console: Console) -> Path:
 
 def make_controls(directory: Path, data: str) -> dict[str, Path]:
     """Writes the controls, without labels as the samples are; returns their files by title."""
-    test = load(DataConfig(data, "test")).images
+    test = load(DataConfig(data, "test")).arrays["image"]
     noise = np.random.default_rng(0).integers(0, 256, (SAMPLES, *test.shape[1:]), dtype=np.uint8)
     files = {}
     for title, images in (("test images", test), ("noise", noise)):
@@ -97,7 +97,7 @@ def main() -> None:
             result = evaluate_run(directory, which, protocol, progress=progress)
             groups[f"step {result.records[0]['step']} ({which})"] = result.records
             if which == "last":
-                save_closest(directory / "closest.png", result.material)
+                save_closest(directory / "closest.png", result.compared)
         for title, file in make_controls(directory, data).items():
             result = evaluate_images(data, str(file), protocol, progress=progress)
             groups[title] = result.records
@@ -106,7 +106,9 @@ def main() -> None:
         network = result.records[0]["features"]
         lines += [f"## {name}, {network['name']} {network['hash']}", "", *tabulate(groups), ""]
         records += [record for group in groups.values() for record in group]
-        save_grid(directory / "samples.png", sample_run(directory, 0, "last", 64).images)
+        save_previews(
+            directory / "samples.png", render_samples(sample_run(directory, 0, "last", 64), None)
+        )
     (RESULTS / "dcgan_scores.jsonl").unlink(missing_ok=True)
     append_records(RESULTS / "dcgan_scores.jsonl", records)
     (RESULTS / "dcgan_scores.md").write_text("\n".join(lines))

@@ -26,7 +26,8 @@ from rich.console import Console
 
 from genjax.config import DataConfig, Experiment, VAEConfig
 from genjax.core.rng import stream
-from genjax.data.sources import Dataset, load
+from genjax.core.schema import Source
+from genjax.data.sources import load
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
 from genjax.run import checkpoint
@@ -51,19 +52,19 @@ def experiment(binarize: bool) -> Experiment:
     )
 
 
-def evaluate(config: Experiment, directory: Path, data: Dataset) -> dict[str, float]:
+def evaluate(config: Experiment, directory: Path, data: Source) -> dict[str, float]:
     """Averages the last checkpoint's bounds over a data set whose size `BATCH` divides."""
-    algorithm = make_algorithm(config, data.images.shape[1:], data.classes)
+    algorithm = make_algorithm(config, data.schema)
     assert algorithm.evaluate is not None
     key = jax.random.key(0)
     with checkpoint.open_checkpoints(directory / "checkpoints", 1) as manager:
         step = checkpoint.find_step(manager, "last")
         state = checkpoint.restore(manager, step, algorithm.init, key, None)
     bounds = jax.jit(algorithm.evaluate)
-    parts = [
-        bounds(state, {"image": data.images[start : start + BATCH]}, stream(key, "batch", start))
-        for start in range(0, len(data.images), BATCH)
-    ]
+    parts = []
+    for start in range(0, data.count, BATCH):
+        batch = {"image": data.read(np.arange(start, start + BATCH))["image"]}
+        parts.append(bounds(state, batch, stream(key, "batch", start)))
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
+from genjax.commands.config import config
 from genjax.commands.data import data, presets
 from genjax.commands.results import plot, table
 from genjax.commands.runs import rerun, resume, sample, train
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "table": table,
     "plot": plot,
     "presets": presets,
+    "config": config,
     "data": data,
 }
 

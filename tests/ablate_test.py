@@ -20,17 +20,16 @@ from genjax.ablation.grid import choose_seeds, load_ablation, make_cells
 from genjax.ablation.plan import Group, make_plan, settle
 from genjax.ablation.run import Runner
 from genjax.cli import main
-from genjax.config import (
-    OptimizerConfig,
-)
+from genjax.config import SGD
 from genjax.data.progress import no_progress
 from genjax.errors import UserError
+from genjax.run.interrupts import Stopped
 
 FILE = '''"""Does it work?"""
 import dataclasses
 from genjax.config import *
 
-network = NetworkConfig("mlp", width=8, depth=1, norm="none")
+network = MLP(width=8, depth=1, norm="none")
 base = Experiment(
     "small",
     DataConfig("gaussians-8"),
@@ -105,6 +104,28 @@ def test_declarations_that_are_refused(file, old, new, message):
         load_ablation(file)
 
 
+def test_an_ablation_that_is_asked_to_stop_saves_and_goes_on(file, tmp_path):
+    """As a SIGTERM stops `genjax ablate`: all runs of a group are saved, and go on from there."""
+    ablation = load_ablation(file)
+
+    def run(directory, stop=lambda step: None):
+        cells = make_cells(ablation, directory, None, ["usual"])
+        groups = make_plan(directory, cells, "vmap")
+        Runner(ablation, directory, cells, QUIET, no_progress, stop).run(groups)
+        return cells
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run(tmp_path / "halved", lambda step: step == 30)
+    halved = run(tmp_path / "halved")
+    for one, other in zip(whole, halved, strict=True):
+        assert (other.directory / "generator.safetensors").exists()
+        sessions = json.loads((other.directory / "manifest.json").read_text())["sessions"]
+        assert [session.get("resumed_at") for session in sessions] == [None, 30]
+        ours, theirs = read_result(one), read_result(other)
+        assert (ours["scores"], ours["curve"]) == (theirs["scores"], theirs["curve"])
+
+
 def test_seeds():
     assert choose_seeds(2, "it") == (0, 1)
     assert choose_seeds((7, 3), "it") == (7, 3)
@@ -119,8 +140,8 @@ def test_failed_cells_are_recorded_and_the_grid_goes_on(file, tmp_path):
         model=dataclasses.replace(
             declared.variants["usual"].model,
             loss="wasserstein",
-            generator_optimizer=OptimizerConfig("sgd", learning_rate=1e30),
-            discriminator_optimizer=OptimizerConfig("sgd", learning_rate=1e30),
+            generator_optimizer=SGD(learning_rate=1e30),
+            discriminator_optimizer=SGD(learning_rate=1e30),
         ),
     )
     ablation = declared._replace(

@@ -10,7 +10,8 @@ from benchmarks import adversarial_step
 from benchmarks.adversarial_step import Case, make_cases, measure, with_penalties
 from benchmarks.ceilings import Ceilings
 from benchmarks.energy import Meter
-from genjax.config import NetworkConfig
+from genjax.config import MLP
+from genjax.data.schema import image_schema
 from genjax.families.gan.penalties import PENALTIES
 from genjax.presets import preset
 
@@ -39,7 +40,7 @@ def test_cases_are_all_combinations():
     )
     assert len(cases) == (3 + 1) * 16
     assert {case.part for case in cases} == {"step", "discriminator", "generator"}
-    assert {case.image for case in cases} == {(16, 16, 1)}
+    assert {case.schema.fields["image"].shape for case in cases} == {(16, 16, 1)}
     found = {
         (x["preset"], x["mode"], x["dtype"], x["batch"], x["steps_per_call"])
         for x in (case.describe() for case in cases)
@@ -65,10 +66,10 @@ def test_penalties_that_differentiate_get_a_baseline_without_batch_norm():
     [("jit", 2, "step"), ("jit", 2, "discriminator"), ("mesh", 1, "step"), ("pmap", 1, "step")],
 )
 def test_a_record(small_experiment, fast, mode, steps, part):
-    stock = NetworkConfig("mlp", width=8, convolutions="stock")
+    stock = MLP(width=8)
     model = dataclasses.replace(small_experiment.model, generator=stock, discriminator=stock)
     experiment = dataclasses.replace(small_experiment, model=model)
-    case = Case(experiment, (8, 8, 1), 10, mode, steps, part)
+    case = Case(experiment, image_schema((8, 8, 1), 10), mode, steps, part)
     record = json.loads(json.dumps(measure(case, 2, Meter(float, "a meter"))))
     devices = 1 if mode == "jit" else jax.device_count()
     assert (record["devices"], record["mode"], record["part"]) == (devices, mode, part)

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 from rich.console import Console
+from specs import stand_in
 
 from genjax.config import EvalConfig
-from genjax.core.algorithm import Algorithm
 from genjax.core.parallel import compile_step, mapped_axis
+from genjax.data.memory import in_memory
+from genjax.data.schema import image_schema
 from genjax.data.sources import load
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
@@ -28,7 +30,7 @@ def train(experiment, directory, resume=False):
 
 
 def final_state(experiment, directory):
-    algorithm = make_algorithm(experiment, (8, 8, 1), 10)
+    algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10))
     with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
         step = manager.latest_step()
         return checkpoint.restore(manager, step, algorithm.init, jax.random.key(0), None)
@@ -89,7 +91,7 @@ def test_a_resume_with_several_steps_a_call_is_exact(small_experiment, tmp_path)
     assert metrics(tmp_path / "whole")[-1] == metrics(tmp_path / "halves")[-1]
 
 
-def sums() -> Algorithm:
+def sums():
     """An algorithm that reports which images came, in which order."""
 
     def step(state, batch, axis_name=None):
@@ -99,16 +101,16 @@ def sums() -> Algorithm:
         total = (batch["image"][:, 0, 0, 0].astype(np.float32) * places).sum()
         return state + 1, {"sum": jax.lax.psum(total, axis_name) if axis_name else total}
 
-    return Algorithm(lambda key: jax.numpy.int32(0), step, None, None, examples=16)
+    return stand_in(step)
 
 
 @pytest.mark.parametrize(("mode", "count"), [("jit", 1), ("mesh", 8), ("pmap", 8)])
 @pytest.mark.parametrize("feed", ["host", "device"])
 def test_every_mode_and_feed_sees_the_same_batches(small_experiment, mode, count, feed):
     dataset = load(small_experiment.data)
-    values = np.arange(len(dataset.images)) % 251
-    images = np.broadcast_to(values[:, None, None, None], dataset.images.shape).astype(np.uint8)
-    dataset = dataclasses.replace(dataset, images=images, labels=None)
+    values = np.arange(dataset.count) % 251
+    images = np.broadcast_to(values[:, None, None, None], (len(values), 8, 8, 1)).astype(np.uint8)
+    dataset = in_memory("numbers", "train", image_schema((8, 8, 1)), {"image": images})
     seen = {}
     for steps in (1, 3):
         experiment = dataclasses.replace(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.cache import cache_directory
 from genjax.config import DataConfig
 from genjax.data.importer import import_dataset
 from genjax.data.sources import load
@@ -29,7 +30,6 @@ from genjax.evals.classifier import (
 from genjax.evals.classifier_training import augment, train_classifier, train_features
 from genjax.evals.features import FeatureNetwork, extract
 from genjax.nn.conv import stock_conv
-from genjax.run.cache import cache_directory
 
 KEY = jax.random.key(0)
 # All trainings with it are on 60 images of 8 x 8 and 10 classes, so that they share a program.
@@ -45,7 +45,7 @@ def draw(module, images):
 
 @pytest.fixture
 def digits() -> np.ndarray:
-    return load(DataConfig("digits", "test")).images
+    return load(DataConfig("digits", "test")).arrays["image"]
 
 
 @pytest.fixture
@@ -137,9 +137,9 @@ def test_flips_and_edges():
 def test_training_repeats_itself_and_follows_the_seed():
     """Also, a set smaller than the recipe's batch is one batch."""
     data = load(DataConfig("digits"))
-    images, labels = data.images[:60], data.labels[:60]
+    images, labels = data.arrays["image"][:60], data.arrays["label"][:60]
     first, again, other = (
-        train_classifier(images, labels, 10, TINY, "digits", seed) for seed in (3, 3, 4)
+        train_classifier(images, labels, 10, TINY, "digits", seed=seed) for seed in (3, 3, 4)
     )
     assert first.hash == again.hash == hash_variables(first.variables)
     assert len(first.hash) == 12
@@ -149,7 +149,7 @@ def test_training_repeats_itself_and_follows_the_seed():
 def test_accuracy_on_digits(digits_classifier, digits):
     """The 297 digits of other writers."""
     assert digits_classifier.accuracy > 0.94
-    labels = load(DataConfig("digits", "test")).labels
+    labels = load(DataConfig("digits", "test")).arrays["label"]
     network = load_classifier("digits")
     assert accuracy(network, digits, labels) == digits_classifier.accuracy
 
@@ -181,7 +181,7 @@ def test_round_trip(digits_classifier):
 
 def test_other_shapes_are_named(digits_classifier):
     images = np.zeros((2, 16, 16, 1), np.uint8)
-    with pytest.raises(UserError, match="'digits' knows images of 8x8x1, but these are 16x16x1"):
+    with pytest.raises(UserError, match="'digits' knows examples of 8x8x1, but these are 16x16x1"):
         extract(load_classifier("digits"), [images], 2)
 
 
@@ -194,13 +194,13 @@ def test_untrained_classifiers_are_named(empty_cache):
 def untrained() -> FeatureNetwork:
     """A network that knows nothing yet, of three classes."""
     variables = draw(ResNet(3, 4), jnp.zeros((1, 8, 8, 1)))
-    return make_network(variables, "own/set", (8, 8, 1), 3, 4)
+    return make_network(variables, "own/set", "image", (8, 8, 1), 3, 4)
 
 
 @pytest.fixture
 def kept(empty_cache: Path, untrained: FeatureNetwork) -> Trained:
     """A classifier in a cache of its own."""
-    kept = Trained(untrained, "own/set", (8, 8, 1), 3, TINY, 0.5, "test", 1.5, "0.1.0")
+    kept = Trained(untrained, "own/set", "image", (8, 8, 1), 3, TINY, 0.5, "test", 1.5, "0.1.0")
     save_classifier(kept)
     return kept
 
@@ -237,9 +237,10 @@ def test_hash_sees_names_shapes_and_values():
 
 def test_sets_without_a_test_split_give_up_a_tenth(empty_cache, tmp_path, monkeypatch):
     data = load(DataConfig("digits"))
-    assert data.labels is not None
+    assert "label" in data.arrays
     (tmp_path / "raw").mkdir()
-    np.savez(tmp_path / "raw" / "mine.npz", x_train=data.images[:66], y_train=data.labels[:66])
+    images, labels = (data.arrays[name][:66] for name in ("image", "label"))
+    np.savez(tmp_path / "raw" / "mine.npz", x_train=images, y_train=labels)
     import_dataset("mine", tmp_path / "raw", tmp_path / "data")
     monkeypatch.setitem(RECIPES, "mine", TINY)
     steps = []

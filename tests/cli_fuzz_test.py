@@ -28,9 +28,11 @@ FLAGS = {
     "table": ["--out", "--sort"],
     "plot": ["--out"],
     "presets": [],
+    "config": ["--format", "--config", "--plugin", "--steps", "--model.generator-optimizer.name"],
     "data": ["--from", "--split", "--resolution", "--directory"],
 }
 MORE = ["--model.penalties", "--model.dtype", "--data.name", "--model.generator.norm", "--wandb"]
+MORE += ["--model.generator.name", "--model.generator-optimizer.schedule.name", "--config"]
 MORE += [
     "--monitor.lines",
     "--eval.features",
@@ -42,7 +44,22 @@ MORE += [
     "-",
 ]
 VALUES = ["0", "1", "2", "-1", "nan", "inf", "1e400", "10" * 20, "", " ", "None", "True", "zwei"]
-VALUES += ["hinge", "hinges", "r1", "last", "best", "pixels", "digits", "mnist", "fid", "auto"]
+VALUES += [
+    "sngan",
+    "sgd",
+    "cosine",
+    "yaml",
+    "hinge",
+    "hinges",
+    "r1",
+    "last",
+    "best",
+    "pixels",
+    "digits",
+    "mnist",
+    "fid",
+    "auto",
+]
 VALUES += [
     "../up",
     "file.txt/x",
@@ -60,8 +77,10 @@ VALUES += [
 GOOD = {"--steps": "2", "--seed": "3", "--n": "2", "--checkpoint": "last", "--sort": "fid"}
 GOOD |= {"--model.loss": "hinge", "--model.latent": "5", "--mode": "jit", "--feed": "host"}
 GOOD |= {"--seeds": "2", "--only": "a", "--seed-mode": "single", "--resolution": "8"}
+GOOD |= {"--format": "json", "--config": "part.yaml", "--plugin": "grid.py"}
 GOOD |= {"--split": "test", "--model.dtype": "bfloat16", "--monitor.lines": "3", "--wandb": "False"}
 PLACES = ["run", "damaged", "empty", "file.txt", "missing", "results.jsonl", "grid.py", "images"]
+PLACES += ["part.yaml", "run/config.json"]
 PRESETS = ["dcgan-digits", "dcgan-mnist", "vae-digits", "gaussians-25", "dcgan-digit", "none"]
 ACTIONS = ["list", "prepare", "import", "lists"]
 
@@ -93,6 +112,7 @@ def place(tmp_path_factory):
         Path("empty").mkdir()
         Path("file.txt").write_text("no data\n")
         Path("grid.py").write_text(GRID)
+        Path("part.yaml").write_text("steps: 1\nmodel: {discriminator: {spectral_norm: true}}\n")
         results = Path(__file__).parents[1] / "experiments/ablations/results/salimans"
         lines = (results / "results.jsonl").read_text().splitlines(keepends=True)
         Path("results.jsonl").write_text("".join(lines[:8]))
@@ -105,9 +125,9 @@ def no_network(*_: object, **__: object) -> None:
 
 def command_line(draw: random.Random) -> list[str]:
     """Draws a command, what it is about, and up to four flags with or without values."""
-    often = [name for name in FLAGS if name not in ("presets", "train")]
+    often = [name for name in FLAGS if name not in ("presets", "train", "config")]
     command = draw.choice(
-        [*often * 6, "train", "train", "presets", "trian", "", "--help", "--version", "-h"]
+        [*often * 6, *["train", "config"] * 2, "presets", "trian", "", "--help", "--version", "-h"]
     )
     words = [command]
     if command == "train":
@@ -117,6 +137,8 @@ def command_line(draw: random.Random) -> list[str]:
     elif command == "data":
         words += [draw.choice(ACTIONS)] * (draw.random() < 0.9)
         words += [draw.choice(["digits", "mine", "../mine", "mnist", "nothing"])]
+    elif command == "config":
+        words += [draw.choice(PRESETS)] * draw.randrange(2)
     elif command != "presets":
         words += draw.choices(PLACES, k=draw.choice([0, 1, 1, 1, 1, 2]))
         # What an ablation trains is tested elsewhere.

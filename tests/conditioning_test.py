@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special, stats
+from specs import image_spec
 
-from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.config import MLP, SGD
 from genjax.core.rng import latents, stream
-from genjax.core.types import BatchSpec
 from genjax.errors import UserError
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
@@ -258,11 +258,13 @@ def test_code_loss(small_gan, continuous):
 def conditional(config, generator, discriminator, **others):
     """`config` with conditional networks, small and without norms unless cbn needs them."""
     norm = "batch" if generator == "cbn" else "none"
-    network = NetworkConfig("mlp", width=6, depth=1)
+    network = MLP(width=6, depth=1)
     return dataclasses.replace(
         config,
-        generator=dataclasses.replace(network, norm=norm, conditioning=generator),
-        discriminator=dataclasses.replace(network, norm="none", conditioning=discriminator),
+        generator=dataclasses.replace(network, norm=norm),
+        generator_conditioning=generator,
+        discriminator=dataclasses.replace(network, norm="none"),
+        discriminator_conditioning=discriminator,
         ema_decay=None,
         **others,
     )
@@ -320,7 +322,7 @@ def test_conditioning_that_does_not_fit_is_refused(small_gan):
     ):
         config = conditional(small_gan, generator, discriminator)
         with pytest.raises(UserError, match=message):
-            make_gan(config, BatchSpec(BATCH, IMAGE, classes))
+            make_gan(config, image_spec(BATCH, IMAGE, classes))
 
 
 # ---- in a step ----
@@ -331,7 +333,7 @@ def test_recognition_in_a_step(small_gan, name):
     """D recognises real and generated images (acgan) or generated ones (infogan), G its own; the
     term has its weight in both losses."""
     rate, weight = 0.1, 0.7
-    sgd = OptimizerConfig("sgd", rate, 0.0)
+    sgd = SGD(learning_rate=rate)
     config = conditional(
         small_gan,
         "concat",
@@ -341,7 +343,7 @@ def test_recognition_in_a_step(small_gan, name):
         generator_optimizer=sgd,
         discriminator_optimizer=sgd,
     )
-    spec = BatchSpec(BATCH, IMAGE, CLASSES)
+    spec = image_spec(BATCH, IMAGE, CLASSES)
     algorithm = make_gan(config, spec)
     generator, discriminator = make_networks(config, spec, None)
     state = jax.jit(algorithm.init)(KEY)

@@ -1,10 +1,11 @@
 """Any configuration builds and steps, or is refused in one line that names a field.
 
 A configuration is drawn by changing some fields of one that works. Fields are found by their types,
-so that a new one is drawn as well.
+and parts of which there are several kinds are exchanged, so that a new one is drawn as well.
 """
 
 import dataclasses
+import json
 import types
 import typing
 from typing import Any, Literal, NamedTuple
@@ -16,29 +17,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genjax.config import (
+    DCGAN,
+    MLP,
+    SGD,
     DataConfig,
     Experiment,
     GANConfig,
-    NetworkConfig,
-    OptimizerConfig,
     VAEConfig,
     VAEGANConfig,
 )
-from genjax.core.optimizers import OPTIMIZERS
+from genjax.config.fields import choices_of
+from genjax.config.formats import hashed
+from genjax.config.json import config_hash, from_json, from_plain, to_dict
+from genjax.config.tags import Tagged, is_base
+from genjax.config.yaml import parse_yaml, to_yaml
+from genjax.data.schema import image_schema
 from genjax.errors import UserError
-from genjax.families.gan.augment import AUGMENTATIONS
-from genjax.families.gan.conditioning import RECOGNITION
-from genjax.families.gan.losses import LOSSES
-from genjax.families.gan.networks import MINIBATCH
-from genjax.families.gan.penalties import PENALTIES
 from genjax.families.registry import make_algorithm
-from genjax.families.vae.likelihoods import LIKELIHOODS
-from genjax.nn.networks import ENCODERS
-from genjax.nn.norms import NORMS
 
 IMAGE, CLASSES = (8, 8, 1), 10
-NETWORK = NetworkConfig("mlp", width=4, norm="none")
-OPTIMIZER = OptimizerConfig("sgd", learning_rate=1e-3, b1=0.0)
+NETWORK = MLP(width=4, norm="none")
+OPTIMIZER = SGD(learning_rate=1e-3)
 GAN = GANConfig(
     generator=NETWORK,
     discriminator=NETWORK,
@@ -56,7 +55,7 @@ VAE_GAN = VAEGANConfig(
     latent=3,
 )
 VAE = VAEConfig(encoder=NETWORK, decoder=NETWORK, optimizer=OPTIMIZER, latent=3)
-CONVOLUTIONS = NetworkConfig("dcgan", width=4, norm="none")
+CONVOLUTIONS = DCGAN(width=4, norm="none")
 MODELS = (
     GAN,
     dataclasses.replace(GAN, generator=CONVOLUTIONS, discriminator=CONVOLUTIONS),
@@ -64,16 +63,6 @@ MODELS = (
     VAE_GAN,
 )
 
-WORDS: dict[str, list[str]] = {
-    "NetworkConfig.name": list(ENCODERS),
-    "NetworkConfig.norm": list(NORMS),
-    "NetworkConfig.conditioning": ["concat", "cbn", "projection", *RECOGNITION],
-    "OptimizerConfig.name": list(OPTIMIZERS),
-    "GANConfig.loss": list(LOSSES),
-    "GANConfig.minibatch": list(MINIBATCH),
-    "VAEConfig.likelihood": list(LIKELIHOODS),
-    "VAEGANConfig.loss": list(LOSSES),
-}
 WHOLE = {"wild": [-1, 0, 1, 2, 3, 8, 10**6, 10**12, 10**30], "sane": [1, 2, 3, 4]}
 REAL = {
     "wild": [-1.0, 0.0, 1e-30, 1e-3, 0.5, 1.0, 2.0, 1e30, np.inf, -np.inf, np.nan],
@@ -88,26 +77,32 @@ class Change(NamedTuple):
     value: Any
 
 
-def fields(config: Any, prefix: str = "") -> dict[str, tuple[str, Any]]:
-    """Of each leaf of a configuration: by its path, class and name, and its type."""
+def fields(config: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Of each leaf of a configuration, and each part of which there are kinds: by its path, the
+    field of its dataclass and its type."""
     kinds = typing.get_type_hints(type(config))
-    found: dict[str, tuple[str, Any]] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), f"{prefix}{field.name}"
+        if isinstance(value, Tagged) and prefix:
+            found[path] = field, kinds[field.name]
         if dataclasses.is_dataclass(value):
             found |= fields(value, f"{path}.")
-        elif field.name != "family":
-            found[path] = f"{type(config).__name__}.{field.name}", kinds[field.name]
-    return found
+        elif not (isinstance(config, Tagged) and field.name == config.tag):
+            found[path] = field, kinds[field.name]
+    # Files that are run are not drawn.
+    return {path: leaf for path, leaf in found.items() if path != "plugins"}
 
 
-def values(where: str, kind: Any, range_: str) -> st.SearchStrategy[Any]:
+def values(field: Any, kind: Any, range_: str) -> st.SearchStrategy[Any]:
     """Draws a value of a type."""
     origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if is_base(kind):
+        return st.sampled_from([alternative(kind) for kind in kind.registry.values()])
     if origin is Literal:
         return st.sampled_from(options)
     if origin is types.UnionType:
-        return st.one_of(*(values(where, option, range_) for option in options))
+        return st.one_of(*(values(field, option, range_) for option in options))
     if kind is type(None):
         return st.none()
     if kind is bool:
@@ -118,12 +113,21 @@ def values(where: str, kind: Any, range_: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(REAL[range_])
     if kind is str:
         wrong = ["", "nonsense", "../x", "a\nb"] if range_ == "wild" else []
-        return st.sampled_from([*WORDS.get(where, []), *wrong] or ["digits"])
-    if where == "GANConfig.penalties":
-        pairs = st.tuples(values(where, float, range_), values(where, int, range_))
-        return st.dictionaries(st.sampled_from([*PENALTIES, "nonsense"]), pairs, max_size=2)
-    assert where == "GANConfig.augmentations", f"how is {where}, {kind}, drawn?"
-    return st.lists(st.sampled_from([*AUGMENTATIONS, "nonsense"]), max_size=2).map(tuple)
+        return st.sampled_from([*(choices_of(field) or ["digits"]), *wrong])
+    if origin is tuple:
+        items = values(field, options[0], range_)
+        return st.lists(items, max_size=2).map(tuple)
+    assert kind == dict[str, tuple[float, int]], f"how is {field.name}, {kind}, drawn?"
+    pairs = st.tuples(values(field, float, range_), values(field, int, range_))
+    return st.dictionaries(values(field, str, range_), pairs, max_size=2)
+
+
+def alternative(kind: type[Any]) -> Any:
+    """A part of a kind, as small as it can be."""
+    own = {field.name: field for field in dataclasses.fields(kind)}
+    required = {"length": 4}
+    small = {name: value for name, value in required.items() if name in own}
+    return kind(**small, **({"width": 4} if "width" in own else {}))
 
 
 def changes(range_: str) -> st.SearchStrategy[tuple[Any, list[Change]]]:
@@ -145,6 +149,9 @@ def experiment(model: Any) -> Experiment:
 
 def changed(config: Any, change: Change) -> Any:
     name, _, rest = change.field.partition(".")
+    # An earlier change may have put another kind of part there.
+    if not hasattr(config, name):
+        return config
     value = changed(getattr(config, name), Change(rest, change.value)) if rest else change.value
     return dataclasses.replace(config, **{name: value})
 
@@ -156,7 +163,7 @@ def build(model: Any, drawn: list[Change]) -> Any:
         config = experiment(model)
         for change in drawn:
             config = changed(config, change)
-        algorithm = make_algorithm(config, IMAGE, CLASSES)
+        algorithm = make_algorithm(config, image_schema(IMAGE, CLASSES))
         state = jax.eval_shape(algorithm.init, jax.random.key(0))
         batch = {
             "image": jax.ShapeDtypeStruct((algorithm.examples, *IMAGE), jnp.uint8),
@@ -180,6 +187,8 @@ def is_named(change: Change, message: str) -> bool:
     # The word "name" alone names no field.
     if (f"{owner}.name" if name == "name" else name) in message.replace("-", "_"):
         return True
+    if isinstance(change.value, Tagged):
+        return change.value.name in message
     several = change.value if isinstance(change.value, dict | tuple) else (change.value,)
     return message.startswith("unknown ") and any(repr(word) in message for word in several)
 
@@ -227,3 +236,41 @@ def step_is_finite(algorithm):
         assert np.isfinite(value), name
     for path, leaf in jax.tree_util.tree_leaves_with_path(dataclasses.replace(state, key=0)):
         assert np.all(np.isfinite(leaf)), path
+
+
+def test_what_is_valid_survives_json_yaml_and_format_2():
+    checked = []
+
+    @settings(max_examples=200, **CALM)
+    @given(changes("sane"))
+    def check(drawn):
+        model, drawn = drawn
+        config = experiment(model)
+        try:
+            for change in drawn:
+                config = changed(config, change)
+        except UserError:
+            return
+        again = from_json(json.dumps(to_dict(config)))
+        assert again == config
+        assert config_hash(again) == config_hash(config)
+        assert from_plain(parse_yaml(to_yaml(to_dict(config)), "it"), "it") == config
+        # What is hashed is a file of format 2 where that could say it.
+        plain = hashed(config)
+        if not LATER & names(plain):
+            data = dataclasses.replace(config.data, directory=None)
+            expected = dataclasses.replace(config, wandb=False, data=data)
+            assert from_json(json.dumps(plain)) == expected
+            checked.append(config)
+
+    check()
+    assert len(checked) > 50
+
+
+LATER = {"schedule", "clip", "weight_decay", "accumulate", "target", "given", "length", "rank"}
+
+
+def names(plain):
+    """Of all fields of nested dicts."""
+    inner = [names(value) for value in plain.values() if isinstance(value, dict)]
+    return set(plain).union(*inner)

@@ -1,6 +1,8 @@
 """All tests run on eight CPU devices, so that sharded modes can be compared with one device."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -8,9 +10,20 @@ from types import ModuleType
 # The suite compiles far more than it computes. Most of that time is LLVM's optimisation and XLA's
 # fusion emitters, and many programs are compiled by several tests and processes.
 # tests/repeat_test.py trains as users do.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+_QUICK = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+
+
+def _known(flag: str) -> bool:
+    """Whether this XLA knows a flag: it ends the process that sets an unknown one."""
+    code = "import jax; jax.devices()"
+    environment = {**os.environ, "XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True).returncode == 0
+
+
+# Workers of pytest-xdist find it set.
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = " ".join(flag for flag in _QUICK if _known(flag))
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -22,7 +35,7 @@ import jax
 import numpy as np
 import pytest
 
-from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig, OptimizerConfig
+from genjax.config import DCGAN, SGD, DataConfig, Experiment, GANConfig
 from genjax.evals.classifier import Trained
 from genjax.evals.classifier_training import train_features
 
@@ -35,8 +48,8 @@ _DECLARED: list[object] = []
 @pytest.fixture(scope="session")
 def small_gan() -> GANConfig:
     """A DCGAN for 8 x 8 images that compiles in seconds, with every state there is."""
-    network = NetworkConfig("dcgan", width=8)
-    sgd = OptimizerConfig("sgd", learning_rate=0.01, b1=0.0)
+    network = DCGAN(width=8)
+    sgd = SGD(learning_rate=0.01)
     return GANConfig(
         generator=network,
         discriminator=network,

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from genjax import cli
-from genjax.config import NetworkConfig
+from genjax.config import MLP
 from genjax.config import json as config_json
+from genjax.data.schema import image_schema
 from genjax.data.sources import load
 from genjax.families.registry import make_algorithm
 from genjax.run import checkpoint
@@ -29,7 +30,7 @@ QUIET = Console(quiet=True)
 def runs(small_gan, small_experiment, tmp_path_factory):
     """A run of six steps with checkpoints of steps 2, 4 and 6, and the same run of eight steps."""
     folder = tmp_path_factory.mktemp("damage")
-    network = NetworkConfig("mlp", width=8, norm="none")
+    network = MLP(width=8, norm="none")
     model = dataclasses.replace(small_gan, generator=network, discriminator=network)
     experiment = dataclasses.replace(small_experiment, model=model, keep_checkpoints=3)
     for steps in (6, 8):
@@ -80,7 +81,7 @@ def weights(directory: Path) -> dict[str, bytes]:
 def test_any_damaged_file_of_a_checkpoint_is_noticed(runs, tmp_path, fault):
     """Restored is what was saved, from another checkpoint or from this one, or nothing is."""
     whole = runs / "6" / "checkpoints"
-    init = make_algorithm(run_directory.read_config(runs / "6"), (8, 8, 1), 10).init
+    init = make_algorithm(run_directory.read_config(runs / "6"), image_schema((8, 8, 1), 10)).init
     states = {}
     with checkpoint.open_checkpoints(whole, 3) as manager:
         for step in (4, 6):
@@ -94,7 +95,7 @@ def test_any_damaged_file_of_a_checkpoint_is_noticed(runs, tmp_path, fault):
         FAULTS[fault](folder / file)
         said: list[str] = []
         with checkpoint.open_checkpoints(folder, 3) as manager:
-            found = checkpoint.restore_newest(manager, init, jax.random.key(0), None, said.append)
+            found = checkpoint.restore_common({0: manager}, init, None, said.append)
             left = sorted(manager.all_steps())
         assert found is not None
         step, state = found
@@ -217,13 +218,13 @@ def test_a_checkpoint_of_another_architecture_is_refused(run, monkeypatch, capsy
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["2", "4", "6"]
 
 
-def test_a_run_of_an_older_format_says_what_reads_it(run, monkeypatch, capsys):
+def test_a_run_of_a_later_format_says_what_reads_it(run, monkeypatch, capsys):
     manifest = run / "manifest.json"
     described = json.loads(manifest.read_text())
-    del described["format"]
+    described["format"] = 4
     described["sessions"][-1]["versions"]["genjax"] = "0.0.7"
     manifest.write_text(json.dumps(described))
     assert genjax(monkeypatch, "resume", run, "--steps", "8") == 2
     error = capsys.readouterr().err
-    assert f"{manifest} is of format 1, and this genjax reads 2; use what wrote it" in error
+    assert f"{manifest} is of format 4; this genjax reads up to 3: use what wrote it" in error
     assert "genjax 0.0.7" in error

@@ -244,11 +244,11 @@ def test_odd_files_that_are_images_are_read(tmp_path: Path) -> None:
     assert outcome.status == 0, outcome
     assert "train 5 images of 8x8x3, 2 classes" in outcome.out
     data = sources.load(DataConfig("odd", directory=str(directory)))
-    assert data.classes == 2
+    assert data.schema.classes == 2
     colours = np.array([[255, 0, 0], [0, 0, 255]])
-    assert sorted(data.labels) == [0, 0, 0, 1, 1]
+    assert sorted(data.arrays["label"]) == [0, 0, 0, 1, 1]
     # JPEG and its CMYK are exact to a few steps.
-    difference = data.images.astype(int) - colours[data.labels][:, None, None]
+    difference = data.arrays["image"].astype(int) - colours[data.arrays["label"]][:, None, None]
     assert np.abs(difference).max() <= 3
 
 
@@ -264,5 +264,5 @@ def test_images_of_mixed_sizes(tmp_path: Path) -> None:
     assert "--data.resolution" in line
     assert not (tmp_path / "run").exists()
     data = sources.load(DataConfig("mixed", resolution=8, directory=str(tmp_path / "out")))
-    assert data.images.shape == (2, 8, 8, 1)
-    assert (data.images == 77).all()
+    assert data.arrays["image"].shape == (2, 8, 8, 1)
+    assert (data.arrays["image"] == 77).all()

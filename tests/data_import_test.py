@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from genjax.config import DataConfig
+from genjax.core.schema import Source
 from genjax.data import idx, images, importer, sources, standard
 from genjax.data.importer import import_dataset
 from genjax.errors import UserError
@@ -29,19 +30,20 @@ def pixels(*shape: int) -> Bytes:
     return RNG.integers(0, 256, shape, dtype=np.uint8)
 
 
-def load(name: str, directory: Path, split: str = "train", **options: Any) -> sources.Dataset:
+def load(name: str, directory: Path, split: str = "train", **options: Any) -> Source:
     config = DataConfig(name=name, split=split, directory=str(directory), **options)
     return sources.load(config)
 
 
-def assert_same_examples(data: sources.Dataset, raw: Bytes, labels: Iterable[int]) -> None:
+def assert_same_examples(data: Source, raw: Bytes, labels: Iterable[int]) -> None:
     """Compares as sets of examples, because TFDS shuffles what it stores."""
-    assert data.images.dtype == np.uint8
-    assert data.labels is not None
-    assert data.labels.dtype == np.int32
+    assert data.arrays["image"].dtype == np.uint8
+    assert "label" in data.arrays
+    assert data.arrays["label"].dtype == np.int32
     given = sorted((x.tobytes(), int(y)) for x, y in zip(raw, labels, strict=True))
-    kept = sorted((x.tobytes(), int(y)) for x, y in zip(data.images, data.labels, strict=True))
-    assert data.images.shape == raw.shape
+    stored = zip(data.arrays["image"], data.arrays["label"], strict=True)
+    kept = sorted((x.tobytes(), int(y)) for x, y in stored)
+    assert data.arrays["image"].shape == raw.shape
     assert kept == given
 
 
@@ -76,9 +78,15 @@ def test_idx_round_trip(tmp_path: Path) -> None:
     assert result.splits == {"train": 30, "test": 9}
     assert (result.shape, result.classes, result.warnings) == ((7, 5, 1), 4, ())
     data = load("letters", tmp_path / "out")
-    assert data.classes == 4
+    assert data.schema.classes == 4
     assert_same_examples(data, train[..., None], train_labels)
     assert_same_examples(load("letters", tmp_path / "out", "test"), test[..., None], test_labels)
+
+
+def test_a_readme_may_lie_beside_official_files(tmp_path: Path) -> None:
+    write_idx(tmp_path / "raw", "train", pixels(9, 7, 5), np.arange(9, dtype=np.uint8) % 2)
+    (tmp_path / "raw" / "README.txt").write_text("letters")
+    assert import_dataset("letters", tmp_path / "raw", tmp_path / "out").shape == (7, 5, 1)
 
 
 def test_real_mnist_test_split(tmp_path: Path) -> None:
@@ -91,8 +99,8 @@ def test_real_mnist_test_split(tmp_path: Path) -> None:
         import_dataset("mnist", tmp_path / "raw", tmp_path / "out")
     import_dataset("mnist_test", tmp_path / "raw", tmp_path / "out")
     data = load("mnist_test", tmp_path / "out", "test")
-    assert data.labels is not None
-    assert data.images.shape == (10_000, 28, 28, 1)
+    assert "label" in data.arrays
+    assert data.arrays["image"].shape == (10_000, 28, 28, 1)
     raw, labels = idx.read_split(idx.find(tmp_path / "raw")["test"])
     assert standard.content_hash(raw, labels) == standard.STANDARD["mnist"].contents["test"]
     assert_same_examples(data, raw, labels)
@@ -114,10 +122,10 @@ def test_standard_sets_are_read_by_tfds_under_their_own_name(
 
     stock = tfds.data_source("mnist", split="train", data_dir=str(tmp_path / "out"))
     data = load("mnist", tmp_path / "out")
-    assert data.labels is not None
+    assert "label" in data.arrays
     for position, example in enumerate(stock):
-        np.testing.assert_array_equal(example["image"], data.images[position])
-        assert example["label"] == data.labels[position]
+        np.testing.assert_array_equal(example["image"], data.arrays["image"][position])
+        assert example["label"] == data.arrays["label"][position]
 
 
 def test_the_official_contents_give_no_warning(
@@ -192,9 +200,9 @@ def test_npz_without_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", images=raw)
     assert import_dataset("plain", tmp_path, tmp_path / "out").classes == 0
     data = load("plain", tmp_path / "out")
-    assert data.labels is None
-    assert data.classes == 0
-    assert {x.tobytes() for x in data.images} == {x.tobytes() for x in raw}
+    assert "label" not in data.arrays
+    assert data.schema.classes == 0
+    assert {x.tobytes() for x in data.arrays["image"]} == {x.tobytes() for x in raw}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +261,7 @@ def test_folder_without_classes(tmp_path: Path) -> None:
         write_image(tmp_path / "raw" / "train" / f"{i}.png", pixels(5, 5))
     result = import_dataset("plain", tmp_path / "raw", tmp_path / "out")
     assert (result.shape, result.classes, result.splits) == ((5, 5, 1), 0, {"train": 3})
-    assert load("plain", tmp_path / "out").labels is None
+    assert "label" not in load("plain", tmp_path / "out").arrays
 
 
 def test_modes_become_rgb_unless_all_are_grey(tmp_path: Path) -> None:
@@ -264,7 +272,7 @@ def test_modes_become_rgb_unless_all_are_grey(tmp_path: Path) -> None:
     result = import_dataset("modes", tmp_path / "raw", tmp_path / "out")
     assert result.shape == (4, 4, 3)
     data = load("modes", tmp_path / "out")
-    assert rgb.tobytes() in {image.tobytes() for image in data.images}
+    assert rgb.tobytes() in {image.tobytes() for image in data.arrays["image"]}
 
 
 def test_mixed_sizes_need_a_resolution(tmp_path: Path) -> None:
@@ -274,12 +282,12 @@ def test_mixed_sizes_need_a_resolution(tmp_path: Path) -> None:
     assert result.shape == (None, None, 1)
     with pytest.raises(UserError, match=r"several sizes.*--data\.resolution"):
         load("mixed", tmp_path / "out")
-    assert load("mixed", tmp_path / "out", resolution=4).images.shape == (2, 4, 4, 1)
+    assert load("mixed", tmp_path / "out", resolution=4).arrays["image"].shape == (2, 4, 4, 1)
     result = import_dataset("square", tmp_path / "raw", tmp_path / "out", resolution=4)
     assert result.shape == (4, 4, 1)
     np.testing.assert_array_equal(
-        np.sort(load("square", tmp_path / "out").images, axis=0),
-        np.sort(load("mixed", tmp_path / "out", resolution=4).images, axis=0),
+        np.sort(load("square", tmp_path / "out").arrays["image"], axis=0),
+        np.sort(load("mixed", tmp_path / "out", resolution=4).arrays["image"], axis=0),
     )
 
 

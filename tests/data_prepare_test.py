@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pytest
 
 from genjax.config import DataConfig
-from genjax.data import importer, prepare, sources
+from genjax.data import corpora, importer, prepare, sources
 from genjax.data.standard import STANDARD, Remote, Standard
 from genjax.errors import UserError
 
@@ -85,9 +85,10 @@ def idx_files(train: Bytes, test: Bytes) -> dict[str, bytes]:
 
 def check(directory: Path, name: str, train: Bytes, labels: Bytes) -> None:
     data = sources.load(DataConfig(name, directory=str(directory)))
-    assert data.labels is not None
+    assert "label" in data.arrays
     given = sorted((x.tobytes(), int(y)) for x, y in zip(train, labels, strict=True))
-    kept = sorted((x.tobytes(), int(y)) for x, y in zip(data.images, data.labels, strict=True))
+    pairs = zip(data.arrays["image"], data.arrays["label"], strict=True)
+    kept = sorted((x.tobytes(), int(y)) for x, y in pairs)
     assert kept == given
 
 
@@ -116,6 +117,21 @@ def test_cifar10(tmp_path: Path, server: tuple[Path, str], monkeypatch: pytest.M
     publish(monkeypatch, server, "cifar10", {"cifar-10-binary.tar.gz": stream.getvalue()})
     prepare.prepare_dataset("cifar10", tmp_path / "out")
     check(tmp_path / "out", "cifar10", raw[:20], labels[:20])
+
+
+def test_text(tmp_path: Path, server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"To be, or not to be\n" * 20
+    (server[0] / "input.txt").write_bytes(content)
+    remote = Remote(f"{server[1]}input.txt", len(content), hashlib.sha256(content).hexdigest())
+    small = dataclasses.replace(corpora.TEXTS["tinyshakespeare"], files=(remote,))
+    monkeypatch.setitem(corpora.TEXTS, "tinyshakespeare", small)
+    result = prepare.prepare_dataset("tinyshakespeare", tmp_path / "out")
+    assert result.splits == {"train": 360, "test": 40}
+    assert result.warnings == ()
+    data = sources.load(DataConfig("tinyshakespeare", directory=str(tmp_path / "out")))
+    assert data.count == 360 - 64 + 1
+    with pytest.raises(UserError, match="already prepared in"):
+        prepare.prepare_dataset("tinyshakespeare", tmp_path / "out")
 
 
 def test_svhn(tmp_path: Path, server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,18 +51,18 @@ def test_importing_is_light() -> None:
 def test_digits() -> None:
     train = sources.load(DataConfig(name="digits"))
     test = sources.load(DataConfig(name="digits", split="test"))
-    assert train.images.shape == (1500, 8, 8, 1)
-    assert test.images.shape == (297, 8, 8, 1)
-    assert train.images.dtype == np.uint8
-    assert train.images.min() == 0
-    assert train.images.max() == 255
+    assert train.arrays["image"].shape == (1500, 8, 8, 1)
+    assert test.arrays["image"].shape == (297, 8, 8, 1)
+    assert train.arrays["image"].dtype == np.uint8
+    assert train.arrays["image"].min() == 0
+    assert train.arrays["image"].max() == 255
     # Sixteenths, rounded: 3 * 255 / 16 = 47.8.
-    assert set(np.unique(train.images)) <= {round(i * 255 / 16) for i in range(17)}
-    assert 48 in train.images
-    assert train.labels is not None
-    assert train.labels.dtype == np.int32
-    assert train.labels[:10].tolist() == list(range(10))
-    assert train.classes == 10
+    assert set(np.unique(train.arrays["image"])) <= {round(i * 255 / 16) for i in range(17)}
+    assert 48 in train.arrays["image"]
+    assert "label" in train.arrays
+    assert train.arrays["label"].dtype == np.int32
+    assert train.arrays["label"][:10].tolist() == list(range(10))
+    assert train.schema.classes == 10
 
 
 def test_digits_resized_and_progress() -> None:
@@ -73,7 +73,7 @@ def test_digits_resized_and_progress() -> None:
         return items
 
     data = sources.load(DataConfig(name="digits", split="test", resolution=16), record)
-    assert data.images.shape == (297, 16, 16, 1)
+    assert data.arrays["image"].shape == (297, 16, 16, 1)
     assert seen == [("resizing digits", 297)]
 
 
@@ -94,10 +94,11 @@ def test_resolution_must_be_positive(resolution: int) -> None:
 
 def test_prepared_sets_keep_or_change_their_size(tmp_path: Path) -> None:
     make(tmp_path)
-    assert sources.load(DataConfig("mine", directory=str(tmp_path))).images.shape == (20, 6, 4, 3)
+    data = sources.load(DataConfig("mine", directory=str(tmp_path)))
+    assert data.arrays["image"].shape == (20, 6, 4, 3)
     data = sources.load(DataConfig("mine", resolution=8, directory=str(tmp_path)))
-    assert data.images.shape == (20, 8, 8, 3)
-    assert data.classes == 2
+    assert data.arrays["image"].shape == (20, 8, 8, 3)
+    assert data.schema.classes == 2
 
 
 @pytest.mark.parametrize("name", ["digits", "mine"])
@@ -133,7 +134,7 @@ def test_the_default_folder_follows_the_environment(
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert prepared.data_directory(None) == tmp_path
     make(tmp_path)
-    assert len(sources.load(DataConfig("mine")).images) == 20
+    assert len(sources.load(DataConfig("mine")).arrays["image"]) == 20
 
 
 def test_the_newest_version_is_used(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_configurations_must_be_chosen(tmp_path: Path) -> None:
             (target / file.name).write_bytes(file.read_bytes())
     with pytest.raises(UserError, match="sizes/large, sizes/small"):
         sources.load(DataConfig("sizes", directory=str(tmp_path)))
-    assert len(sources.load(DataConfig("sizes/small", directory=str(tmp_path))).images) == 20
+    assert sources.load(DataConfig("sizes/small", directory=str(tmp_path))).count == 20
 
 
 def edit(path: Path, **values: Any) -> None:
@@ -214,10 +215,10 @@ def test_debian_files_are_found(tmp_path: Path) -> None:
     if not idx.find(sources.DEBIAN_FASHION_MNIST):
         pytest.skip("Debian's package dataset-fashion-mnist isn't installed")
     data = sources.load(DataConfig("fashion_mnist", split="test", directory=str(tmp_path)))
-    assert data.images.shape == (10_000, 28, 28, 1)
-    assert data.classes == 10
-    assert data.labels is not None
-    assert np.bincount(data.labels).tolist() == [1000] * 10
+    assert data.arrays["image"].shape == (10_000, 28, 28, 1)
+    assert data.schema.classes == 10
+    assert "label" in data.arrays
+    assert np.bincount(data.arrays["label"]).tolist() == [1000] * 10
     (row,) = [row for row in list_datasets(tmp_path) if row.name == "fashion_mnist"]
     assert row.status == "found"
     assert row.splits == {"train": 60_000, "test": 10_000}

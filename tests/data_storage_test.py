@@ -79,7 +79,7 @@ def assert_nothing_is_taken_for_whole(source: Path, directory: Path) -> None:
     data = sources.load(DataConfig("mine", directory=str(directory)))
     with np.load(source) as raw:
         expected = sorted(image.tobytes() for image in raw["images"])
-    assert sorted(image.tobytes() for image in data.images) == expected
+    assert sorted(image.tobytes() for image in data.arrays["image"]) == expected
 
 
 def test_a_kill_halfway_leaves_nothing_whole(source: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_later_damage_is_refused_by_name(stored: Path, name: str) -> None:
         assert str(culprit) in str(caught.value)
         assert f"delete the folder {stored}" in str(caught.value)
     (stored / name).write_bytes(content)
-    assert len(sources.load(config).images) == 16
+    assert len(sources.load(config).arrays["image"]) == 16
 
 
 def test_damage_is_refused_by_the_command(stored: Path, tmp_path: Path) -> None:

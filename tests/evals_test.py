@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.domains.image import pixel_features
 from genjax.errors import UserError
 from genjax.evals.frechet import frechet_distance, measure_moments
-from genjax.evals.pixels import pixel_features
 from genjax.evals.precision import float64, require_finite
 
 

@@ -11,16 +11,16 @@ from PIL import Image
 from rich.console import Console
 
 from genjax import cli
-from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig, OptimizerConfig
+from genjax.config import MLP, SGD, DataConfig, Experiment, GANConfig
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.evals import material, metrics
+from genjax.evals import comparison, metrics
 from genjax.evals.classification import AccuracyScore
 from genjax.evals.classifier import load_classifier
-from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.evals.features import from_function
 from genjax.evals.records import FILE, PROTOCOL, rank, read_records
 from genjax.presets import preset
+from genjax.run.evaluation import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.run.loop import train
 from genjax.run.sampling import sample_run
 
@@ -33,7 +33,7 @@ PROTOCOL_OF_TESTS = Protocol(load_classifier, samples=320)
 def run(tmp_path_factory) -> Path:
     """A conditional autoencoder of digits after a few steps: every metric of images applies."""
     base = preset("vae-digits")
-    network = NetworkConfig("mlp", width=32, depth=1, norm="none")
+    network = MLP(width=32, depth=1, norm="none")
     model = dataclasses.replace(
         base.model,
         encoder=network,
@@ -169,8 +169,8 @@ def test_the_reference_is_kept_and_a_damaged_file_made_again(run, digits_trainin
         calls.append(network.name)
         return extract(network, batches, chunk)
 
-    extract = material.extract
-    monkeypatch.setattr(material, "extract", counted)
+    extract = comparison.extract
+    monkeypatch.setattr(comparison, "extract", counted)
     assert values(evaluate_run(run, "last", protocol)) == before
     assert len(calls) == 1, "only the samples"
     for file in files:
@@ -184,7 +184,7 @@ def test_images_from_elsewhere(run, tmp_path):
     names = ("fid", "kid", "is", "prdc", "modes", "memorization")
     protocol = PROTOCOL_OF_TESTS._replace(metrics=names)
     own = values(evaluate_run(run, "last", protocol))
-    images = sample_run(run, 0, "last", 320).images
+    images = sample_run(run, 0, "last", 320).samples
     (tmp_path / "pngs").mkdir()
     for number, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(tmp_path / "pngs" / f"{number:04d}.png")
@@ -192,15 +192,15 @@ def test_images_from_elsewhere(run, tmp_path):
     for fake in ("pngs", "fake.npz"):
         found = evaluate_images("digits", str(tmp_path / fake), protocol)
         assert values(found) == pytest.approx(own, rel=1e-4)
-    save_closest(tmp_path / "closest.png", found.material)
+    save_closest(tmp_path / "closest.png", found.compared)
     picture = np.asarray(Image.open(tmp_path / "closest.png"))
     assert picture.ndim == 2
     assert picture.std() > 1
 
 
 def test_points_of_a_mixture(tmp_path):
-    network = NetworkConfig("mlp", width=8, norm="none")
-    sgd = OptimizerConfig("sgd", learning_rate=0.01)
+    network = MLP(width=8, norm="none")
+    sgd = SGD(learning_rate=0.01)
     model = GANConfig(
         generator=network,
         discriminator=network,
@@ -212,7 +212,7 @@ def test_points_of_a_mixture(tmp_path):
     train(experiment, tmp_path / "run", load(experiment.data), Console(quiet=True))
     found = values(evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS))
     assert set(found) == {"modes", "high_quality"}
-    with pytest.raises(UserError, match="fid needs images, and these are points"):
+    with pytest.raises(UserError, match="fid needs a feature network, and there is none"):
         evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS._replace(metrics=("fid",)))
 
 
@@ -232,10 +232,10 @@ def test_a_classifier_learns_from_samples(run, digits_classifier, monkeypatch):
     assert (cas["value"], cas["details"]) == (0.5, {"of real images": 0.9})
     images, labels, test_images, test_labels, trained, seed, _ = given
     drawn, test = sample_run(run, 0, "last", 320), load(DataConfig("digits", "test"))
-    np.testing.assert_array_equal(images, drawn.images)
+    np.testing.assert_array_equal(images, drawn.samples)
     np.testing.assert_array_equal(labels, drawn.labels)
-    np.testing.assert_array_equal(test_images, test.images)
-    np.testing.assert_array_equal(test_labels, test.labels)
+    np.testing.assert_array_equal(test_images, test.arrays["image"])
+    np.testing.assert_array_equal(test_labels, test.arrays["label"])
     assert trained.network.hash == digits_classifier.network.hash
     assert seed == 0
 
@@ -277,7 +277,7 @@ def test_commands(run, monkeypatch, capsys):
         (["--real", "digits"], "give RUN_DIR, or both --real and --fake"),
         (["nowhere"], "nowhere is not a folder"),
         (["RUN", "--metrics", "fidd"], "did you mean 'fid'?"),
-        (["RUN", "--metrics", "mixture"], "mixture needs points of a mixture"),
+        (["RUN", "--metrics", "mixture"], "mixture needs points of a known mixture"),
         (["RUN", "--features", "vgg"], "choices: classifier, inception"),
         (["RUN", "--features", "inception"], "needs --weights"),
         (["RUN", "--samples", "1"], "--samples is 1; it must be at least 2"),

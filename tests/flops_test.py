@@ -5,17 +5,21 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+from specs import image_spec
 
 from benchmarks.flops import Cost, count_flops, gan_layers, part_flops
-from genjax.config import GANConfig, NetworkConfig, OptimizerConfig
-from genjax.core.types import BatchSpec
+from genjax.config import DCGAN, SGD, GANConfig
+from genjax.data.schema import image_schema
 from genjax.families.gan.algorithm import make_gan
 from genjax.presets import preset
 
-SGD = OptimizerConfig("sgd", b1=0.0)
-STOCK = NetworkConfig(width=16, norm="none", convolutions="stock")
+OPTIMIZER = SGD()
+STOCK = DCGAN(width=16, norm="none", convolutions="stock")
 CONVOLUTIONAL = GANConfig(
-    generator=STOCK, discriminator=STOCK, generator_optimizer=SGD, discriminator_optimizer=SGD
+    generator=STOCK,
+    discriminator=STOCK,
+    generator_optimizer=OPTIMIZER,
+    discriminator_optimizer=OPTIMIZER,
 )
 
 
@@ -37,7 +41,7 @@ def test_dcgan_by_hand():
         ("generator", of_g),
         ("step", of_d + of_g),
     ):
-        assert count_flops(experiment, (28, 28, 1), 10, part) == 2 * 128 * products
+        assert count_flops(experiment, image_schema((28, 28, 1), 10), part) == 2 * 128 * products
     assert 2 * 128 * (of_d + of_g) == 26_999_816_192
 
 
@@ -63,22 +67,22 @@ def test_dcgan_by_hand():
 )
 def test_the_compiler_counts_as_much(changes, tolerance):
     config = dataclasses.replace(CONVOLUTIONAL, **changes)
-    spec = BatchSpec(32, (32, 32, 3))
+    spec = image_spec(32, (32, 32, 3))
     algorithm = make_gan(config, spec)
     state = jax.eval_shape(algorithm.init, jax.random.key(0))
-    batch = {"image": jax.ShapeDtypeStruct((algorithm.examples, *spec.image), jnp.float32)}
+    batch = {"image": jax.ShapeDtypeStruct((algorithm.examples, *spec.shape), jnp.float32)}
     formula = part_flops(config, *map(Cost.of, gan_layers(config, spec)))
-    for part, function in {"step": algorithm.step, **algorithm.parts}.items():
+    for part, function in {"step": algorithm.step, **algorithm.updates}.items():
         # Before it is optimised, which computes some sums twice.
         counted = jax.jit(function).lower(state, batch).cost_analysis()["flops"]
         assert formula[part] <= counted <= (1 + tolerance) * formula[part], part
 
 
 def test_a_compiled_step_costs_as_much():
-    spec = BatchSpec(32, (32, 32, 3))
+    spec = image_spec(32, (32, 32, 3))
     algorithm = make_gan(CONVOLUTIONAL, spec)
     state = jax.eval_shape(algorithm.init, jax.random.key(0))
-    batch = {"image": jax.ShapeDtypeStruct((32, *spec.image), jnp.float32)}
+    batch = {"image": jax.ShapeDtypeStruct((32, *spec.shape), jnp.float32)}
     formula = part_flops(CONVOLUTIONAL, *map(Cost.of, gan_layers(CONVOLUTIONAL, spec)))
     compiled = jax.jit(algorithm.step).lower(state, batch).compile()
     assert compiled.cost_analysis()["flops"] == pytest.approx(formula["step"], rel=0.03)
@@ -87,10 +91,11 @@ def test_a_compiled_step_costs_as_much():
 @pytest.mark.parametrize("name", ["cgan-digits", "sngan-cifar10", "infogan-mnist", "gan-mnist"])
 def test_other_gans_have_a_figure(name):
     experiment = dataclasses.replace(preset(name), batch_size=2)
-    parts = [count_flops(experiment, (32, 32, 1), 10, part) for part in ("step", "discriminator")]
+    schema = image_schema((32, 32, 1), 10)
+    parts = [count_flops(experiment, schema, part) for part in ("step", "discriminator")]
     assert 0 < parts[1] < parts[0]
 
 
 def test_models_that_the_formula_does_not_cover():
     for name in ("vae-mnist", "wgan-gp-mnist"):
-        assert count_flops(preset(name), (28, 28, 1), 10) is None
+        assert count_flops(preset(name), image_schema((28, 28, 1), 10)) is None

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from specs import image_spec
 
-from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.core.algorithm import scale_images
+from genjax.config import DCGAN, SGD, Goodfellow
 from genjax.core.rng import latents, stream
-from genjax.core.types import BatchSpec
+from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
@@ -20,7 +20,7 @@ IMAGE = (8, 8, 1)
 
 
 def build(config, size=16):
-    algorithm = make_gan(config, BatchSpec(size, IMAGE))
+    algorithm = make_gan(config, image_spec(size, IMAGE))
     algorithm = algorithm._replace(step=algorithm.step, sample=jax.jit(algorithm.sample))
     return algorithm, jax.jit(algorithm.init)(KEY)
 
@@ -45,7 +45,7 @@ def test_step_is_sgd_on_each_players_own_loss(small_gan, raw_batch, updates):
     batch = scaled(raw_batch(0, 16 * updates))
     new, metrics = algorithm.step(state, batch)
 
-    g_network, d_network = make_networks(config, BatchSpec(16, IMAGE), None)
+    g_network, d_network = make_networks(config, image_spec(16, IMAGE), None)
     rate, index = config.generator_optimizer.learning_rate, jnp.arange(16)
 
     def run(network, params, variables, x):
@@ -94,7 +94,7 @@ def test_step_is_sgd_on_each_players_own_loss(small_gan, raw_batch, updates):
 
 
 def test_each_player_moves_by_its_own_optimizer_only(small_gan, raw_batch):
-    still, moving = OptimizerConfig("sgd", 1e-30, 0.0), OptimizerConfig("sgd", 0.1, 0.0)
+    still, moving = SGD(learning_rate=1e-30), SGD(learning_rate=0.1)
     for player, other in (("generator", "discriminator"), ("discriminator", "generator")):
         optimizers = {f"{player}_optimizer": still, f"{other}_optimizer": moving}
         algorithm, state = build(dataclasses.replace(small_gan, **optimizers))
@@ -105,7 +105,7 @@ def test_each_player_moves_by_its_own_optimizer_only(small_gan, raw_batch):
 
 def test_noise_is_fresh_in_every_update_and_step(small_gan, raw_batch):
     """With parameters that stand still, only the noise can change the fake logits."""
-    still = OptimizerConfig("sgd", 1e-30, 0.0)
+    still = SGD(learning_rate=1e-30)
     config = dataclasses.replace(
         small_gan, generator_optimizer=still, discriminator_optimizer=still
     )
@@ -125,9 +125,9 @@ def test_ema_follows_the_generator(small_gan, raw_batch):
     wanted = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, state.generator.ema, current)
     close(new.generator.ema, wanted, rtol=1e-5, atol=1e-7)
     # Samples come from the average.
-    average = algorithm.sample(new, KEY, jnp.arange(4), None)
+    average = algorithm.sample(new, KEY, jnp.arange(4), {})
     without = dataclasses.replace(new, generator=dataclasses.replace(new.generator, ema=None))
-    assert not same(average, algorithm.sample(without, KEY, jnp.arange(4), None))
+    assert not same(average, algorithm.sample(without, KEY, jnp.arange(4), {}))
     of_average = dataclasses.replace(
         without,
         generator=dataclasses.replace(
@@ -136,18 +136,18 @@ def test_ema_follows_the_generator(small_gan, raw_batch):
             variables={"batch_stats": new.generator.ema["batch_stats"]},
         ),
     )
-    assert same(average, algorithm.sample(of_average, KEY, jnp.arange(4), None))
+    assert same(average, algorithm.sample(of_average, KEY, jnp.arange(4), {}))
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(small_gan):
     algorithm, state = build(small_gan)
-    whole = algorithm.sample(state, KEY, jnp.arange(6), None)
-    close(whole[4:], algorithm.sample(state, KEY, jnp.array([4, 5]), None), atol=1e-6)
+    whole = algorithm.sample(state, KEY, jnp.arange(6), {})
+    close(whole[4:], algorithm.sample(state, KEY, jnp.array([4, 5]), {}), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "goodfellow"])
-def test_bfloat16_computes_with_float32_masters(small_gan, raw_batch, name):
-    network = NetworkConfig(name, width=8, spectral_norm=True)
+@pytest.mark.parametrize("kind", [DCGAN, Goodfellow])
+def test_bfloat16_computes_with_float32_masters(small_gan, raw_batch, kind):
+    network = kind(width=8, spectral_norm=True)
     config = dataclasses.replace(
         small_gan, generator=network, discriminator=network, dtype="bfloat16"
     )
@@ -172,8 +172,8 @@ def test_bfloat16_computes_with_float32_masters(small_gan, raw_batch, name):
 def test_unknown_names_list_the_choices(small_gan):
     for change, message in (
         ({"loss": "minmax"}, "adversarial loss 'minmax'; did you mean 'minimax'"),
-        ({"generator": NetworkConfig("dcgn")}, "generator 'dcgn'; did you mean 'dcgan'"),
-        ({"generator_optimizer": OptimizerConfig("adan")}, "optimizer 'adan'; did you mean 'adam'"),
+        ({"minibatch": "stdev"}, "minibatch layer 'stdev'; did you mean 'stddev'"),
+        ({"augmentations": ("colour",)}, "augmentation 'colour'; did you mean 'color'"),
     ):
         with pytest.raises(UserError, match=message):
             build(dataclasses.replace(small_gan, **change))

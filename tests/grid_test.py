@@ -3,7 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from genjax.domains.grid import image_grid, save_grid
+from genjax.domains.domain import Layout
+from genjax.domains.grid import image_grid
+from genjax.domains.image import render_images
+from genjax.domains.previews import save_previews
 
 
 def test_layout():
@@ -23,7 +26,7 @@ def test_small_images_are_enlarged():
 
 def test_file(tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
-    save_grid(tmp_path / "grid.png", images)
+    save_previews(tmp_path / "grid", render_images(images, {}, Layout()))
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "grid.png")), image_grid(images)[..., 0]
     )

@@ -18,10 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from genjax.config import EvalConfig, MonitorConfig
 from genjax.config import json as config_json
 from genjax.core.compiler import xla_options
+from genjax.data.schema import image_schema
 from genjax.data.sources import load
 from genjax.errors import RunFailed, UserError
 from genjax.families.registry import make_algorithm
-from genjax.run import checkpoint, loop
+from genjax.run import checkpoint, loop, program
 from genjax.run import directory as run_directory
 from genjax.run.sampling import sample_run
 
@@ -51,8 +52,13 @@ def test_run_directory(small_experiment, run):
         "name": "digits",
         "split": "train",
         "count": 1500,
-        "image": [8, 8, 1],
-        "classes": 10,
+        "digest": load(small_experiment.data).digest(),
+        "domain": "image",
+        "fields": {
+            "image": {"shape": [8, 8, 1], "dtype": "uint8", "levels": 0},
+            "label": {"shape": [], "dtype": "int32", "levels": 10},
+        },
+        "facts": {"class_names": list("0123456789")},
     }
     session = manifest["sessions"][0]
     assert session["versions"]["jax"] == jax.__version__
@@ -88,7 +94,7 @@ def test_run_directory(small_experiment, run):
 
 def test_exported_weights_are_the_checkpoints(small_experiment, run):
     directory, _ = run
-    algorithm = make_algorithm(small_experiment, (8, 8, 1), 10)
+    algorithm = make_algorithm(small_experiment, image_schema((8, 8, 1), 10))
     with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
         state = checkpoint.restore(manager, 6, algorithm.init, jax.random.key(0), None)
     generator = load_file(directory / "generator.safetensors")
@@ -110,10 +116,10 @@ def test_samples_of_a_run(run):
     many = sample_run(directory, 1, "last", 300)
     assert many.step == 6
     assert many.labels is None
-    assert many.images.shape == (300, 8, 8, 1)
-    assert many.images.dtype == np.uint8
-    np.testing.assert_array_equal(few.images, many.images[:3])
-    assert not np.array_equal(few.images, sample_run(directory, 2, "last", 3).images)
+    assert many.samples.shape == (300, 8, 8, 1)
+    assert many.samples.dtype == np.uint8
+    np.testing.assert_array_equal(few.samples, many.samples[:3])
+    assert not np.array_equal(few.samples, sample_run(directory, 2, "last", 3).samples)
     assert sample_run(directory, 1, 4, 3).step == 4
     with pytest.raises(UserError, match=r"no checkpoint of step 5; choices: .*4, 6"):
         sample_run(directory, 1, 5, 3)
@@ -122,8 +128,9 @@ def test_samples_of_a_run(run):
 
 
 def test_samples_of_a_conditional_run(small_experiment, console, tmp_path):
-    network = dataclasses.replace(small_experiment.model.generator, conditioning="concat")
-    model = dataclasses.replace(small_experiment.model, generator=network, discriminator=network)
+    model = dataclasses.replace(
+        small_experiment.model, generator_conditioning="concat", discriminator_conditioning="concat"
+    )
     experiment = dataclasses.replace(small_experiment, model=model, steps=2)
     directory = tmp_path / "conditional"
     loop.train(experiment, directory, load(experiment.data), console)
@@ -134,12 +141,12 @@ def test_samples_of_a_conditional_run(small_experiment, console, tmp_path):
     assert drawn.labels.tolist() == [*range(10), 0, 1]
     threes = sample_run(directory, 0, "last", 12, label=3)
     assert threes.labels.tolist() == [3] * 12
-    np.testing.assert_array_equal(threes.images[3], drawn.images[3])
-    assert not np.array_equal(threes.images[4], drawn.images[4])
+    np.testing.assert_array_equal(threes.samples[3], drawn.samples[3])
+    assert not np.array_equal(threes.samples[4], drawn.samples[4])
     rows = sample_run(directory, 0, "last", 1, per_class=30)
     assert rows.labels.tolist() == sorted(list(range(10)) * 30)
     np.testing.assert_array_equal(
-        rows.images[90:102], sample_run(directory, 0, "last", 102, 3).images[90:]
+        rows.samples[90:102], sample_run(directory, 0, "last", 102, 3).samples[90:]
     )
     with pytest.raises(UserError, match="--label is 10; classes of this model: 0 to 9"):
         sample_run(directory, 0, "last", 1, label=10)
@@ -207,7 +214,7 @@ def poison(monkeypatch, metric, value, at, forever=True):
 
         return algorithm._replace(step=step)
 
-    monkeypatch.setattr(loop, "make_algorithm", poisoned)
+    monkeypatch.setattr(program, "make_algorithm", poisoned)
 
 
 @pytest.mark.parametrize(("at", "good"), [(1, "no checkpoint was written"), (5, "checkpoints/4")])
@@ -260,13 +267,16 @@ def test_a_collapse(small_experiment, tmp_path, console, monkeypatch, policy):
     assert [session.get("resumed_at") for session in sessions] == resumed
 
 
-def test_evaluation_beside_checkpoints(small_experiment, tmp_path, console):
+def test_scoring_and_saving_have_intervals_of_their_own(small_experiment, tmp_path, console):
     experiment = dataclasses.replace(
         small_experiment, eval=EvalConfig(every=3, samples=20), checkpoint_every=4
     )
     loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     scored = [row["step"] for row in rows(tmp_path / "run") if "evaluation/diversity" in row]
-    assert scored == [3, 4, 6]
+    assert scored == [3, 6]
+    # What was saved in between is never the best.
+    with checkpoint.open_checkpoints(tmp_path / "run" / "checkpoints", 2) as manager:
+        assert checkpoint.find_step(manager, "best") == 6
 
 
 def test_an_untrained_classifier_is_missed_at_once(

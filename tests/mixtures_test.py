@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from specs import stand_in
 
-from genjax.config import DataConfig, EvalConfig, NetworkConfig
-from genjax.core.algorithm import Algorithm, with_raw_images
-from genjax.data import mixtures, sources
+from genjax.config import MLP, DataConfig, EvalConfig
+from genjax.data import sources
 from genjax.data.listing import list_datasets
 from genjax.data.mixtures import MIXTURES, SPLITS, Modes, draw_mixture
-from genjax.domains.grid import density_picture, save_grid
+from genjax.domains.domain import Layout
+from genjax.domains.image import IMAGE
+from genjax.domains.points import POINTS, density_picture, render_points
+from genjax.domains.previews import save_previews
 from genjax.errors import UserError
 from genjax.evals.modes import measure_modes
-from genjax.evals.scores import make_scorer
+from genjax.evals.training import make_scorer
+from genjax.families.registry import with_stored
 from genjax.run.loop import train
 from genjax.run.sampling import make_sampler, sample_run
 
@@ -56,22 +60,23 @@ def test_grid():
 @pytest.mark.parametrize("split", SPLITS)
 def test_points_follow_the_definition(name, split):
     data = sources.load(DataConfig(name, split=split))
-    centres, std = data.modes
+    assert data.schema.facts == {"mixture": name}
+    centres, std = MIXTURES[name]
     count, modes = SPLITS[split], len(centres)
-    assert data.images.shape == (count, 1, 1, 2)
-    assert data.images.dtype == np.float32
-    assert data.labels.dtype == np.int32
-    assert data.classes == modes
-    assert np.abs(data.images).max() < 1
-    assert np.bincount(data.labels).tolist() == [count // modes] * modes
+    assert data.arrays["point"].shape == (count, 2)
+    assert data.arrays["point"].dtype == np.float32
+    assert data.arrays["label"].dtype == np.int32
+    assert data.schema.classes == modes
+    assert np.abs(data.arrays["point"]).max() < 1
+    assert np.bincount(data.arrays["label"]).tolist() == [count // modes] * modes
     # Shuffled: the labels do not simply repeat.
-    assert np.mean(data.labels[:-modes] == data.labels[modes:]) == pytest.approx(
+    assert np.mean(data.arrays["label"][:-modes] == data.arrays["label"][modes:]) == pytest.approx(
         1 / modes, abs=0.03
     )
 
-    noise = (plane(data.images) - centres[data.labels]) / std
+    noise = (plane(data.arrays["point"]) - centres[data.arrays["label"]]) / std
     for mode in range(modes):
-        own = noise[data.labels == mode]
+        own = noise[data.arrays["label"] == mode]
         # Four standard errors of a mean, of a variance and of a covariance.
         error = 4 / math.sqrt(len(own))
         np.testing.assert_allclose(own.mean(axis=0), 0, atol=error)
@@ -95,7 +100,7 @@ def test_a_split_is_always_the_same_and_no_other(name):
     ("options", "message"),
     [
         ({"resolution": 8}, "data.resolution is 8, but 'gaussians-8' holds points"),
-        ({"flip": True}, "data.flip mirrors images, but 'gaussians-8' holds points"),
+        ({"flip": True}, "data.flip is True, but 'gaussians-8' holds points, not images"),
         ({"split": "tset"}, "unknown split of gaussians-8 'tset'; did you mean 'test'"),
     ],
 )
@@ -174,10 +179,10 @@ def test_one_mode_only():
 
 def test_scores_rank_by_modes_then_by_quality():
     data = sources.load(DataConfig("gaussians-8", split="test"))
-    perfect = data.modes.centres.astype(np.float32).reshape(-1, 1, 1, 2)
-    far = np.full((1, 1, 1, 2), 0.99, np.float32)
+    perfect = MIXTURES["gaussians-8"].centres.astype(np.float32)
+    far = np.full((1, 2), 0.99, np.float32)
 
-    score_samples = make_scorer(EvalConfig(), data, 0)
+    score_samples = make_scorer(EvalConfig(), data, "point", 0)
 
     score, metrics = score_samples(perfect)
     assert score == 0
@@ -198,39 +203,41 @@ def test_scores_rank_by_modes_then_by_quality():
 
 def test_images_are_scored_by_their_pixels():
     data = sources.load(DataConfig("digits", split="test"))
-    assert data.modes is None
-    score_samples = make_scorer(EvalConfig(), data, 0)
-    score, metrics = score_samples(data.images)
+    score_samples = make_scorer(EvalConfig(), data, "image", 0)
+    score, metrics = score_samples(data.arrays["image"])
     assert score == pytest.approx(0, abs=1e-6)
     assert metrics.pop("evaluation/diversity") == pytest.approx(1)
     assert metrics == {"evaluation/pixel_frechet": score}
-    assert score_samples(data.images // 2)[1]["evaluation/diversity"] == pytest.approx(0.25, 0.1)
+    _, metrics = score_samples(data.arrays["image"] // 2)
+    assert metrics["evaluation/diversity"] == pytest.approx(0.25, 0.1)
 
 
 def sampling(shape):
-    """An algorithm whose sample number i is i / 1024 everywhere; its step keeps the images."""
+    """An algorithm whose sample number i is i / 1024 everywhere; its step keeps its batch."""
 
-    def sample(state, key, index, label):
-        return jnp.broadcast_to(index.reshape(-1, 1, 1, 1) / 1024, (len(index), *shape))
+    def sample(state, key, index, condition):
+        places = index.reshape(-1, *[1] * len(shape))
+        return jnp.broadcast_to(places / 1024, (len(index), *shape))
 
-    return Algorithm(lambda key: None, lambda state, batch: (batch["image"], {}), sample, None, 4)
+    return stand_in(lambda state, batch: (batch["image"], {}), sample, shape=shape, examples=4)
 
 
 def test_the_sampler_rounds_images_but_not_points():
     key = jax.random.key(0)
-    points = make_sampler(sampling(mixtures.POINT_SHAPE))(None, key, 300, None)
+    points = make_sampler(sampling((2,)), POINTS)(None, key, 300, {})
     assert points.dtype == np.float32
-    assert points.shape == (300, 1, 1, 2)
-    np.testing.assert_array_equal(points[:, 0, 0, 1], np.arange(300, dtype=np.float32) / 1024)
-    images = make_sampler(sampling((1, 1, 1)))(None, key, 3, None)
+    assert points.shape == (300, 2)
+    np.testing.assert_array_equal(points[:, 1], np.arange(300, dtype=np.float32) / 1024)
+    images = make_sampler(sampling((1, 1, 1)), IMAGE)(None, key, 3, {})
     assert images.dtype == np.uint8
 
 
 def test_the_step_scales_images_but_not_points():
-    step = jax.jit(with_raw_images(sampling((1, 1, 2)), flip=False, axis_name=None).step)
-    points = np.array([[-0.5, 0.25]], np.float32).reshape(1, 1, 1, 2)
+    points = np.array([[-0.5, 0.25]], np.float32)
+    step = jax.jit(with_stored(sampling((2,)), POINTS, (), None).step)
     np.testing.assert_array_equal(step(None, {"image": points})[0], points)
     images = np.array([0, 255], np.uint8).reshape(1, 1, 2, 1)
+    step = jax.jit(with_stored(sampling((1, 2, 1)), IMAGE, (), None).step)
     np.testing.assert_array_equal(step(None, {"image": images})[0].ravel(), [-1, 1])
 
 
@@ -252,7 +259,7 @@ def test_picture_of_a_density():
 @NAMES
 def test_picture_file_shows_every_mode(name, tmp_path):
     points, _ = draw_mixture(name, "test")
-    save_grid(tmp_path / "points.png", points)
+    save_previews(tmp_path / "points", render_points(points, {}, Layout()))
     assert [path.name for path in tmp_path.iterdir()] == ["points.png"]
     picture = np.asarray(Image.open(tmp_path / "points.png"))
     np.testing.assert_array_equal(picture, density_picture(plane(points))[..., 0])
@@ -263,7 +270,7 @@ def test_picture_file_shows_every_mode(name, tmp_path):
 
 
 def test_a_run_on_points(small_experiment, tmp_path):
-    network = NetworkConfig("mlp", width=16)
+    network = MLP(width=16)
     model = dataclasses.replace(small_experiment.model, generator=network, discriminator=network)
     data = DataConfig("gaussians-8")
     experiment = dataclasses.replace(small_experiment, data=data, model=model)
@@ -276,9 +283,9 @@ def test_a_run_on_points(small_experiment, tmp_path):
     assert all(0 <= row["evaluation/high_quality"] <= 1 for row in scored)
     assert not any("evaluation/pixel_frechet" in row for row in rows)
 
-    samples, _, step = sample_run(run, 1, "last", 10_000)
+    samples, _, step, _ = sample_run(run, 1, "last", 10_000)
     assert step == 6
-    assert samples.shape == (10_000, 1, 1, 2)
+    assert samples.shape == (10_000, 2)
     assert samples.dtype == np.float32
     assert len(np.unique(samples)) > 10_000
     pictures = sorted((run / "samples").iterdir())

@@ -3,6 +3,7 @@
 import pytest
 
 from genjax.config import MonitorConfig
+from genjax.families.gan.signs import adversarial_signs
 from genjax.run.monitor import Diverged, Monitor, check_finite
 
 CONFIG = MonitorConfig(lines=3, accuracy=1.0, logit_gap=50.0, diversity=0.1)
@@ -17,7 +18,7 @@ def line(accuracy=0.8, gap=1.0):
 
 
 def follow(lines, config=CONFIG):
-    monitor = Monitor(config)
+    monitor = Monitor(config, adversarial_signs(config))
     return monitor, [monitor.observe(metrics) for metrics in lines]
 
 

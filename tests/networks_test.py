@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.config import NetworkConfig
+from genjax.config import DCGAN, MLP, DCGANTutorial
 from genjax.errors import UserError
 from genjax.nn.layers import Dropout, Layers, Maxout
-from genjax.nn.networks import DECODERS, ENCODERS, make_decoder, make_encoder, make_layers
+from genjax.nn.networks import AXES, DECODERS, ENCODERS, make_decoder, make_encoder, make_layers
 
 KEY = jax.random.key(0)
 
@@ -17,29 +17,39 @@ def decoder(config, image):
     return make_decoder(config, image, make_layers(config, jnp.float32, None), "decoder")
 
 
-def encoder(config):
-    return make_encoder(config, make_layers(config, jnp.float32, None), "encoder")
+def encoder(config, image):
+    return make_encoder(config, image, make_layers(config, jnp.float32, None), "encoder")
 
 
-SIZES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 64, 3), (128, 128, 3)]
+def narrow(kind):
+    return kind(width=4) if hasattr(kind, "width") else kind()
 
 
-@pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("image", SIZES)
-def test_decoders_make_images(name, image):
-    network = decoder(NetworkConfig(name, width=4), image)
-    images, _ = jax.eval_shape(
+SHAPES = {
+    3: [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 64, 3), (128, 128, 3)],
+    2: [(1024, 1), (16384, 1)],
+}
+
+
+def cases(table):
+    """Each architecture, with examples of the kind that it is for."""
+    return [(kind, shape) for kind in table for shape in SHAPES[AXES.get(kind, (3, ""))[0]]]
+
+
+@pytest.mark.parametrize(("kind", "shape"), cases(DECODERS))
+def test_decoders_make_examples(kind, shape):
+    network = decoder(narrow(kind), shape)
+    examples, _ = jax.eval_shape(
         lambda z: network.init_with_output(KEY, z, train=False), jnp.zeros((3, 10))
     )
-    assert images.shape == (3, *image)
+    assert examples.shape == (3, *shape)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("image", SIZES)
-def test_encoders_make_features(name, image):
-    network = encoder(NetworkConfig(name, width=4))
+@pytest.mark.parametrize(("kind", "shape"), cases(ENCODERS))
+def test_encoders_make_features(kind, shape):
+    network = encoder(narrow(kind), shape)
     features, _ = jax.eval_shape(
-        lambda x: network.init_with_output(KEY, x, train=False), jnp.zeros((3, *image))
+        lambda x: network.init_with_output(KEY, x, train=False), jnp.zeros((3, *shape))
     )
     assert features.shape[0] == 3
     assert features.ndim == 2
@@ -47,7 +57,7 @@ def test_encoders_make_features(name, image):
 
 def test_dcgan_layers_are_the_papers():
     """At 64 x 64 and width 128: 4x4x1024, 512, 256, 128, then the image (figure 1)."""
-    network = decoder(NetworkConfig("dcgan", width=128), (64, 64, 3))
+    network = decoder(DCGAN(width=128), (64, 64, 3))
     variables = jax.eval_shape(lambda: network.init(KEY, jnp.zeros((1, 100)), train=False))
     params = variables["params"]
     assert params["Dense_0"]["kernel"].shape == (100, 4 * 4 * 1024)
@@ -56,7 +66,7 @@ def test_dcgan_layers_are_the_papers():
 
 
 def test_dcgan_weights_start_as_the_paper_says():
-    network = encoder(NetworkConfig("dcgan"))
+    network = encoder(DCGAN(), (28, 28, 1))
     params = network.init(KEY, jnp.zeros((1, 28, 28, 1)), train=False)["params"]
     kernel = np.asarray(params["Conv_1"]["kernel"])
     assert abs(kernel.std() - 0.02) < 2e-4
@@ -69,7 +79,7 @@ def test_dcgan_weights_start_as_the_paper_says():
 
 
 def test_tutorial_goes_from_7_to_14_to_28():
-    network = decoder(NetworkConfig("dcgan_tutorial", norm="none"), (28, 28, 1))
+    network = decoder(DCGANTutorial(), (28, 28, 1))
     variables = network.init(KEY, jnp.zeros((1, 100)), train=False)
     assert set(variables) == {"params"}
     shapes = {name: layer["kernel"].shape for name, layer in variables["params"].items()}
@@ -83,14 +93,14 @@ def test_tutorial_goes_from_7_to_14_to_28():
 
 @pytest.mark.parametrize(("side", "advice"), [(9, "8 or 12"), (3, "4"), (50, "48 or 56")])
 def test_sizes_that_dcgan_cannot_make(side, advice):
-    network = decoder(NetworkConfig("dcgan"), (side, side, 1))
+    network = decoder(DCGAN(), (side, side, 1))
     with pytest.raises(UserError, match=f"resolution {advice}\\b"):
         jax.eval_shape(lambda: network.init(KEY, jnp.zeros((1, 4)), train=False))
 
 
 def test_images_that_are_not_square_are_refused():
     with pytest.raises(UserError, match="28 x 32"):
-        decoder(NetworkConfig("mlp"), (28, 32, 1))
+        decoder(MLP(), (28, 32, 1))
 
 
 def test_maxout_takes_the_largest_piece():

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from specs import image_spec
 
-from genjax.core.types import BatchSpec
 from genjax.errors import UserError
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.networks import Generator
@@ -156,11 +156,11 @@ def test_virtual_batch_norm_in_the_discriminator_is_refused(small_gan):
     network = dataclasses.replace(small_gan.discriminator, norm="virtual")
     config = dataclasses.replace(small_gan, discriminator=network)
     with pytest.raises(UserError, match="'virtual' is for a GAN's generator"):
-        jax.eval_shape(make_gan(config, BatchSpec(4, (8, 8, 1))).init, KEY)
+        jax.eval_shape(make_gan(config, image_spec(4, (8, 8, 1))).init, KEY)
 
 
 def test_unknown_norms_list_the_choices(small_gan):
     network = dataclasses.replace(small_gan.discriminator, norm="batsh")
     config = dataclasses.replace(small_gan, discriminator=network)
     with pytest.raises(UserError, match="norm 'batsh'; did you mean 'batch'"):
-        jax.eval_shape(make_gan(config, BatchSpec(4, (8, 8, 1))).init, KEY)
+        jax.eval_shape(make_gan(config, image_spec(4, (8, 8, 1))).init, KEY)

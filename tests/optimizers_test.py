@@ -1,92 +1,208 @@
 """Update rules and their step sizes, against the papers' recursions in float64."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from genjax.config import OptimizerConfig
-from genjax.core.optimizers import OPTIMIZERS, make_optimizer
+from genjax.config import (
+    SGD,
+    Adam,
+    Constant,
+    Cosine,
+    Linear,
+    Optimizer,
+    Piecewise,
+    RMSProp,
+    Schedule,
+)
+from genjax.core.optimizers import RULES, SCHEDULES, factor, make_optimizer
+
+BATCH = 8
+GRADIENTS = [1.0, -0.5, 2.0, 0.3, 1.0, 1.0]
 
 
-def rate(step, decay_updates):
-    return 0.1 * max(0.0, 1 - step / decay_updates) if decay_updates else 0.1
-
-
-def adam(gradients, b1, b2, rates):
-    """Kingma & Ba 2015, algorithm 1."""
-    m = v = x = 0.0
-    for t, (g, step_size) in enumerate(zip(gradients, rates, strict=True), 1):
-        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-        x = x - step_size * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+def adam(config, gradients, rates):
+    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2."""
+    m = v = 0.0
+    x = 1.0
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m, v = config.b1 * m + (1 - config.b1) * g, config.b2 * v + (1 - config.b2) * g**2
+        step = (m / (1 - config.b1**t)) / (np.sqrt(v / (1 - config.b2**t)) + 1e-8)
+        x = x - rate * (step + config.weight_decay * x)
     return x
 
 
-def rmsprop(gradients, b1, b2, rates):
+def rmsprop(config, gradients, rates):
     """Tieleman & Hinton 2012, with momentum."""
-    v = trace = x = 0.0
-    for g, step_size in zip(gradients, rates, strict=True):
-        v = b2 * v + (1 - b2) * g**2
-        trace = b1 * trace + step_size * g / np.sqrt(v + 1e-8)
+    v = trace = 0.0
+    x = 1.0
+    for g, rate in zip(gradients, rates, strict=True):
+        v = config.decay * v + (1 - config.decay) * g**2
+        trace = config.momentum * trace + rate * g / np.sqrt(v + 1e-8)
         x = x - trace
     return x
 
 
-def sgd(gradients, b1, b2, rates):
+def sgd(config, gradients, rates):
     """With Polyak's momentum."""
-    trace = x = 0.0
-    for g, step_size in zip(gradients, rates, strict=True):
-        trace = b1 * trace + g
-        x = x - step_size * trace
+    trace = 0.0
+    x = 1.0
+    for g, rate in zip(gradients, rates, strict=True):
+        trace = config.momentum * trace + g
+        x = x - rate * trace
     return x
 
 
-RULES = {"adam": adam, "rmsprop": rmsprop, "sgd": sgd}
+FORMULAS = {Adam: adam, RMSProp: rmsprop, SGD: sgd}
+CONFIGS = [
+    Adam(learning_rate=0.1, b1=0.5, b2=0.9),
+    Adam(learning_rate=0.1, b1=0.0, b2=0.9, weight_decay=0.3),
+    RMSProp(learning_rate=0.1, decay=0.9),
+    RMSProp(learning_rate=0.1, decay=0.9, momentum=0.5),
+    SGD(learning_rate=0.1),
+    SGD(learning_rate=0.1, momentum=0.5),
+]
 
 
-def test_every_optimizer_has_a_formula_here():
-    assert set(RULES) == set(OPTIMIZERS)
+def warm(config, n, unit):
+    return min(1, (n + unit) / config.warmup) if config.warmup else 1
 
 
-@pytest.mark.parametrize("decay_updates", [0, 4])
-@pytest.mark.parametrize("b1", [0.0, 0.5])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_update_rules(name, b1, decay_updates):
-    """The step size falls linearly, from its full value at the first update to 0."""
-    optimizer = make_optimizer(OptimizerConfig(name, 0.1, b1, 0.9, decay_updates))
-    gradients = [1.0, -0.5, 2.0, 0.3, 1.0, 1.0]
+def constant(config, n):
+    return 1.0
+
+
+def linear(config, n):
+    share = min(max(n - config.warmup, 0) / (config.length - config.warmup), 1)
+    return 1 + share * (config.end - 1)
+
+
+def cosine(config, n):
+    """Loshchilov & Hutter 2017, equation 5, without restarts."""
+    share = min(max(n - config.warmup, 0) / (config.length - config.warmup), 1)
+    return config.end + 0.5 * (1 - config.end) * (1 + np.cos(np.pi * share))
+
+
+def piecewise(config, n):
+    passed = [f for b, f in zip(config.boundaries, config.factors, strict=True) if n >= b]
+    return passed[-1] if passed else 1.0
+
+
+COURSES = {Constant: constant, Linear: linear, Cosine: cosine, Piecewise: piecewise}
+SCHEDULED = [
+    Constant(),
+    Constant(warmup=3),
+    Linear(length=4),
+    Linear(length=5, warmup=2, end=0.25),
+    Cosine(length=4),
+    Cosine(length=5, warmup=2, end=0.25),
+    Piecewise(boundaries=(2, 4), factors=(0.5, 0.125)),
+    Piecewise(boundaries=(3,), factors=(2.0,), warmup=2),
+    Linear(length=30, warmup=10, unit="images"),
+    Piecewise(boundaries=(16,), factors=(0.1,), unit="images"),
+]
+
+
+def test_every_rule_and_schedule_has_a_formula_here():
+    assert set(FORMULAS) == set(RULES) == set(Optimizer.registry.values())
+    assert set(COURSES) == set(SCHEDULES) == set(Schedule.registry.values())
+
+
+def rates(schedule, steps=6):
+    unit = BATCH if schedule.unit == "images" else 1
+    course = COURSES[type(schedule)]
+    return [course(schedule, n * unit) * warm(schedule, n * unit, unit) for n in range(steps)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULED, ids=repr)
+def test_schedules(schedule):
+    found = [factor(schedule, jnp.int32(n), BATCH) for n in range(6)]
+    np.testing.assert_allclose(found, rates(schedule), rtol=1e-6, atol=1e-7)
+
+
+def test_a_warm_up_moves_from_the_first_update_on():
+    assert rates(Constant(warmup=4)) == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert rates(Linear(length=6, warmup=2)) == [0.5, 1, 1, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Linear(length=4), Cosine(length=5, warmup=2)])
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_update_rules(config, schedule):
+    config = dataclasses.replace(config, schedule=schedule)
+    optimizer = make_optimizer(config, BATCH)
     update = jax.jit(optimizer.update)
-    x = jnp.zeros(())
+    x = jnp.ones(())
     state, path = optimizer.init(x), []
-    for gradient in gradients:
+    for gradient in GRADIENTS:
         change, state = update(jnp.float32(gradient), state, x)
         x = optax.apply_updates(x, change)
         path.append(float(x))
-    rates = [rate(step, decay_updates) for step in range(6)]
-    expected = [RULES[name](gradients[:n], b1, 0.9, rates[:n]) for n in range(1, 7)]
+    sizes = [0.1 * rate for rate in rates(schedule)]
+    formula = FORMULAS[type(config)]
+    expected = [formula(config, GRADIENTS[:n], sizes[:n]) for n in range(1, 7)]
     np.testing.assert_allclose(path, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_a_fused_update_is_the_same(name):
-    """Small arrays as one, a large one apart."""
+def trees():
     generator = np.random.default_rng(0)
     shapes = {"bias": (7,), "kernel": (3, 5), "large": (70, 70)}
-    params, *gradients = (
+    return [
         {key: jnp.asarray(generator.normal(size=shape)) for key, shape in shapes.items()}
         for _ in range(4)
-    )
-    results = []
-    for fuse in (False, True):
-        config = OptimizerConfig(name, learning_rate=0.1, decay_updates=4, fuse=fuse)
-        optimizer = make_optimizer(config)
-        state, current = optimizer.init(params), params
-        for gradient in gradients:
-            updates, state = optimizer.update(gradient, state, current)
-            current = optax.apply_updates(current, updates)
-        results.append((current, [leaf.shape for leaf in jax.tree.leaves(state)]))
-    (plain, _), (fused, kept) = results
+    ]
+
+
+def run(config, params, gradients):
+    optimizer = make_optimizer(config, BATCH)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return params, state
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_a_long_gradient_is_scaled_down_as_a_whole(fuse):
+    """Pascanu et al. 2013, algorithm 1, over all arrays together, the fused ones among them."""
+    params, *gradients = trees()
+    norm = [float(optax.tree.norm(gradient)) for gradient in gradients]
+    bound = (min(norm) + max(norm)) / 2
+    clipped, _ = run(SGD(learning_rate=0.1, clip=bound, fuse=fuse), params, gradients)
+    for name, start in params.items():
+        scaled = [
+            np.float64(g[name]) * min(1, bound / n) for g, n in zip(gradients, norm, strict=True)
+        ]
+        np.testing.assert_allclose(clipped[name], start - 0.1 * sum(scaled), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_what_is_off_leaves_nothing_in_the_state(kind):
+    """So that checkpoints of before are read."""
+    params = {"a": jnp.ones(3)}
+    plain = kind().learning_rate
+    expected = {
+        Adam: optax.adam(plain),
+        RMSProp: optax.rmsprop(plain),
+        SGD: optax.sgd(plain),
+    }[kind].init(params)
+    found = make_optimizer(kind(), BATCH).init(params)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_fused_update_is_the_same(kind):
+    """Small arrays as one, a large one apart."""
+    params, *gradients = trees()
+    config = kind(learning_rate=0.1, schedule=Linear(length=4))
+    config = dataclasses.replace(config, **({"weight_decay": 0.1} if kind is Adam else {}))
+    plain, _ = run(config, params, gradients)
+    fused, state = run(dataclasses.replace(config, fuse=True), params, gradients)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), plain, fused)
-    assert (22,) in kept
-    assert (7,) not in kept
+    if kind is Adam:
+        kept = [leaf.shape for leaf in jax.tree.leaves(state)]
+        assert (22,) in kept
+        assert (7,) not in kept

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from specs import stand_in
 
 from benchmarks.collectives import count_collectives
-from genjax.config import NetworkConfig, OptimizerConfig
-from genjax.core.algorithm import Algorithm
+from genjax.config import DCGAN, SGD, Goodfellow
 from genjax.core.parallel import choose_mode, compile_step, mapped_axis, step_once
 from genjax.core.rng import example_index
 from genjax.data.order import batch_indices
+from genjax.data.schema import image_schema
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 
@@ -20,7 +21,7 @@ PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
 
 
 def run(experiment, mode, count, raw_batch, steps=5):
-    algorithm = make_algorithm(experiment, (8, 8, 1), 10, mapped_axis(mode))
+    algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
     compiled = compile_step(algorithm, mode, jax.devices()[:count])
     state = compiled.init(jax.random.key(0))
     for step in range(steps):
@@ -29,23 +30,23 @@ def run(experiment, mode, count, raw_batch, steps=5):
     return jax.device_get((state.generator, state.discriminator, state.aux, metrics))
 
 
-SMALL = NetworkConfig("dcgan", width=8)
+SMALL = DCGAN(width=8)
 PLAIN = dataclasses.replace(SMALL, norm="none")
 # Steps so small that training does not enlarge the differences in rounding.
-SLOW = OptimizerConfig("sgd", learning_rate=1e-3, b1=0.0)
+SLOW = SGD(learning_rate=1e-3)
 # Two updates of D compile for twice as long, and one test of them is enough.
 AXES = {
     "batch norm": {"discriminator_updates": 2},
     "dropout": {
-        "generator": NetworkConfig("goodfellow", width=8),
-        "discriminator": NetworkConfig("goodfellow", width=8),
+        "generator": Goodfellow(width=8),
+        "discriminator": Goodfellow(width=8),
     },
     "whole-batch techniques": {
         "generator_optimizer": SLOW,
         "discriminator_optimizer": SLOW,
         "loss": "relativistic_average",
-        "generator": dataclasses.replace(SMALL, conditioning="cbn"),
-        "discriminator": dataclasses.replace(SMALL, conditioning="projection"),
+        "generator_conditioning": "cbn",
+        "discriminator_conditioning": "projection",
         "minibatch": "discrimination",
         "augmentations": ("color", "translation", "cutout"),
         "top_k": 0.5,
@@ -54,8 +55,10 @@ AXES = {
     },
     "penalties": {
         "loss": "hinge",
-        "generator": dataclasses.replace(SMALL, spectral_norm=True, conditioning="concat"),
-        "discriminator": dataclasses.replace(PLAIN, spectral_norm=True, conditioning="acgan"),
+        "generator": dataclasses.replace(SMALL, spectral_norm=True),
+        "generator_conditioning": "concat",
+        "discriminator": dataclasses.replace(PLAIN, spectral_norm=True),
+        "discriminator_conditioning": "acgan",
         "minibatch": "stddev",
         "penalties": {
             "r1": (0.1, 1),
@@ -67,8 +70,9 @@ AXES = {
         },
     },
     "codes": {
-        "generator": dataclasses.replace(SMALL, norm="virtual", conditioning="concat"),
-        "discriminator": dataclasses.replace(SMALL, conditioning="infogan"),
+        "generator": dataclasses.replace(SMALL, norm="virtual"),
+        "generator_conditioning": "concat",
+        "discriminator_conditioning": "infogan",
         "feature_matching": True,
         "ema_ramp": 0.05,
     },
@@ -89,7 +93,7 @@ def test_modes_agree(small_experiment, raw_batch, axes):
             np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * max(1, np.abs(a).max()))
 
 
-def checksums() -> Algorithm:
+def checksums():
     """An algorithm that learns nothing but which image arrived at which place of the batch."""
 
     def step(state, batch, axis_name=None):
@@ -98,7 +102,7 @@ def checksums() -> Algorithm:
         total = jnp.sum(image.mean(axis=(1, 2, 3)) * (1 + place))
         return state + 1, {"sum": total if axis_name is None else jax.lax.psum(total, axis_name)}
 
-    return Algorithm(lambda key: jnp.zeros((), jnp.int32), step, None, None, examples=16)
+    return stand_in(step)
 
 
 def test_every_device_count_sees_the_same_data_in_the_same_order():
@@ -127,7 +131,7 @@ def test_every_device_count_sees_the_same_data_in_the_same_order():
 
 @pytest.mark.parametrize(("mode", "count"), [("jit", 1), ("mesh", 8), ("pmap", 8)])
 def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
-    algorithm = make_algorithm(small_experiment, (8, 8, 1), 10, mapped_axis(mode))
+    algorithm = make_algorithm(small_experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
     traces = []
 
     def counted(state, batch):
@@ -148,7 +152,7 @@ def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
 @pytest.mark.parametrize("mode", ["mesh", "pmap"])
 def test_a_batch_that_cannot_be_split_is_refused(small_experiment, mode):
     experiment = dataclasses.replace(small_experiment, batch_size=12)
-    algorithm = make_algorithm(experiment, (8, 8, 1), 10, mapped_axis(mode))
+    algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
     with pytest.raises(UserError, match="12 images a step can't be split over 8 devices"):
         compile_step(algorithm, mode, jax.devices())
 
@@ -161,7 +165,7 @@ def test_auto_mode():
 
 def test_a_mesh_splits_the_work_of_both_players(small_experiment):
     """Every gradient is added up over the devices, so each device has computed its share only."""
-    algorithm = make_algorithm(small_experiment, (8, 8, 1), 10)
+    algorithm = make_algorithm(small_experiment, image_schema((8, 8, 1), 10))
     compiled = compile_step(algorithm, "mesh", jax.devices())
     state = compiled.init(jax.random.key(0))
     batch = compiled.place({"image": np.zeros((1, 16, 8, 8, 1), np.uint8)})

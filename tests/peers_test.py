@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from specs import image_spec
 
-from genjax.config import GANConfig, NetworkConfig, OptimizerConfig
-from genjax.core.algorithm import scale_images
-from genjax.core.types import BatchSpec
+from genjax.config import DCGAN, MLP, SGD, SNGAN, Adam, GANConfig, Linear
+from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.families.gan.algorithm import make_gan
 
@@ -30,20 +30,20 @@ BATCH = 4
 RATE = 2e-4
 CLOSE = {"rtol": 0, "atol": 1e-4}
 CPU = torch.device("cpu")
-FALLING = OptimizerConfig("adam", decay_updates=4)
-DCGAN = GANConfig(
-    generator=NetworkConfig("dcgan", width=8),
-    discriminator=NetworkConfig("dcgan", width=8),
+FALLING = Adam(schedule=Linear(length=4))
+PLAIN_DCGAN = GANConfig(
+    generator=DCGAN(width=8),
+    discriminator=DCGAN(width=8),
     generator_optimizer=FALLING,
     discriminator_optimizer=FALLING,
     latent=8,
     discriminator_updates=2,
 )
-SNGAN = GANConfig(
-    generator=NetworkConfig("sngan", width=8),
-    discriminator=NetworkConfig("sngan", width=8, norm="none", spectral_norm=True),
-    generator_optimizer=OptimizerConfig("adam", 2e-4, 0.0, 0.9),
-    discriminator_optimizer=OptimizerConfig("adam", 2e-4, 0.0, 0.9),
+PLAIN_SNGAN = GANConfig(
+    generator=SNGAN(width=8),
+    discriminator=SNGAN(width=8, norm="none", spectral_norm=True),
+    generator_optimizer=Adam(learning_rate=2e-4, b1=0.0, b2=0.9),
+    discriminator_optimizer=Adam(learning_rate=2e-4, b1=0.0, b2=0.9),
     loss="hinge",
     latent=8,
 )
@@ -51,7 +51,7 @@ SNGAN = GANConfig(
 
 def start_from(config, image):
     """Our algorithm, its state with weights of which none is at a special value, and a copy."""
-    algorithm = make_gan(config, BatchSpec(BATCH, image))
+    algorithm = make_gan(config, image_spec(BATCH, image))
     state = jax.jit(algorithm.init)(jax.random.key(0))
     rng = np.random.default_rng(0)
 
@@ -68,7 +68,9 @@ def start_from(config, image):
     return algorithm, state, Start.of(state, image)
 
 
-@pytest.mark.parametrize(("config", "image"), [(DCGAN, (32, 32, 3)), (SNGAN, (28, 28, 1))])
+@pytest.mark.parametrize(
+    ("config", "image"), [(PLAIN_DCGAN, (32, 32, 3)), (PLAIN_SNGAN, (28, 28, 1))]
+)
 def test_networks_and_gradients_equal_ours(raw_batch, config, image):
     _, _, start = start_from(config, image)
     real = raw_batch(0, BATCH, image)["image"]
@@ -81,7 +83,9 @@ def test_networks_and_gradients_equal_ours(raw_batch, config, image):
 
 
 @pytest.mark.parametrize(
-    ("config", "image"), [(DCGAN, (28, 28, 1)), (SNGAN, (28, 28, 1))], ids=["dcgan", "sngan"]
+    ("config", "image"),
+    [(PLAIN_DCGAN, (28, 28, 1)), (PLAIN_SNGAN, (28, 28, 1))],
+    ids=["dcgan", "sngan"],
 )
 def test_a_step_equals_ours(raw_batch, config, image):
     algorithm, state, start = start_from(config, image)
@@ -123,16 +127,16 @@ def test_a_step_equals_ours(raw_batch, config, image):
     [
         {"loss": "wasserstein"},
         {"penalties": {"r1": (1.0, 1)}},
-        {"generator": NetworkConfig("mlp")},
-        {"discriminator": NetworkConfig(conditioning="projection")},
-        {"discriminator_optimizer": OptimizerConfig("sgd")},
+        {"generator": MLP()},
+        {"discriminator_conditioning": "projection"},
+        {"discriminator_optimizer": SGD()},
     ],
 )
 def test_other_models_are_refused(changes):
-    require_supported(DCGAN)
-    require_supported(SNGAN)
+    require_supported(PLAIN_DCGAN)
+    require_supported(PLAIN_SNGAN)
     with pytest.raises(UserError, match="the peer is only written for"):
-        require_supported(dataclasses.replace(DCGAN, **changes))
+        require_supported(dataclasses.replace(PLAIN_DCGAN, **changes))
 
 
 def test_sides_take_turns():

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from specs import image_spec
 
-from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.config import MLP, SGD
 from genjax.core.rng import latents, stream
-from genjax.core.types import BatchSpec
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 from genjax.families.gan.networks import Discriminator
@@ -368,16 +368,16 @@ def test_a_lazy_penalty_is_not_computed_in_between():
 def test_running_averages_and_laziness_in_a_step(small_gan):
     """LeCam's anchors are running averages of D's logits, this update's among them, and no
     gradient flows into them; a lazy penalty counts the updates of D. D descends their sum."""
-    network = NetworkConfig("mlp", width=4, depth=1, norm="none")
+    network = MLP(width=4, depth=1, norm="none")
     config = dataclasses.replace(
         small_gan,
         generator=network,
         discriminator=network,
-        discriminator_optimizer=OptimizerConfig("sgd", 0.1, 0.0),
+        discriminator_optimizer=SGD(learning_rate=0.1),
         penalties={"lecam": (0.3, 1), "r1": (1.0, 2)},
         ema_decay=None,
     )
-    spec = BatchSpec(BATCH, IMAGE)
+    spec = image_spec(BATCH, IMAGE)
     algorithm = make_gan(config, spec)
     generator, discriminator = make_networks(config, spec, None)
     step, state = jax.jit(algorithm.step), jax.jit(algorithm.init)(KEY)

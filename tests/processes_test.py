@@ -19,7 +19,6 @@ from genjax.run.processes import parse_address
 SIZES = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "16")
 SIZES += ("--model.ema-decay", "0.9", "--model.latent", "8")
 SGD = ("--model.generator-optimizer.name", "sgd", "--model.discriminator-optimizer.name", "sgd")
-SGD += ("--model.generator-optimizer.b1", "0", "--model.discriminator-optimizer.b1", "0")
 OFTEN = ("--log-every", "2", "--sample-every", "4", "--checkpoint-every", "4")
 OFTEN += ("--eval.samples", "256")
 TINY = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")

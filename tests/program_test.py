@@ -1,7 +1,9 @@
-"""Several runs in one compiled program have the numbers of runs that are trained alone."""
+"""Several runs in one program have the numbers, the files and the care of runs that are alone."""
 
 import dataclasses
+import io
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -9,28 +11,22 @@ import pytest
 from rich.console import Console
 
 from genjax.ablation.plan import kind, measure_modes
-from genjax.ablation.scalars import structure, varying, with_scalars
-from genjax.ablation.together import train_together
-from genjax.config import (
-    DataConfig,
-    EvalConfig,
-    Experiment,
-    GANConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    VAEConfig,
-)
+from genjax.config import MLP, SGD, DataConfig, EvalConfig, Experiment, GANConfig, VAEConfig
+from genjax.data.schema import point_schema
 from genjax.data.sources import load
 from genjax.families.registry import make_algorithm
 from genjax.run import checkpoint
-from genjax.run.loop import train
+from genjax.run.interrupts import Stopped
+from genjax.run.loop import Member, train, train_runs
+from genjax.run.rerun import compare_runs
+from genjax.run.scalars import structure, varying, with_scalars
 
 QUIET = Console(quiet=True)
 
 
 def small(seed=0, rate=0.01, **changes):
-    network = NetworkConfig("mlp", width=8, depth=1, norm="none")
-    optimizer = OptimizerConfig("sgd", learning_rate=rate, b1=0.0)
+    network = MLP(width=8, depth=1, norm="none")
+    optimizer = SGD(learning_rate=rate)
     config = GANConfig(
         generator=network,
         discriminator=network,
@@ -57,12 +53,13 @@ def small(seed=0, rate=0.01, **changes):
 def all_together(experiments, directories, dataset, how):
     """Trains runs together; returns which failed, and why."""
     failures = {}
-    train_together(experiments, directories, dataset, how, QUIET, failures.__setitem__)
+    members = [Member(e, d, resume=False) for e, d in zip(experiments, directories, strict=True)]
+    train_runs(members, dataset, QUIET, how, failures.__setitem__)
     return failures
 
 
 def final_params(directory, experiment):
-    algorithm = make_algorithm(experiment, (1, 1, 2), 8)
+    algorithm = make_algorithm(experiment, point_schema("gaussians-8", 8))
     with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
         state = checkpoint.restore(
             manager, experiment.steps, algorithm.init, jax.random.key(0), None
@@ -142,7 +139,7 @@ def test_convolutions_and_batch_norm_in_one_program(tmp_path, small_gan):
 
 
 def test_scalars_of_a_vae_share_a_program(tmp_path):
-    network = NetworkConfig("mlp", width=8, depth=1, norm="none")
+    network = MLP(width=8, depth=1, norm="none")
     experiments = [
         Experiment(
             "vae",
@@ -150,7 +147,7 @@ def test_scalars_of_a_vae_share_a_program(tmp_path):
             VAEConfig(
                 encoder=network,
                 decoder=network,
-                optimizer=OptimizerConfig("sgd", learning_rate=rate, b1=0.0),
+                optimizer=SGD(learning_rate=rate),
                 latent=2,
                 beta=beta,
             ),
@@ -192,6 +189,60 @@ def test_a_run_that_diverges_is_left_behind(tmp_path):
     assert "is nan" in failures[1] or "is inf" in failures[1] or "is -inf" in failures[1]
     train(experiments[2], tmp_path / "alone", dataset, QUIET)
     assert_same_params(tmp_path / "alone", directories[2], experiments[2])
+
+
+def members(experiments, directories, resume):
+    return [Member(e, d, resume) for e, d in zip(experiments, directories, strict=True)]
+
+
+@pytest.mark.parametrize("how", ["vmap", "scan"])
+def test_runs_that_are_asked_to_stop_save_and_go_on(tmp_path, how):
+    """Bit for bit as if they had not been stopped, and with weights at the end."""
+    source = load(DataConfig("gaussians-8"))
+    experiments = [small(0), small(1)]
+    whole, halved = ([tmp_path / f"{name}-{i}" for i in range(2)] for name in ("whole", "halved"))
+    assert all_together(experiments, whole, source, how) == {}
+    with pytest.raises(Stopped) as stopped:
+        train_runs(
+            members(experiments, halved, False), source, QUIET, how, stop=lambda step: step == 3
+        )
+    assert stopped.value.step == 3
+    assert all((folder / "checkpoints" / "3").is_dir() for folder in halved)
+    train_runs(members(experiments, halved, True), source, QUIET, how)
+    for one, other in zip(whole, halved, strict=True):
+        assert compare_runs(one, other).different == []
+        assert {path.name for path in one.glob("*.safetensors")} == {
+            "generator.safetensors",
+            "discriminator.safetensors",
+        }
+
+
+def test_runs_fall_back_to_the_newest_step_that_is_whole_for_all(tmp_path):
+    source = load(DataConfig("gaussians-8"))
+    experiments = [small(0), small(1)]
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert all_together(experiments, folders, source, "vmap") == {}
+    expected = [rows(folder) for folder in folders]
+    damaged = folders[1] / "checkpoints" / "6" / "default" / "manifest.ocdbt"
+    damaged.write_bytes(b"nothing")
+    console = Console(file=io.StringIO(), width=400)
+    train_runs(members(experiments, folders, True), source, console, "vmap")
+    said = console.file.getvalue()
+    assert f"{damaged} is missing or damaged; moved to {folders[1] / 'damaged' / '6'}" in said
+    assert "going on from step 4" in said
+    assert [rows(folder) for folder in folders] == expected
+
+
+def test_runs_without_a_common_step_begin_again(tmp_path):
+    """As a kill leaves them that comes between the first checkpoints of two runs."""
+    source = load(DataConfig("gaussians-8"))
+    experiments = [small(0), small(1)]
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert all_together(experiments, folders, source, "vmap") == {}
+    expected = [rows(folder) for folder in folders]
+    shutil.rmtree(folders[1] / "checkpoints")
+    train_runs(members(experiments, folders, True), source, QUIET, "vmap")
+    assert [rows(folder) for folder in folders] == expected
 
 
 def test_modes_are_measured():

@@ -65,6 +65,7 @@ CHANGES = {
     "samples": 999,
     "parameters": {"neighbours": 3},
     "truncation": 0.5,
+    "sampling": {"temperature": 0.5},
     "ema": True,
     "checkpoint": "best",
     "genjax": "0.2.0",

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from genjax.data.schema import image_schema
 from genjax.families.registry import make_algorithm
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
@@ -33,7 +34,7 @@ def run(*arguments: str) -> None:
 
 def final_state(directory: Path, step: int):
     experiment = run_directory.read_config(directory)
-    algorithm = make_algorithm(experiment, (8, 8, 1), 10)
+    algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10))
     with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
         assert checkpoint.find_step(manager, "last") == step
         state = checkpoint.restore(manager, step, algorithm.init, jax.random.key(0), None)

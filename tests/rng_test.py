@@ -5,14 +5,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from specs import stand_in
 
-from genjax.config import GANConfig, NetworkConfig
-from genjax.core.algorithm import Algorithm, with_raw_images
+from genjax.config import GANConfig
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.rng import example_index, latents, stream
+from genjax.domains.image import IMAGE
 from genjax.families.gan.augment import AUGMENTATIONS, make_augmentation
 from genjax.families.gan.conditioning import make_conditioning
 from genjax.families.gan.penalties import PENALTIES, Scene
+from genjax.families.registry import with_stored
 from genjax.families.vae.likelihoods import binarize
 from genjax.nn.layers import Dropout, gather_batch
 
@@ -69,11 +71,11 @@ def penalty_draws(images, key, index, axis_name):
     return {name: PENALTIES[name].compute(scene) for name in ("dragan", "wgan_gp")}
 
 
-def all_draws(axis_name) -> Algorithm:
+def all_draws(axis_name):
     """An algorithm that learns nothing, but keeps all that a step draws at random."""
     config = GANConfig(
-        generator=NetworkConfig(conditioning="concat"),
-        discriminator=NetworkConfig(conditioning="infogan"),
+        generator_conditioning="concat",
+        discriminator_conditioning="infogan",
     )
     codes = make_conditioning(config, 10)
     augment = make_augmentation(["plain", "translation"])
@@ -95,8 +97,8 @@ def all_draws(axis_name) -> Algorithm:
         drawn = {name: gather_batch(rows, axis_name) for name, rows in drawn.items()}
         return State(state.step + 1, state.key, drawn), {}
 
-    plain = Algorithm(lambda key: State(jnp.int32(0), key, {}), step, None, None, examples=16)
-    return with_raw_images(plain, True, axis_name)
+    plain = stand_in(step, init=lambda key: State(jnp.int32(0), key, {}))
+    return with_stored(plain, IMAGE, ("flip",), axis_name)
 
 
 def draw_twice(mode, count, raw_batch):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.config import NetworkConfig
+from genjax.config import SNGAN
 from genjax.errors import UserError
 from genjax.nn.layers import Layers
 from genjax.nn.networks import DECODERS, ENCODERS
@@ -122,7 +122,7 @@ def shapes(module, *inputs):
 
 def test_generator_of_the_paper():
     """Table 4: dense to 4 x 4 x 256, three blocks of 256 that double, 3 x 3 to the image."""
-    module = DECODERS["sngan"](NetworkConfig("sngan", width=256), (32, 32, 3), Layers("batch"))
+    module = DECODERS[SNGAN](SNGAN(width=256), (32, 32, 3), Layers("batch"))
     block = [(3, 3, 256, 256), (3, 3, 256, 256), (1, 1, 256, 256)]
     expected = {"Dense_0": (128, 4 * 4 * 256)}
     expected |= {f"Conv_{i}": shape for i, shape in enumerate(block * 3)}
@@ -133,7 +133,7 @@ def test_generator_of_the_paper():
 
 def test_discriminator_of_the_paper():
     """Table 4: four blocks of 128, of which two halve and have a 1 x 1 convolution beside."""
-    module = ENCODERS["sngan"](NetworkConfig("sngan", width=128), Layers())
+    module = ENCODERS[SNGAN](SNGAN(width=128), Layers())
     wide, skip = (3, 3, 128, 128), (1, 1, 128, 128)
     kernels = [(3, 3, 3, 128), wide, (1, 1, 3, 128), wide, wide, skip, wide, wide, wide, wide]
     inputs = jnp.zeros((1, 32, 32, 3)), False

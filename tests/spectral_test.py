@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from specs import image_spec
 
-from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.config import MLP, SGD
 from genjax.core.players import make_player, update_player
 from genjax.core.spectral import COLLECTION, power_iteration
-from genjax.core.types import BatchSpec
 from genjax.families.gan.algorithm import make_gan
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.layers import Dense
@@ -171,18 +171,18 @@ def test_an_update_is_one_iteration_with_the_new_parameters():
 def test_in_a_step(small_gan):
     """One iteration an update of each player, though D is applied twice in its own and once in
     G's; the average's vectors follow the averaged parameters."""
-    network = NetworkConfig("mlp", width=6, depth=1, norm="none", spectral_norm=True)
+    network = MLP(width=6, depth=1, norm="none", spectral_norm=True)
     config = dataclasses.replace(
         small_gan,
         generator=network,
         discriminator=network,
-        generator_optimizer=OptimizerConfig("sgd", 0.5, 0.0),
+        generator_optimizer=SGD(learning_rate=0.5),
         # D stands still, so that its two updates have the same parameters.
-        discriminator_optimizer=OptimizerConfig("sgd", 1e-30, 0.0),
+        discriminator_optimizer=SGD(learning_rate=1e-30),
         discriminator_updates=2,
         ema_decay=0.5,
     )
-    algorithm = make_gan(config, BatchSpec(4, (4, 4, 1)))
+    algorithm = make_gan(config, image_spec(4, (4, 4, 1)))
     state = jax.jit(algorithm.init)(KEY)
     images = jnp.asarray(RNG.uniform(-1, 1, (8, 4, 4, 1)), jnp.float32)
     new, _ = jax.jit(algorithm.step)(state, {"image": images})

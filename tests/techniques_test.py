@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from specs import image_spec
 
-from genjax.config import NetworkConfig, OptimizerConfig
+from genjax.config import MLP, SGD
 from genjax.core.players import ramped_decay
 from genjax.core.rng import latents, stream
-from genjax.core.types import BatchSpec
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 from genjax.families.gan.techniques import clip_weights, move_history, top_k_weights, weight_terms
@@ -145,7 +145,7 @@ IMAGES = RNG.uniform(-1, 1, (SIZE, *IMAGE)).astype(np.float32)
 
 def run_steps(config, steps):
     """States before and after each step, and its metrics."""
-    algorithm = make_gan(config, BatchSpec(SIZE, IMAGE))
+    algorithm = make_gan(config, image_spec(SIZE, IMAGE))
     state, step = jax.jit(algorithm.init)(KEY), jax.jit(algorithm.step)
     path = []
     for _ in range(steps):
@@ -157,8 +157,8 @@ def run_steps(config, steps):
 
 @pytest.fixture
 def tiny(small_gan):
-    network = NetworkConfig("mlp", width=6, depth=1, norm="none")
-    fast = OptimizerConfig("sgd", 0.3, 0.0)
+    network = MLP(width=6, depth=1, norm="none")
+    fast = SGD(learning_rate=0.3)
     return dataclasses.replace(
         small_gan,
         generator=network,
@@ -171,7 +171,7 @@ def tiny(small_gan):
 
 def generated(config, state, params=None):
     """G's images in its own update, from the state before."""
-    network, _ = make_networks(config, BatchSpec(SIZE, IMAGE), None)
+    network, _ = make_networks(config, image_spec(SIZE, IMAGE), None)
     key = stream(stream(KEY, "generator update", state.step), "latent")
     z = latents(key, jnp.arange(SIZE), config.latent)
     return network.apply({"params": state.generator.params if params is None else params}, z, True)
@@ -193,9 +193,9 @@ def test_feature_matching_clipping_and_history_in_a_step(tiny):
         feature_matching=True,
         weight_clip=0.05,
         historical_averaging=0.5,
-        generator=dataclasses.replace(tiny.generator, orthogonal=0.01),
+        generator_orthogonal=0.01,
     )
-    _, d_network = make_networks(config, BatchSpec(SIZE, IMAGE), None)
+    _, d_network = make_networks(config, image_spec(SIZE, IMAGE), None)
     path = run_steps(config, 3)
     for state, new, metrics in path:
         d = new.discriminator.params

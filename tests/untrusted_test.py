@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from genjax.config import DataConfig, Experiment, GANConfig, NetworkConfig
+from genjax.config import MLP, DataConfig, Experiment, GANConfig
 from genjax.config import json as config_json
 from genjax.data.importer import import_dataset
 from genjax.data.sources import load
@@ -204,7 +204,7 @@ def test_names_in_checksums_lead_nowhere(tmp_path):
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     """A run of two steps of a small model."""
-    network = NetworkConfig("mlp", width=8, depth=1, norm="none")
+    network = MLP(width=8, depth=1, norm="none")
     every = {"log_every": 1, "sample_every": 2, "checkpoint_every": 2}
     model = GANConfig(generator=network, discriminator=network, latent=4)
     experiment = Experiment(
@@ -264,7 +264,7 @@ HUGE = 10**400
 CONFIGURATIONS = {
     "deep": (None, "[" * 100_000, "not valid JSON"),
     "deep within": (None, '{"name": ' + "[" * 900 + "]" * 900 + "}", "lacks the field"),
-    "bytes": (None, b"\xff\xfe\x00", "not valid JSON"),
+    "bytes": (None, b"\xff\xfe\x00", "not a text in UTF-8"),
     "digits": (None, '{"steps": ' + "9" * 9999 + "}", "not valid JSON"),
     "list": (None, "[]", "it must be an object"),
     "null": (None, "null", "it must be an object"),
@@ -292,6 +292,15 @@ CONFIGURATIONS = {
 }
 
 
+def test_a_plugin_of_strangers_is_not_run(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENJAX_CACHE", str(tmp_path / "cache"))
+    plugin = run / "plugin.py"
+    plugin.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    doctor(run / "config.json", "plugins", [str(plugin)])
+    assert f"the plugin {plugin}, which was never used here" in refusal("sample", run)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("case", CONFIGURATIONS)
 def test_configurations_of_strangers(run, tmp_path, case):
     place, value, message = CONFIGURATIONS[case]
@@ -316,15 +325,15 @@ def test_configurations_of_strangers(run, tmp_path, case):
 MANIFESTS = {
     "deep": (None, "[" * 100_000, "is damaged"),
     "bytes": (None, b"\xff\xfe\x00", "is damaged"),
-    "larger": ("data.image", [16, 16, 1], "belongs to another model"),
-    "colour": ("data.image", [8, 8, 3], "belongs to another model"),
-    "huge": ("data.image", [2**40, 2**40, 1], "there are no images of"),
-    "endless": ("data.image", [float("inf"), 8, 1], "is damaged"),
-    "nothing": ("data.image", [0, 8, 1], "there are no images of"),
-    "negative": ("data.image", [-8, -8, 1], "there are no images of"),
-    "flat": ("data.image", [8, 8], "is damaged"),
-    "text": ("data.image", "8x8", "is damaged"),
-    "classes": ("data.classes", 10**12, "there are no 1000000000000 classes"),
+    "larger": ("data.fields.image.shape", [16, 16, 1], "belongs to another model"),
+    "colour": ("data.fields.image.shape", [8, 8, 3], "belongs to another model"),
+    "huge": ("data.fields.image.shape", [2**40, 2**40, 1], "there are no arrays of"),
+    "endless": ("data.fields.image.shape", [float("inf"), 8, 1], "is damaged"),
+    "nothing": ("data.fields.image.shape", [0, 8, 1], "there are no arrays of"),
+    "negative": ("data.fields.image.shape", [-8, -8, 1], "there are no arrays of"),
+    "flat": ("data.fields.image.shape", [8, 8], "image data have 3 axes"),
+    "text": ("data.fields.image.shape", "8x8", "is damaged"),
+    "classes": ("data.fields.label.levels", 10**12, "there are no 1000000000000 levels"),
     "no sessions": ("sessions", [], "is damaged"),
     "sessions of text": ("sessions", ["x"], "is damaged"),
 }

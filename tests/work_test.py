@@ -8,33 +8,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from specs import image_spec
 
-from genjax.config import (
-    DataConfig,
-    Experiment,
-    GANConfig,
-    NetworkConfig,
-    OptimizerConfig,
-)
+from genjax.config import DCGAN, SGD, SNGAN, DataConfig, Experiment, GANConfig, Goodfellow
 from genjax.config.json import from_json, to_dict
-from genjax.core.algorithm import scale_images
 from genjax.core.players import apply_training
 from genjax.core.rng import latents, stream
-from genjax.core.types import BatchSpec
+from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 
 KEY = jax.random.key(0)
 SIZE = 8
-SGD = OptimizerConfig("sgd", learning_rate=0.01, b1=0.0)
-PLAIN = NetworkConfig("dcgan", width=8, norm="none")
+OPTIMIZER = SGD(learning_rate=0.01)
+PLAIN = DCGAN(width=8, norm="none")
 
 
 @functools.cache
 def compiled(text, image):
     config = from_json(text).model
-    algorithm = make_gan(config, BatchSpec(SIZE, image, 10))
+    algorithm = make_gan(config, image_spec(SIZE, image, 10))
     return algorithm, jax.jit(algorithm.init)(KEY), jax.jit(algorithm.step)
 
 
@@ -67,11 +61,11 @@ def with_networks(config, **fields):
     return dataclasses.replace(config, **changed)
 
 
-SNGAN = GANConfig(
-    generator=NetworkConfig("sngan", width=8),
-    discriminator=NetworkConfig("sngan", width=8, norm="none", spectral_norm=True),
-    generator_optimizer=SGD,
-    discriminator_optimizer=SGD,
+RESIDUAL = GANConfig(
+    generator=SNGAN(width=8),
+    discriminator=SNGAN(width=8, norm="none", spectral_norm=True),
+    generator_optimizer=OPTIMIZER,
+    discriminator_optimizer=OPTIMIZER,
     loss="hinge",
     latent=8,
 )
@@ -88,9 +82,9 @@ def test_twenty_steps_with_fast_and_with_stock_convolutions(small_gan, raw_batch
 
     It may decide a ReLU otherwise, which alone moves G by a hundredth of its way.
     """
-    config = {"dcgan": small_gan, "sngan": SNGAN}[name]
+    config = {"dcgan": small_gan, "sngan": RESIDUAL}[name]
     plain = with_networks(config, convolutions="stock")
-    start = jax.jit(make_gan(config, BatchSpec(SIZE, image, 10)).init)(KEY)
+    start = jax.jit(make_gan(config, image_spec(SIZE, image, 10)).init)(KEY)
     for steps, bound in ((1, 1e-4), (20, 5e-2)):
         fast, _ = run(config, raw_batch, image, steps)
         stock, _ = run(plain, raw_batch, image, steps)
@@ -104,7 +98,7 @@ def test_stock_convolutions_are_those_of_xla(small_gan):
     config = dataclasses.replace(small_gan, generator=PLAIN, discriminator=PLAIN)
 
     def count(config):
-        algorithm = make_gan(config, BatchSpec(SIZE, (8, 8, 1)))
+        algorithm = make_gan(config, image_spec(SIZE, (8, 8, 1)))
         state = jax.eval_shape(algorithm.init, KEY)
         batch = {"image": jax.ShapeDtypeStruct((SIZE, 8, 8, 1), jnp.float32)}
         return str(jax.make_jaxpr(algorithm.step)(state, batch)).count("conv_general_dilated[")
@@ -126,7 +120,7 @@ def test_remat_computes_the_same(small_gan, raw_batch, remat):
 
 def residual_bytes(config, image):
     """What D's loss keeps for its backward pass, beside what it is given."""
-    d = make_networks(config, BatchSpec(SIZE, image), None)[1]
+    d = make_networks(config, image_spec(SIZE, image), None)[1]
     variables = jax.eval_shape(lambda: d.init(KEY, jnp.zeros((1, *image)), False))
     inputs = jax.ShapeDtypeStruct((SIZE, *image), jnp.float32)
 
@@ -139,7 +133,7 @@ def residual_bytes(config, image):
 
 
 def test_remat_keeps_less():
-    config = GANConfig(discriminator=NetworkConfig("dcgan", width=16))
+    config = GANConfig(discriminator=DCGAN(width=16))
     kept = [
         residual_bytes(with_networks(config, remat=remat), (32, 32, 3))
         for remat in ("none", "activations", "all")
@@ -149,14 +143,18 @@ def test_remat_keeps_less():
 
 JOINT = {
     "projection": {
-        "generator": dataclasses.replace(PLAIN, conditioning="concat"),
-        "discriminator": dataclasses.replace(PLAIN, norm="layer", conditioning="projection"),
+        "generator": PLAIN,
+        "generator_conditioning": "concat",
+        "discriminator": dataclasses.replace(PLAIN, norm="layer"),
+        "discriminator_conditioning": "projection",
         "penalties": {"r1": (0.1, 1), "lecam": (0.1, 1)},
         "loss": "relativistic_average",
     },
     "acgan": {
-        "generator": dataclasses.replace(PLAIN, conditioning="concat"),
-        "discriminator": dataclasses.replace(PLAIN, conditioning="acgan"),
+        "generator": PLAIN,
+        "generator_conditioning": "concat",
+        "discriminator": PLAIN,
+        "discriminator_conditioning": "acgan",
         "discriminator_updates": 2,
     },
 }
@@ -176,14 +174,14 @@ def test_a_joint_pass_equals_two(small_gan, raw_batch, axes):
     [
         {},
         {"discriminator": PLAIN, "minibatch": "stddev"},
-        {"discriminator": NetworkConfig("goodfellow", width=8, norm="none")},
+        {"discriminator": Goodfellow(width=8)},
     ],
     ids=["batch norm", "minibatch", "dropout"],
 )
 def test_a_joint_pass_that_would_change_the_result_is_refused(small_gan, fields):
     config = dataclasses.replace(small_gan, joint_pass=True, **fields)
     with pytest.raises(UserError, match="joint_pass needs a D that judges each image alone"):
-        make_gan(config, BatchSpec(SIZE, (8, 8, 1)))
+        make_gan(config, image_spec(SIZE, (8, 8, 1)))
 
 
 def test_shared_images_are_those_of_the_last_update_of_d(small_gan, raw_batch):
@@ -191,13 +189,13 @@ def test_shared_images_are_those_of_the_last_update_of_d(small_gan, raw_batch):
     updates = 2
     config = dataclasses.replace(small_gan, discriminator_updates=updates)
     shared, metrics = run(dataclasses.replace(config, share_generated=True), raw_batch, steps=1)
-    algorithm = make_gan(config, BatchSpec(SIZE, (8, 8, 1)))
+    algorithm = make_gan(config, image_spec(SIZE, (8, 8, 1)))
     batch = {"image": scale_images(jnp.asarray(raw_batch(0, algorithm.examples)["image"]))}
     state = jax.jit(algorithm.init)(KEY)
-    apart, _ = jax.jit(algorithm.parts["discriminator"])(state, batch)
+    apart, _ = jax.jit(algorithm.updates["discriminator"])(state, batch)
     close(shared.discriminator.params, apart.discriminator.params)
 
-    g_network, d_network = make_networks(config, BatchSpec(SIZE, (8, 8, 1)), None)
+    g_network, d_network = make_networks(config, image_spec(SIZE, (8, 8, 1)), None)
     start = state.generator
     key = stream(stream(KEY, "discriminator update", 0, updates - 1), "latent")
     z = latents(key, jnp.arange(SIZE), config.latent)

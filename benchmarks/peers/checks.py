@@ -12,10 +12,11 @@ from benchmarks.peers.torch_networks import make_networks
 from benchmarks.peers.torch_step import MODES, Step
 from benchmarks.peers.torch_weights import convert_params, load, mirror
 from genjax.config import GANConfig
-from genjax.core.algorithm import scale_images
 from genjax.core.players import apply_training
 from genjax.core.rng import latents, stream
-from genjax.core.types import BatchSpec, Key, NetState, Params
+from genjax.core.schema import Field, Spec
+from genjax.core.types import Key, NetState, Params
+from genjax.domains.image import scale_images
 from genjax.families.gan.composition import make_networks as make_our_networks
 from genjax.families.gan.losses import LOSSES
 
@@ -108,7 +109,7 @@ def our_values(config: GANConfig, start: Start, real: np.ndarray, z: np.ndarray)
     Returns:
       The values; gradients by our names.
     """
-    spec = BatchSpec(len(real), start.image)
+    spec = Spec(len(real), {"image": Field(tuple(start.image), "float32")}, "image")
     g_network, d_network = make_our_networks(config, spec, None)
     loss = LOSSES[config.loss]
     g, d = jax.tree.map(jnp.asarray, (start.generator, start.discriminator))

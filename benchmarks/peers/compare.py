@@ -36,7 +36,9 @@ from benchmarks.peers.torch_weights import mirror
 from benchmarks.timing import alternate, ratios, spread, summary, timed
 from genjax.config import ComputeDtype, Experiment, GANConfig
 from genjax.core.parallel import compile_step
-from genjax.data.standard import image_and_classes
+from genjax.core.schema import Schema
+from genjax.data.schema import resized
+from genjax.data.sources import known_schema
 from genjax.errors import UserError, lookup
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
@@ -58,15 +60,18 @@ class Setting(NamedTuple):
 
     Attributes:
       experiment: whose step it is.
-      image: (height, width, channels).
-      classes: of the data set.
+      schema: of the data.
       device: where PyTorch runs.
     """
 
     experiment: Experiment
-    image: tuple[int, int, int]
-    classes: int
+    schema: Schema
     device: torch.device
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """(height, width, channels)."""
+        return self.schema.fields["image"].shape
 
     @property
     def config(self) -> GANConfig:
@@ -139,9 +144,7 @@ def make_setting(
         model=dataclasses.replace(base.model, dtype=dtype),
         batch_size=batch or base.batch_size,
     )
-    (height, width, channels), classes = image_and_classes(base.data.name)
-    image = (resolution or height, resolution or width, channels)
-    return Setting(experiment, image, classes, device)
+    return Setting(experiment, resized(known_schema(base.data.name), resolution), device)
 
 
 def require_equal(setting: Setting, start: Start) -> float:
@@ -194,7 +197,7 @@ def make_ours(setting: Setting, images: np.ndarray, labels: np.ndarray) -> tuple
     Returns:
       What both sides start from, the key of the state, and one step: it returns both losses.
     """
-    algorithm = make_algorithm(setting.experiment, setting.image, setting.classes)
+    algorithm = make_algorithm(setting.experiment, setting.schema)
     compiled = compile_step(algorithm, "jit", jax.devices())
     batches = compiled.place({"image": images[None], "label": labels[None]})
     states = [compiled.init(jax.random.key(0))]
@@ -295,7 +298,7 @@ def compare(setting: Setting, modes: Sequence[str], repeats: int) -> list[dict[s
     count = batch * config.discriminator_updates
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (count, *setting.image), dtype=np.uint8)
-    labels = generator.integers(0, max(setting.classes, 1), count, dtype=np.int32)
+    labels = generator.integers(0, max(setting.schema.classes, 1), count, dtype=np.int32)
     start, key, call = make_ours(setting, images, labels)
     zs = list(draws(config, key, batch))
     apart = require_equal(setting, start)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genjax.config import GANConfig, NetworkConfig
+from genjax.config import DCGAN, SNGAN, GANConfig
 from genjax.nn.dcgan import halvings
 
 _EPSILON = 1e-5
@@ -93,7 +93,7 @@ class _Network(nn.Module):
     channels_last: bool
     map: tuple[int, int, int]
 
-    def __init__(self, config: NetworkConfig, channels_last: bool) -> None:
+    def __init__(self, config: DCGAN | SNGAN, channels_last: bool) -> None:
         super().__init__()
         self.batch_norm = config.norm == "batch"
         self.spectral_norm = config.spectral_norm
@@ -140,7 +140,7 @@ class DCGANGenerator(_Network):
     """
 
     def __init__(
-        self, config: NetworkConfig, image: ImageShape, latent: int, channels_last: bool
+        self, config: DCGAN | SNGAN, image: ImageShape, latent: int, channels_last: bool
     ) -> None:
         super().__init__(config, channels_last)
         count = halvings(image[0])
@@ -173,7 +173,7 @@ class DCGANDiscriminator(_Network):
       channels_last: see `_Network`.
     """
 
-    def __init__(self, config: NetworkConfig, image: ImageShape, channels_last: bool) -> None:
+    def __init__(self, config: DCGAN | SNGAN, image: ImageShape, channels_last: bool) -> None:
         super().__init__(config, channels_last)
         count = halvings(image[0])
         base = image[0] // 2**count
@@ -206,7 +206,7 @@ class SNGANGenerator(_Network):
     """
 
     def __init__(
-        self, config: NetworkConfig, image: ImageShape, latent: int, channels_last: bool
+        self, config: DCGAN | SNGAN, image: ImageShape, latent: int, channels_last: bool
     ) -> None:
         super().__init__(config, channels_last)
         count, width = halvings(image[0]), config.width
@@ -248,7 +248,7 @@ class SNGANDiscriminator(_Network):
       channels_last: see `_Network`.
     """
 
-    def __init__(self, config: NetworkConfig, image: ImageShape, channels_last: bool) -> None:
+    def __init__(self, config: DCGAN | SNGAN, image: ImageShape, channels_last: bool) -> None:
         super().__init__(config, channels_last)
         width = config.width
         self.convolutions = nn.ModuleList(

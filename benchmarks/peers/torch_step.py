@@ -1,10 +1,10 @@
 """genjax's adversarial step in PyTorch, in every way that PyTorch offers to run it fast.
 
-It does what `genjax.families.gan.algorithm` does: k updates of D, each on real images and noise of its own,
-then one of G against the new D, on fresh noise. As there, batch norm sees real and generated images
-apart. What isn't needed isn't computed: no gradient of G in D's update, none of D's weights in G's,
-and of genjax's metrics only the two losses, so the peer does a little less. A D without batch norm
-judges real and generated images in one pass. Both optimizers are fused.
+It does what `genjax.families.gan.algorithm` does: k updates of D, each on real images and noise of
+its own, then one of G against the new D, on fresh noise. As there, batch norm sees real and
+generated images apart. What isn't needed isn't computed: no gradient of G in D's update, none of
+D's weights in G's, and of genjax's metrics only the two losses, so the peer does a little less. A D
+without batch norm judges real and generated images in one pass. Both optimizers are fused.
 
 The running statistics of G's batch norm also move when G makes images for D, and those of D when it
 judges for G, which genjax leaves out; no training output depends on them.
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.peers.torch_networks import DISCRIMINATORS, GENERATORS, power_iteration
-from genjax.config import GANConfig, OptimizerConfig
+from genjax.config import Adam, Constant, GANConfig, Linear, norm_of
 from genjax.errors import UserError
 
 WARM_UPS = 3
@@ -92,6 +92,7 @@ def require_supported(config: Any) -> None:
     if not isinstance(config, GANConfig):
         raise UserError("the peer is only written for GANs")
     g, d = config.generator, config.discriminator
+    optimizers = (config.generator_optimizer, config.discriminator_optimizer)
     plain = GANConfig(
         generator=g,
         discriminator=d,
@@ -104,14 +105,17 @@ def require_supported(config: Any) -> None:
     )
     holds = {
         "an unconditional GAN without penalties and techniques": config == plain
-        and g.conditioning == d.conditioning == "none"
-        and g.orthogonal == d.orthogonal == 0,
+        and all(o.clip is None for o in optimizers),
         "dcgan and sngan": g.name in GENERATORS and d.name in DISCRIMINATORS,
-        "batch norm or none": {g.norm, d.norm} <= {"batch", "none"}
-        and (d.name, d.norm) != ("sngan", "batch"),
+        "batch norm or none": {norm_of(g), norm_of(d)} <= {"batch", "none"}
+        and (d.name, norm_of(d)) != ("sngan", "batch"),
         "spectral norm of D": not g.spectral_norm,
         " and ".join(DISCRIMINATOR_LOSSES): config.loss in DISCRIMINATOR_LOSSES,
-        "adam": config.generator_optimizer.name == config.discriminator_optimizer.name == "adam",
+        "adam": all(isinstance(o, Adam) and not o.weight_decay for o in optimizers),
+        "a constant step size, or one that falls linearly to 0": all(
+            o.schedule in (Constant(), Linear(length=getattr(o.schedule, "length", 1)))
+            for o in optimizers
+        ),
     }
     for what, held in holds.items():
         if not held:
@@ -142,13 +146,13 @@ class Player:
       capturable: for a CUDA graph.
     """
 
-    def __init__(self, network: Any, config: OptimizerConfig, capturable: bool) -> None:
+    def __init__(self, network: Any, config: Adam, capturable: bool) -> None:
         self.network = network
         device = next(network.parameters()).device
         self.rate: Any = config.learning_rate
         self.decrement = 0.0
-        if config.decay_updates:
-            self.decrement = config.learning_rate / config.decay_updates
+        if isinstance(config.schedule, Linear):
+            self.decrement = config.learning_rate / config.schedule.length
             # A tensor, so that a graph or a compiled program sees it fall.
             self.rate = torch.tensor(config.learning_rate, device=device)
         self.optimizer = torch.optim.Adam(

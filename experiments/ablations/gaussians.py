@@ -24,7 +24,7 @@ saturating one with eight seeds.
 import dataclasses
 from typing import Any
 
-from genjax.config import Experiment
+from genjax.config import Experiment, GANConfig, Linear
 from genjax.presets import preset
 
 SEEDS = 8
@@ -45,9 +45,11 @@ STEPS = 4000
 
 def _variant(**changes: Any) -> Experiment:
     base = preset("gaussians-25")
-    optimizer = dataclasses.replace(base.model.generator_optimizer, decay_updates=STEPS)
+    model = base.model
+    assert isinstance(model, GANConfig)
+    optimizer = dataclasses.replace(model.generator_optimizer, schedule=Linear(length=STEPS))
     model = dataclasses.replace(
-        base.model, generator_optimizer=optimizer, discriminator_optimizer=optimizer, **changes
+        model, generator_optimizer=optimizer, discriminator_optimizer=optimizer, **changes
     )
     return dataclasses.replace(
         base,

@@ -15,10 +15,9 @@ from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.results import FILE, Record, parse_record
 from genjax.errors import UserError, lookup, reason
 from genjax.evals.classifier import load_classifier
-from genjax.evals.evaluate import Evaluation, Protocol, evaluate_run
 from genjax.run import checkpoint
 from genjax.run.directory import git_commit, write_json
-from genjax.run.sampling import open_run
+from genjax.run.evaluation import Evaluation, Protocol, evaluate_run
 
 RESULT = "result.json"
 """The record of a run, in its folder; a run that has one is finished."""
@@ -57,7 +56,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def finish(ablation: Ablation, cell: Cell, how: str, failure: str | None) -> Record:
-    """Scores a trained run, exports its weights where they are missing, and writes its record.
+    """Scores a trained run, and writes its record.
 
     Args:
       ablation: says which scores.
@@ -74,8 +73,6 @@ def finish(ablation: Ablation, cell: Cell, how: str, failure: str | None) -> Rec
     protocol: dict[str, Any] = {}
     wanted = [name for names in ablation.scores.values() for name in names]
     if failure is None:
-        if not list(cell.directory.glob("*.safetensors")):
-            checkpoint.export_weights(open_run(cell.directory, "last").state, cell.directory)
         evaluations = _evaluate(ablation, cell)
         for name in wanted:
             found = [record["metric"] for record in evaluations["last"].records]

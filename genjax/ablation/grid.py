@@ -10,15 +10,14 @@ The file has a docstring whose first line is the question, and these names::
 """
 
 import dataclasses
-import importlib.util
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from genjax.config import Experiment
-from genjax.config.json import config_hash
+from genjax.config.json import config_hash, former_hashes
+from genjax.config.plugins import run_file
 from genjax.errors import UserError, lookup
 
 _SAMPLES = 10_000
@@ -77,17 +76,7 @@ def load_ablation(file: Path) -> Ablation:
     """
     if not file.is_file():
         raise UserError(f"{file} is no file; give the Python file that declares the ablation")
-    spec = importlib.util.spec_from_file_location(f"genjax_ablation_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{file} fails: {type(error).__name__}: {error}") from error
+    module = run_file(file, "genjax_ablation")
     declared = vars(module)
     for name in ("VARIANTS", "BASELINE", "SEEDS", "SCORES"):
         if name not in declared:
@@ -171,8 +160,11 @@ def make_cells(
             if steps is not None:
                 changes["steps"] = steps
             experiment = dataclasses.replace(declared, **changes)
-            digest = config_hash(experiment)
-            folder = directory / _slug(variant) / f"seed-{seed}-{digest}"
+            hashes = [config_hash(experiment), *former_hashes(experiment)]
+            folders = [directory / _slug(variant) / f"seed-{seed}-{digest}" for digest in hashes]
+            # A run that is there keeps the name it was given.
+            place = next((i for i, folder in enumerate(folders) if folder.exists()), 0)
+            digest, folder = hashes[place], folders[place]
             cells.append(Cell(variant, experiment, digest, folder))
     return cells
 

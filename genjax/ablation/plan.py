@@ -6,25 +6,21 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from filelock import FileLock
 
 from genjax.ablation.grid import Cell
-from genjax.ablation.scalars import structure
-from genjax.ablation.together import Together, compile_together, stack_states
-from genjax.config import Experiment
+from genjax.config import Experiment, Network
 from genjax.config.json import to_dict
-from genjax.core.parallel import choose_mode, compile_step, mapped_axis
-from genjax.data.sources import Dataset
+from genjax.core.schema import Source
 from genjax.errors import UserError
-from genjax.families.registry import make_algorithm
 from genjax.run.directory import write_json
+from genjax.run.program import Grouping, compile_runs
+from genjax.run.scalars import structure
 
-SeedMode = Literal["vmap", "scan", "single"]
 Choice = Literal["auto", "vmap", "scan", "single"]
 
 _FILE = "plan.json"
@@ -36,7 +32,7 @@ class Group(NamedTuple):
     """Runs that are trained together.
 
     Attributes:
-      mode: vmap or scan, as `genjax.ablation.together` has them, single, one after the other, or
+      mode: vmap or scan, as `genjax.run.program` has them, single, one after the other, or
         auto as long as that is not chosen.
       cells: hashes of the runs' configurations.
     """
@@ -83,7 +79,7 @@ def planned(directory: Path, digests: Collection[str]) -> list[Group]:
     return [group for group in _read(directory) if set(digests) & set(group.cells)]
 
 
-def settle(directory: Path, group: Group, mode: SeedMode) -> list[Group]:
+def settle(directory: Path, group: Group, mode: Grouping) -> list[Group]:
     """Replaces the mode of a planned group; ``single`` makes a group of each run."""
     with FileLock(directory / ".plan.lock"):
         groups = _read(directory)
@@ -96,30 +92,30 @@ def settle(directory: Path, group: Group, mode: SeedMode) -> list[Group]:
 
 def kind(experiments: Sequence[Experiment]) -> str:
     """What decides how long the ways to train several runs take: networks, batch and number."""
-    model = to_dict(experiments[0].model)
-    networks = {name: part for name, part in model.items() if "width" in str(part)}
+    parts = vars(experiments[0].model)
+    networks = {n: to_dict(part) for n, part in parts.items() if isinstance(part, Network)}
     return json.dumps([networks, experiments[0].batch_size, len(experiments)], sort_keys=True)
 
 
 def measure_modes(
     experiments: Sequence[Experiment],
-    dataset: Dataset,
-    modes: Sequence[SeedMode] = ("single", "vmap", "scan"),
-) -> dict[SeedMode, float]:
+    source: Source,
+    modes: Sequence[Grouping] = ("single", "vmap", "scan"),
+) -> dict[Grouping, float]:
     """Times the ways to train several runs.
 
     Args:
       experiments: of the runs, of one structure.
-      dataset: the data that all train on.
+      source: the data that all train on.
       modes: the ways.
 
     Returns:
       From mode to seconds of one step of all runs: the median of three calls after two. A way whose
       first call is three times slower than the best so far is not called again.
     """
-    found: dict[SeedMode, float] = {}
+    found: dict[Grouping, float] = {}
     for mode in modes:
-        step = make_step(experiments, dataset, mode)
+        step = make_step(experiments, source, mode)
         step()
         times = []
         for _ in range(_CALLS + 1):
@@ -133,55 +129,43 @@ def measure_modes(
 
 
 def make_step(
-    experiments: Sequence[Experiment], dataset: Dataset, mode: SeedMode
+    experiments: Sequence[Experiment], source: Source, mode: Grouping
 ) -> Callable[[], None]:
     """Compiles a step of several runs, on a batch that stays the same.
 
     Args:
       experiments: of the runs, of one structure.
-      dataset: the data that all train on.
+      source: the data that all train on.
       mode: how they are trained.
 
     Returns:
       A function that makes a call of every run's step, and waits for it.
     """
-    image, classes = dataset.images.shape[1:], dataset.classes
+    together = mode != "single"
+    compiled = experiments if together else experiments[:1]
+    program = compile_runs(compiled, source.schema, mode, jax.devices())
+    steps, count = experiments[0].steps_per_call, program.algorithm.examples
+    index = np.arange(steps * count) % source.count
+    batch = {
+        name: array.reshape(steps, count, *array.shape[1:])
+        for name, array in source.read(index).items()
+    }
+    if together:
+        batch = {name: np.stack([array] * len(experiments)) for name, array in batch.items()}
+    batches = program.place(batch)
     key = jax.random.key(0)
-    steps = experiments[0].steps_per_call
+    # Of runs that are compiled together there is one state, of single ones one each.
+    states = [
+        program.join([program.init(key) for _ in compiled])
+        for _ in range(1 if together else len(experiments))
+    ]
 
-    def examples(count: int) -> Any:
-        index = np.arange(steps * count).reshape(steps, count) % len(dataset.images)
-        arrays: dict[str, Any] = {"image": dataset.images[index]}
-        if dataset.labels is not None:
-            arrays["label"] = dataset.labels[index]
-        return arrays
+    def step() -> None:
+        for place in range(len(states)):
+            states[place], metrics = program.step(states[place], None, batches)
+            jax.block_until_ready(metrics)
 
-    states: list[Any]
-    if mode == "single":
-        devices = choose_mode(experiments[0].mode, jax.devices())
-        algorithm = make_algorithm(experiments[0], image, classes, mapped_axis(devices))
-        compiled = compile_step(algorithm, devices, jax.devices())
-        batches = compiled.place(examples(algorithm.examples))
-        states = [compiled.init(key) for _ in experiments]
-
-        def one_by_one() -> None:
-            for run in range(len(states)):
-                states[run], metrics = compiled.step(states[run], None, batches)
-                jax.block_until_ready(metrics)
-
-        return one_by_one
-    how: Together = mode
-    joined = compile_together(experiments, image, classes, how, jax.devices())
-    stacked = jax.tree.map(lambda x: jnp.stack([x] * len(experiments)), examples(joined.examples))
-    batches = joined.place(stacked)
-    states = [stack_states([joined.init(key) for _ in experiments])]
-
-    def together() -> None:
-        state, metrics = joined.step(states.pop(), None, batches)
-        states.append(state)
-        jax.block_until_ready(metrics)
-
-    return together
+    return step
 
 
 def _goes_alone(experiment: Experiment) -> bool:

@@ -12,14 +12,13 @@ from genjax.ablation.cells import assemble, finish, read_result
 from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.plan import Group, kind, measure_modes, planned, settle
 from genjax.ablation.results import Record
-from genjax.ablation.together import train_together
 from genjax.config import DataConfig
+from genjax.core.schema import Source
 from genjax.data.progress import Progress
-from genjax.data.sources import Dataset, load
+from genjax.data.sources import load, load_held_out
 from genjax.errors import RunFailed
-from genjax.run.checkpoint import open_checkpoints
 from genjax.run.console import print_line
-from genjax.run.loop import train
+from genjax.run.loop import Member, train_runs
 
 _MEMORY = "RESOURCE_EXHAUSTED"
 
@@ -34,6 +33,7 @@ class Runner:
         cells: Sequence[Cell],
         console: Console,
         progress: Progress,
+        stop: Callable[[int], Any] = lambda step: None,
     ) -> None:
         """Prepares the runner; nothing is run yet.
 
@@ -43,13 +43,16 @@ class Runner:
           cells: all runs of the grid.
           console: where progress is shown.
           progress: shows how far the loading of data is.
+          stop: asked after each call of a step; if it returns something true, what is trained
+            is saved, and `Stopped` raised.
         """
         self._ablation = ablation
         self._directory = directory
         self._cells = cells
         self._console = console
         self._progress = progress
-        self._datasets: dict[DataConfig, Dataset] = {}
+        self._stop = stop
+        self._sources: dict[DataConfig, tuple[Source, Source | None]] = {}
         self._chosen: dict[str, Any] = {}
 
     def run(self, groups: Sequence[Group]) -> int:
@@ -87,7 +90,7 @@ class Runner:
         experiments = [cell.experiment for cell in cells]
         what = kind(experiments)
         if what not in self._chosen:
-            times = measure_modes(experiments, self._dataset(cells[0]))
+            times = measure_modes(experiments, self._source(cells[0])[0])
             self._chosen[what] = min(times, key=lambda mode: times[mode])
             measured = ", ".join(f"{mode} {1e3 * s:.3g} ms" for mode, s in times.items())
             self._say(
@@ -118,26 +121,32 @@ class Runner:
         fail: Callable[[int, str], None],
     ) -> None:
         """Trains the runs of a group; tells which of them fail, and why."""
-        dataset = self._dataset(cells[0])
+        source, held_out = self._source(cells[0])
         self._say(
             f"{', '.join(dict.fromkeys(cell.variant for cell in cells))}: seed "
             f"{', '.join(str(cell.experiment.seed) for cell in cells)} ({group.mode})"
         )
+        assert group.mode != "auto"
+        members = [
+            Member(
+                cell.experiment,
+                cell.directory,
+                resume=(cell.directory / "config.json").exists(),
+                left=done,
+            )
+            for cell, done in zip(cells, finished, strict=True)
+        ]
         try:
-            if group.mode == "single":
-                [cell] = cells
-                self._train_alone(cell, dataset)
-            else:
-                assert group.mode != "auto"
-                train_together(
-                    [cell.experiment for cell in cells],
-                    [cell.directory for cell in cells],
-                    dataset,
-                    group.mode,
-                    self._console,
-                    fail,
-                    [place for place, done in enumerate(finished) if done],
-                )
+            train_runs(
+                members,
+                source,
+                self._console,
+                group.mode,
+                # A run that is alone may go back to a checkpoint before it fails.
+                fail=None if group.mode == "single" else fail,
+                stop=self._stop,
+                held_out=held_out,
+            )
         except RunFailed as failed:
             fail(0, failed.reason)
         except jax.errors.JaxRuntimeError as error:
@@ -146,11 +155,6 @@ class Runner:
             for place, done in enumerate(finished):
                 if not done:
                     fail(place, "out of memory")
-
-    def _train_alone(self, cell: Cell, dataset: Dataset) -> None:
-        begun = (cell.directory / "config.json").exists()
-        if not begun or _finished_steps(cell) < cell.experiment.steps:
-            train(cell.experiment, cell.directory, dataset, self._console, resume=begun)
 
     def _record(self, cell: Cell, group: Group, failure: str | None) -> Record:
         record = finish(self._ablation, cell, group.mode, failure)
@@ -164,19 +168,12 @@ class Runner:
         self._say(f"{name}: {values}")
         return record
 
-    def _dataset(self, cell: Cell) -> Dataset:
+    def _source(self, cell: Cell) -> tuple[Source, Source | None]:
+        """The data of a run, and those held out of it."""
         data = cell.experiment.data
-        if data not in self._datasets:
-            self._datasets[data] = load(data, self._progress)
-        return self._datasets[data]
+        if data not in self._sources:
+            self._sources[data] = load(data, self._progress), load_held_out(data, self._progress)
+        return self._sources[data]
 
     def _say(self, message: str) -> None:
         print_line(self._console, message)
-
-
-def _finished_steps(cell: Cell) -> int:
-    """Step of a run's latest checkpoint; 0 without one."""
-    with open_checkpoints(
-        cell.directory / "checkpoints", cell.experiment.keep_checkpoints
-    ) as manager:
-        return manager.latest_step() or 0

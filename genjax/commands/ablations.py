@@ -1,5 +1,6 @@
 """``genjax ablate``."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -7,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from genjax.commands.arguments import console, parse, progress, say
+from genjax.commands.arguments import console, fail, parse, progress, say
 from genjax.errors import UserError, lookup
 
 if TYPE_CHECKING:
     from genjax.ablation.grid import Ablation, Cell
+    from genjax.ablation.plan import Group
     from genjax.ablation.results import Record
 
 
@@ -71,9 +73,7 @@ def ablate(arguments: list[str]) -> None:
         if missing:
             groups = make_plan(directory, missing, seed_mode)
             if cluster is None:
-                from genjax.ablation.run import Runner
-
-                elsewhere = Runner(ablation, directory, grid, console, progress).run(groups)
+                elsewhere = _run_here(file, ablation, directory, grid, groups)
                 if elsewhere:
                     say(f"{elsewhere} runs are being made by other processes")
             else:
@@ -91,6 +91,27 @@ def ablate(arguments: list[str]) -> None:
         say(f"`genjax table {path}` makes the table, `genjax plot {path}` the plots")
 
     parse(run, arguments, "genjax ablate", switches=True)
+
+
+def _run_here(
+    file: Path,
+    ablation: "Ablation",
+    directory: Path,
+    grid: "Sequence[Cell]",
+    groups: "Sequence[Group]",
+) -> int:
+    """Runs groups in this process; asked to end, it saves what is being trained."""
+    from genjax.ablation.run import Runner
+    from genjax.run.interrupts import Stopped, requests_to_stop
+
+    with requests_to_stop() as asked:
+        runner = Runner(ablation, directory, grid, console, progress, stop=lambda step: asked())
+        try:
+            return runner.run(groups)
+        except Stopped as stopped:
+            again = f"`genjax ablate {shlex.quote(str(file))}` with the same flags continues"
+            fail(f"{stopped}; {again}", 128 + (asked() or 0))
+    return 0
 
 
 def _cluster_options(options: Sequence[str]) -> dict[str, Any]:
@@ -139,8 +160,8 @@ def _show_estimate(missing: "Sequence[Cell]", finished: "Sequence[Record]") -> N
         from genjax.data.sources import load
 
         experiment = missing[0].experiment
-        dataset = load(experiment.data, progress)
-        step = min(measure_modes([experiment], dataset, ("single",)).values())
+        source = load(experiment.data, progress)
+        step = min(measure_modes([experiment], source, ("single",)).values())
         calls = sum(cell.experiment.steps / experiment.steps_per_call for cell in missing)
         seconds = step * calls
         basis = (

@@ -7,12 +7,13 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 from rich.console import Console
+from tyro.constructors import ConstructorRegistry
 
 from genjax.errors import UserError
 from genjax.run.console import print_line, track
@@ -98,7 +99,11 @@ def make_folder(folder: Path, flag: str = "--out") -> None:
 
 
 def parse(
-    run: Callable[..., None], arguments: list[str], prog: str, switches: bool = False
+    run: Callable[..., None],
+    arguments: Sequence[str],
+    prog: str,
+    switches: bool = False,
+    registry: ConstructorRegistry | None = None,
 ) -> None:
     """Calls a function with parsed flags; mistakes in them become one-line errors.
 
@@ -107,6 +112,7 @@ def parse(
       arguments: of the command line.
       prog: the command, for messages.
       switches: bool parameters are ``--name`` and ``--no-name`` instead of ``--name True``.
+      registry: makes flags of the function's parameters.
     """
 
     @functools.wraps(run)
@@ -124,6 +130,7 @@ def parse(
                     tyro.conf.AvoidSubcommands,
                     *(() if switches else (tyro.conf.FlagConversionOff,)),
                 ),
+                registry=registry,
             )
     except SystemExit as stop:
         if not stop.code:

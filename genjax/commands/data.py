@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from rich.measure import Measurement
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -13,7 +14,9 @@ from genjax.errors import UserError, suggest
 from genjax.presets import PRESETS
 
 if TYPE_CHECKING:
-    from genjax.data.importer import Imported
+    from genjax.data.imports import Imported
+
+_WIDE = 2**14
 
 
 def presets(arguments: list[str]) -> None:
@@ -21,20 +24,18 @@ def presets(arguments: list[str]) -> None:
 
     def run() -> None:
         """List the presets."""
-        from genjax.data.standard import image_and_classes
+        from genjax.data.sources import known_schema
         from genjax.families.registry import count_parameters
 
-        table = Table(
-            "name", "family", "data", "resolution", "parameters", box=None, pad_edge=False
-        )
+        table = Table("name", "family", "data", "shape", "parameters", box=None, pad_edge=False)
         for name, experiment in PRESETS.items():
-            image, classes = image_and_classes(experiment.data.name)
-            counts = count_parameters(experiment, image, classes)
+            schema = known_schema(experiment.data.name, experiment.data.length)
+            counts = count_parameters(experiment, schema)
             parameters = ", ".join(f"{player} {count:,}" for player, count in counts.items())
             family = experiment.model.family
-            size = "x".join(map(str, image))
+            size = "x".join(map(str, next(iter(schema.fields.values())).shape))
             table.add_row(name, family, experiment.data.name, size, parameters)
-        console.print(table, soft_wrap=True)
+        _print_whole(table)
 
     parse(run, arguments, "genjax presets")
 
@@ -50,10 +51,10 @@ def data(arguments: list[str]) -> None:
         """
         from genjax.data.listing import list_datasets
 
-        table = Table("name", "status", "images", "where", box=None, pad_edge=False)
+        table = Table("name", "status", "examples", "where", box=None, pad_edge=False)
         for row in list_datasets(directory):
             table.add_row(row.name, row.status, _splits(row.splits), row.where)
-        console.print(table, soft_wrap=True)
+        _print_whole(table)
 
     def prepare(name: Positional[str], directory: Path | None = None) -> None:
         """Download a data set once and store it in the form that training reads.
@@ -71,19 +72,27 @@ def data(arguments: list[str]) -> None:
         source: Annotated[Path, tyro.conf.arg(name="from")],
         directory: Path | None = None,
         resolution: int | None = None,
+        tokenizer: Literal["character", "byte", "bpe"] | None = None,
+        vocabulary: int | None = None,
+        rate: int | None = None,
     ) -> None:
         """Turn files at hand into a data set.
 
         Args:
           name: Name to give it; a standard set's name checks that the files are that set.
-          source: IDX files, an .npz file, or a folder of class folders of PNG or JPEG images,
-            perhaps below train/ and test/.
+          source: IDX files, an .npz file, a folder of PNG, JPEG or WAV files or of class folders of
+            them, perhaps below train/, validation/ and test/, a .txt or a folder of those; or a
+            .tar, .tar.gz or .tar.xz of any of these.
           directory: Folder of prepared sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
           resolution: Side in pixels to resize images to, for files of mixed sizes.
+          tokenizer: How text is cut into tokens; None means character.
+          vocabulary: Number of tokens of bpe; None means 1,024.
+          rate: Samples a second that sounds are resampled to; None keeps theirs.
         """
         from genjax.data.importer import import_dataset
 
-        _report_import(import_dataset(name, source, directory, progress, resolution))
+        options = (resolution, tokenizer, vocabulary, rate)
+        _report_import(import_dataset(name, source, directory, progress, *options))
 
     actions: dict[str, Callable[..., None]] = {"list": list_, "prepare": prepare, "import": import_}
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -95,6 +104,13 @@ def data(arguments: list[str]) -> None:
     parse(actions[action], arguments[1:], f"genjax data {action}")
 
 
+def _print_whole(table: Table) -> None:
+    """Prints a table as wide as it is: a path or a command that is broken can't be copied."""
+    wide = console.options.update(width=_WIDE)
+    table.width = Measurement.get(console, wide, table).maximum
+    console.print(table, soft_wrap=True)
+
+
 def _splits(splits: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in splits.items())
 
@@ -102,8 +118,4 @@ def _splits(splits: Mapping[str, int]) -> str:
 def _report_import(imported: "Imported") -> None:
     for warning in imported.warnings:
         say(f"warning: {warning}")
-    size = "x".join("?" if side is None else str(side) for side in imported.shape)
-    say(
-        f"{imported.name}: {_splits(imported.splits)} images of {size}, "
-        f"{imported.classes} classes, in {imported.path}"
-    )
+    say(f"{imported.name}: {_splits(imported.splits)} {imported.unit}, in {imported.path}")

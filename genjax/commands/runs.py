@@ -23,30 +23,38 @@ from genjax.commands.arguments import (
     progress,
     say,
 )
-from genjax.config import LARGEST_SEED, MOST_SAMPLES, Experiment
+from genjax.commands.flags import Chosen, Plugins, prepare
+from genjax.commands.sampling import sampling_options
+from genjax.config import LARGEST_SEED, MOST_SAMPLES
 from genjax.errors import RunFailed, UserError
-from genjax.presets import DEFAULT, preset
 
 
 def train(arguments: list[str]) -> None:
     """Train a preset: genjax train [PRESET] [--steps N] [--seed S] [--out DIR] [--FIELD VALUE]."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    default = preset(arguments[0] if named else DEFAULT)
+    prepared = prepare(arguments)
 
     def run(
-        experiment: Annotated[Experiment, tyro.conf.arg(name="")] = default,
+        experiment: Chosen = prepared.experiment,
+        config: Path | None = None,
+        plugin: Plugins = (),
         out: Path | None = None,
         distributed: str | None = None,
     ) -> None:
         """Train a model. Every field of the preset's configuration can be overridden.
 
+        The name of a network, an optimizer or a schedule decides which further flags it has.
+
         Args:
           experiment: the configuration.
+          config: YAML or JSON file with some fields of the configuration, or all; flags go before
+            it, and it goes before the preset.
+          plugin: Python file that registers what the configuration can then name; may be given
+            several times.
           out: Folder of the run, new; None makes one below runs/.
           distributed: For one of several processes: auto takes what SLURM, Open MPI, Kubernetes or
             Cloud TPU say of the others; elsewhere HOST:PORT,COUNT,INDEX.
         """
-        from genjax.data.sources import load
+        from genjax.data.sources import load, load_held_out
         from genjax.run.directory import check_new
         from genjax.run.loop import train as train_loop
 
@@ -56,11 +64,19 @@ def train(arguments: list[str]) -> None:
             check_new(directory)
         elif out is None:
             raise UserError("--distributed needs --out: the folder that all processes share")
-        dataset = load(experiment.data, progress)
-        _guard(distributed, directory, train_loop, experiment, directory, dataset)
+        source, held_out = load(experiment.data, progress), load_held_out(experiment.data, progress)
+        _guard(
+            distributed,
+            directory,
+            partial(train_loop, held_out=held_out),
+            experiment,
+            directory,
+            source,
+        )
 
     run.__name__ = "train"
-    parse(run, arguments[named:], f"genjax train {default.name}")
+    prog = f"genjax train {prepared.preset}"
+    parse(run, prepared.arguments, prog, registry=prepared.registry)
 
 
 def resume(arguments: list[str]) -> None:
@@ -79,15 +95,16 @@ def resume(arguments: list[str]) -> None:
         """
         import dataclasses
 
-        from genjax.data.sources import load
+        from genjax.data.sources import load, load_held_out
         from genjax.run.directory import read_config
         from genjax.run.loop import train as train_loop
 
         experiment = read_config(run_dir)
         if steps is not None:
             experiment = dataclasses.replace(experiment, steps=steps)
-        dataset = load(experiment.data, progress)
-        _guard(distributed, run_dir, train_loop, experiment, run_dir, dataset, resume=True)
+        source, held_out = load(experiment.data, progress), load_held_out(experiment.data, progress)
+        again = partial(train_loop, held_out=held_out, resume=True)
+        _guard(distributed, run_dir, again, experiment, run_dir, source)
 
     parse(run, arguments, "genjax resume")
 
@@ -104,7 +121,7 @@ def rerun(arguments: list[str]) -> None:
           run_dir: Folder of the run.
           out: Folder of the repetition, new; RUN_DIR-rerun by default.
         """
-        from genjax.data.sources import load
+        from genjax.data.sources import load, load_held_out
         from genjax.run.directory import check_new, read_config
         from genjax.run.rerun import rerun as repeat
 
@@ -113,7 +130,8 @@ def rerun(arguments: list[str]) -> None:
         named = run_dir if run_dir.name else run_dir.absolute()
         directory = out or named.with_name(run_dir.absolute().name + "-rerun")
         check_new(directory)
-        different, changed = repeat(run_dir, directory, load(experiment.data, progress), console)
+        source, held_out = load(experiment.data, progress), load_held_out(experiment.data, progress)
+        different, changed = repeat(run_dir, directory, source, console, held_out)
         for line in changed:
             say(f"changed: {line}")
         for line in different:
@@ -127,6 +145,9 @@ def rerun(arguments: list[str]) -> None:
 
 def sample(arguments: list[str]) -> None:
     """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
+    # Of a family's own flags, such as --temperature, none are there without a run.
+    options = sampling_options(arguments)
+    usual = options()
 
     def run(
         run_dir: Positional[Path],
@@ -137,6 +158,7 @@ def sample(arguments: list[str]) -> None:
         checkpoint: str = "last",
         label: int | None = None,
         per_class: int | None = None,
+        sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
     ) -> None:
         """Draw samples from a trained model, as a picture or as an array.
 
@@ -144,12 +166,14 @@ def sample(arguments: list[str]) -> None:
           run_dir: Folder of the run.
           n: How many samples.
           seed: Seed of the series; sample i of a seed is the same whatever n.
-          out: PNG file of a grid; without --out and --npz it is samples.png in the run's folder.
-          npz: File for the samples as an array: images, uint8 [n, height, width, channels], and of
-            a conditional model labels.
+          out: File of what a person looks at, listens to or reads, such as a PNG file of a grid;
+            without --out and --npz it is samples.png, .wav or .txt in the run's folder.
+          npz: File for the samples as an array, such as images, uint8
+            [n, height, width, channels], and of a conditional model labels.
           checkpoint: last, best, or the step of a checkpoint.
           label: Class of all samples; None takes the classes in turn.
           per_class: Samples of each class, one class a row, instead of --n and --label.
+          sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
         """
         check_range("--n", n, 1, MOST_SAMPLES)
         check_range("--per-class", per_class, 1, MOST_SAMPLES)
@@ -161,20 +185,20 @@ def sample(arguments: list[str]) -> None:
             out = run_dir / "samples.png"
         import numpy as np
 
-        from genjax.domains.grid import save_grid
-        from genjax.run.sampling import sample_run
+        from genjax.domains import domain_of
+        from genjax.domains.previews import save_previews
+        from genjax.run.sampling import render_samples, sample_run
 
-        drawn = sample_run(run_dir, seed, which, n, label, per_class)
-        if out is not None:
-            save_grid(out, drawn.images, per_class)
+        drawn = sample_run(run_dir, seed, which, n, label, per_class, sampling or None)
+        files = [] if out is None else save_previews(out, render_samples(drawn, per_class))
         if npz is not None:
-            arrays: dict[str, Any] = {"images": drawn.images}
+            arrays: dict[str, Any] = {domain_of(drawn.schema.domain).plural: drawn.samples}
             if drawn.labels is not None:
                 arrays["labels"] = drawn.labels
             with npz.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
-        written = " and ".join(str(file) for file in (out, npz) if file is not None)
-        say(f"wrote {len(drawn.images)} samples of step {drawn.step}, seed {seed}, to {written}")
+        written = " and ".join(str(file) for file in (*files, npz) if file is not None)
+        say(f"wrote {len(drawn.samples)} samples of step {drawn.step}, seed {seed}, to {written}")
 
     parse(run, arguments, "genjax sample")
 

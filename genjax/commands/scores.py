@@ -82,8 +82,8 @@ def evaluate(arguments: list[str]) -> None:
         check_range("--resolution", resolution, 1, LARGEST_SIDE)
         which = parse_checkpoint(checkpoint)
         check_file(out)
-        from genjax.evals.evaluate import Protocol, evaluate_images, evaluate_run, save_closest
         from genjax.evals.records import FILE, append_records
+        from genjax.run.evaluation import Protocol, evaluate_images, evaluate_run, save_closest
 
         network = _feature_network(features, weights, resize)
         names = tuple(name for name in (metrics or "").split(",") if name)
@@ -104,7 +104,7 @@ def evaluate(arguments: list[str]) -> None:
             say(f"wrote {len(result.records)} records to {out}")
         if any(record["metric"] == "memorization" for record in result.records) and out:
             picture = out.with_name("closest.png")
-            save_closest(picture, result.material)
+            save_closest(picture, result.compared)
             say(f"wrote the samples closest to the reference, each above its neighbour: {picture}")
 
     parse(run, arguments, "genjax evaluate")

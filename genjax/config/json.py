@@ -11,8 +11,12 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from genjax.config import Experiment, Model
-from genjax.errors import UserError, lookup, reason, suggest
+from genjax.config.experiment import Experiment
+from genjax.config.fields import default_of, since
+from genjax.config.formats import FORMAT, hashed, hashed_before, upgrade
+from genjax.config.plugins import load_plugins
+from genjax.config.tags import is_base, other
+from genjax.errors import UserError, reason, suggest
 
 # Of indices and shapes; it keeps what JAX computes from them far from overflow.
 _LARGEST = 2**32
@@ -25,22 +29,47 @@ def to_dict(config: Any) -> dict[str, Any]:
       config: an `Experiment` or one of its parts.
 
     Returns:
-      Nested dicts of str, int, float, bool and None.
+      Nested dicts of str, int, float, bool and None; of an experiment with its ``format``.
     """
-    return dataclasses.asdict(config)
+    plain = dataclasses.asdict(config)
+    return {"format": FORMAT, **plain} if isinstance(config, Experiment) else plain
 
 
 def config_hash(experiment: Experiment) -> str:
-    """Names a configuration: the first 12 hex digits of its canonical JSON's SHA-256."""
-    canonical = json.dumps(to_dict(experiment), sort_keys=True, separators=(",", ":"))
+    """Names a configuration, whatever reads it: 12 hex digits.
+
+    What format 2 could express has the hash it had then; later fields count where they are not at
+    their defaults, and those that change no number never do.
+
+    Args:
+      experiment: the configuration.
+
+    Returns:
+      The first digits of the SHA-256 of what `genjax.config.formats.hashed` gives, as JSON.
+    """
+    return _digest(hashed(experiment))
+
+
+def former_hashes(experiment: Experiment) -> list[str]:
+    """What a configuration was called before fields came without a new format, latest first."""
+    return [_digest(plain) for plain in hashed_before(experiment)]
+
+
+def hash_of_text(text: str) -> str:
+    """The hash of a configuration as a file has it, which formats before 3 called it by."""
+    return _digest(parse_json(text, "the configuration"))
+
+
+def _digest(plain: Any) -> str:
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def from_json(text: str, where: str = "the configuration") -> Experiment:
-    """Reads a configuration, checking every field's name and type.
+    """Reads a configuration of any format, checking every field's name and type.
 
     Args:
-      text: JSON of what `to_dict` returns.
+      text: JSON of what `to_dict` returns, or returned when it was written.
       where: name of the file, for errors.
 
     Returns:
@@ -49,6 +78,11 @@ def from_json(text: str, where: str = "the configuration") -> Experiment:
     Raises:
       UserError: not JSON, or a field is missing, unknown or of a wrong type.
     """
+    return from_plain(parse_json(text, where), where)
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Reads plain values; raises UserError where it is not JSON."""
     try:
         value = json.loads(text)
         # Halves of characters, which JSON can escape, are refused: they can't be printed.
@@ -56,27 +90,59 @@ def from_json(text: str, where: str = "the configuration") -> Experiment:
     # Numbers of thousands of digits are ValueErrors, deep nesting is a RecursionError.
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not valid JSON: {reason(error)}") from None
-    experiment = _decode(Experiment, value, where)
+    return value
+
+
+def from_plain(value: Any, where: str, base: Experiment | None = None) -> Experiment:
+    """Reads a configuration from plain values; runs its plugins first.
+
+    Args:
+      value: what `to_dict` returns, of any format; with a base it may lack fields, and lists may be
+        tuples.
+      where: what holds it, for errors.
+      base: what has the values of fields that are not there.
+
+    Returns:
+      The experiment.
+
+    Raises:
+      UserError: a field is unknown, missing or of a wrong type.
+    """
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
+    written = FORMAT
+    if base is None or "format" in value:
+        value, written = upgrade(value, where)
+        base = None
+    plugins = value.get("plugins", ())
+    if isinstance(plugins, list | tuple):
+        load_plugins([file for file in plugins if isinstance(file, str)])
+    experiment = _decode(Experiment, value, where, written, base)
     assert isinstance(experiment, Experiment)
     return experiment
 
 
 def load(path: Path) -> Experiment:
     """Reads the configuration in a file; raises UserError as `from_json` does."""
+    return from_json(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Reads a file; raises UserError where it can't be read."""
     try:
-        return from_json(path.read_text(encoding="utf-8"), str(path))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not valid JSON: {reason(error)}") from None
+        raise UserError(f"{path} is not a text in UTF-8: {reason(error)}") from None
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
+def _decode(kind: Any, value: Any, where: str, written: int, base: Any) -> Any:
     """Checks a JSON value against a type of the configuration and converts it."""
+    if is_base(kind):
+        return _decode_tagged(kind, value, where, written, base)
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, where)
-    if kind == Model:
-        return _decode_dataclass(_family(value, where), value, where)
+        return _decode_dataclass(kind, value, where, written, base)
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         if value in options:
@@ -86,18 +152,29 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is types.UnionType:
         if value is None and type(None) in options:
             return None
-        return _decode(next(o for o in options if o is not type(None)), value, where)
+        chosen = next(option for option in options if option is not type(None))
+        return _decode(chosen, value, where, written, base)
     if origin is tuple:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise UserError(f"{where} is {reprlib.repr(value)}; it must be a list")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
         if len(kinds) != len(value):
             raise UserError(f"{where} is {reprlib.repr(value)}; it must have {len(kinds)} values")
-        return tuple(_decode(k, item, where) for k, item in zip(kinds, value, strict=True))
+        pairs = zip(kinds, value, strict=True)
+        return tuple(_decode(k, item, where, written, None) for k, item in pairs)
     if origin is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
-        return {name: _decode(options[1], item, f"{where}: {name}") for name, item in value.items()}
+        return {
+            _decode(options[0], name, f"a name in {where}", written, None): _decode(
+                options[1], item, f"{where}: {name}", written, None
+            )
+            for name, item in value.items()
+        }
+    return _decode_scalar(kind, value, where)
+
+
+def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
     largest = {int: _LARGEST, float: int(sys.float_info.max)}.get(kind, 0)
     if type(value) is int and abs(value) > largest > 0:
         raise UserError(f"{where} is {reprlib.repr(value)}; it must be at most {largest:g}")
@@ -107,26 +184,44 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{where} is {reprlib.repr(value)}; it must be of type {kind.__name__}")
     if kind is float and math.isnan(value):
         raise UserError(f"{where} is {value}; it must be a number")
+    # Halves of characters, which YAML can escape as well.
+    if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
+        raise UserError(f"{where} is {value!r}; it must be text that can be written")
     return value
 
 
-def _family(value: Any, where: str) -> Any:
-    """Finds the model's class by its field `family`."""
-    families = {option.family: option for option in typing.get_args(Model)}
-    name = value.get("family") if isinstance(value, dict) else None
-    return lookup(
-        families, name if isinstance(name, str) else reprlib.repr(name), f"family of {where}"
-    )
+def _decode_tagged(kind: Any, value: Any, where: str, written: int, base: Any) -> Any:
+    """Decodes the alternative that the value's tag names; without a tag, that of the base."""
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
+    if kind.tag not in value and base is not None:
+        return _decode_dataclass(type(base), value, where, written, base)
+    if kind.tag not in value:
+        raise UserError(f"{where} lacks the field {kind.tag!r}; {suggest('', kind.registry)}")
+    name = value[kind.tag]
+    chosen = kind.alternative(name if isinstance(name, str) else reprlib.repr(name), f"of {where}")
+    base = None if base is None else other(base, name, f"of {where}")
+    return _decode_dataclass(chosen, value, where, written, base)
 
 
-def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
+def _decode_dataclass(kind: Any, value: Any, where: str, written: int, base: Any) -> Any:
     if not isinstance(value, dict):
         raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
     kinds = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in value:
-        if name not in kinds:
-            raise UserError(f"{where} has no field {name!r}; {suggest(name, kinds)}")
-    for name in kinds:
-        if name not in value:
+        if name not in fields:
+            raise UserError(f"{where} has no field {name!r}; {suggest(str(name), fields)}")
+    own = {name: getattr(base, name, dataclasses.MISSING) for name in fields}
+    decoded = {}
+    for name, field in fields.items():
+        if name in value:
+            continue
+        decoded[name] = default_of(field) if since(field) > written else own[name]
+        if decoded[name] is dataclasses.MISSING:
             raise UserError(f"{where} lacks the field {name!r}")
-    return kind(**{name: _decode(kinds[name], value[name], f"{where}: {name}") for name in kinds})
+    for name in fields:
+        if name in value:
+            part = own[name] if dataclasses.is_dataclass(own[name]) else None
+            decoded[name] = _decode(kinds[name], value[name], f"{where}: {name}", written, part)
+    return kind(**decoded)

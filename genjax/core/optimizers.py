@@ -1,29 +1,101 @@
-"""Update rules by name."""
+"""Update rules, and the courses of their step sizes, by the type of their configuration."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
-from genjax.config import OptimizerConfig
+from genjax.config import (
+    SGD,
+    Adam,
+    Constant,
+    Cosine,
+    Linear,
+    Optimizer,
+    Piecewise,
+    RMSProp,
+    Schedule,
+)
 from genjax.core.types import Params
-from genjax.errors import lookup
+
+Rule = Callable[[Any, optax.ScalarOrSchedule], optax.GradientTransformation]
+Scalar = Float[Array, ""]
 
 
-def _rate(config: OptimizerConfig) -> optax.ScalarOrSchedule:
-    if not config.decay_updates:
-        return config.learning_rate
-    return optax.linear_schedule(config.learning_rate, 0.0, config.decay_updates)
+def _adam(config: Adam, rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    if not config.weight_decay:
+        return optax.adam(rate, b1=config.b1, b2=config.b2)
+    return optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
 
 
-OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {
-    "adam": lambda config: optax.adam(_rate(config), b1=config.b1, b2=config.b2),
-    "rmsprop": lambda config: optax.rmsprop(
-        _rate(config), decay=config.b2, momentum=config.b1 or None
+RULES: dict[type[Optimizer], Rule] = {
+    Adam: _adam,
+    RMSProp: lambda config, rate: optax.rmsprop(
+        rate, decay=config.decay, momentum=config.momentum or None
     ),
-    "sgd": lambda config: optax.sgd(_rate(config), momentum=config.b1 or None),
+    SGD: lambda config, rate: optax.sgd(rate, momentum=config.momentum or None),
 }
+
+
+def _left(config: Linear | Cosine, count: Scalar) -> Scalar:
+    """The share of the fall that is still to come."""
+    share = (count - config.warmup) / (config.length - config.warmup)
+    return 1 - jnp.clip(share, 0, 1)
+
+
+def _linear(config: Linear, count: Scalar) -> Scalar:
+    return (1 - config.end) * _left(config, count) + config.end
+
+
+def _cosine(config: Cosine, count: Scalar) -> Scalar:
+    wave = 0.5 * (1 - jnp.cos(jnp.pi * _left(config, count)))
+    return (1 - config.end) * wave + config.end
+
+
+def _piecewise(config: Piecewise, count: Scalar) -> Scalar:
+    factors = jnp.asarray((1.0, *config.factors))
+    return factors[jnp.sum(count >= jnp.asarray(config.boundaries, jnp.float32))]
+
+
+SCHEDULES: dict[type[Schedule], Callable[[Any, Scalar], Scalar]] = {
+    Constant: lambda config, count: jnp.ones(()),
+    Cosine: _cosine,
+    Linear: _linear,
+    Piecewise: _piecewise,
+}
+"""From the units (updates, or images) before an update to the factor of the learning rate."""
+
+
+def factor(config: Schedule, updates: Int[Array, ""], batch_size: int) -> Scalar:
+    """The factor of the learning rate in one update.
+
+    During the warm-up the factor is multiplied by ``min(1, (n + u) / warmup)``, with n units before
+    the update and u in it, so that the first update moves.
+
+    Args:
+      config: the schedule.
+      updates: int32 scalar, updates before this one.
+      batch_size: examples in an update.
+
+    Returns:
+      float32 scalar.
+    """
+    unit = batch_size if config.unit == "images" else 1
+    count = updates.astype(jnp.float32) * unit
+    value = SCHEDULES[type(config)](config, count)
+    if not config.warmup:
+        return value
+    return value * jnp.minimum(1, (count + unit) / config.warmup)
+
+
+def _rate(config: Optimizer, batch_size: int) -> optax.ScalarOrSchedule:
+    # A constant leaves no count of updates in the state.
+    if config.schedule == Constant():
+        return config.learning_rate
+    return lambda count: config.learning_rate * factor(config.schedule, count, batch_size)
 
 
 _SMALL = 4096
@@ -34,19 +106,19 @@ def _size(params: Params) -> Any:
     return jax.tree.map(lambda x: "small" if x.size < _SMALL else "large", params)
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(config: Optimizer, batch_size: int) -> optax.GradientTransformation:
     """Builds the optax transformation that a configuration describes.
 
     Args:
-      config: rule and hyperparameters.
+      config: rule, hyperparameters and schedule.
+      batch_size: examples in each of the player's updates.
 
     Returns:
       A gradient transformation; its state is float32 because the parameters are.
-
-    Raises:
-      UserError: unknown rule.
     """
-    rule = lookup(OPTIMIZERS, config.name, "optimizer")(config)
-    if not config.fuse:
+    rule = RULES[type(config)](config, _rate(config, batch_size))
+    if config.fuse:
+        rule = optax.partition({"small": optax.flatten(rule), "large": rule}, _size)
+    if config.clip is None:
         return rule
-    return optax.partition({"small": optax.flatten(rule), "large": rule}, _size)
+    return optax.chain(optax.clip_by_global_norm(config.clip), rule)

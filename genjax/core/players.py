@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax.core.algorithm import ema_update
 from genjax.core.spectral import COLLECTION, power_iteration
-from genjax.core.types import Key, NetState, Params, Variables
+from genjax.core.types import Key, NetState, Params, State, Variables
 
 
 def make_player(
@@ -137,3 +137,9 @@ def ramped_decay(
         return decay
     half_life = jnp.minimum(jnp.log(0.5) / jnp.log(decay), ramp * step)
     return 0.5 ** (1 / jnp.maximum(half_life, 1e-8))
+
+
+def players(state: State) -> dict[str, NetState]:
+    """The networks of a training state, by name: every field that is a `NetState`."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {name: value for name, value in fields.items() if isinstance(value, NetState)}

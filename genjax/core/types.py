@@ -1,7 +1,7 @@
 """The types that every family shares, with the shapes' names."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import flax.struct
 import jax
@@ -22,6 +22,8 @@ Metrics: TypeAlias = Mapping[str, Float[Array, ""]]
 Number: TypeAlias = float | Float[Array, ""]
 """A hyperparameter; traced where runs of one program differ in it."""
 
+Examples: TypeAlias = Float[Array, "batch ..."]
+"""Of any domain, as a model sees them; images are one case."""
 Images: TypeAlias = Float[Array, "batch height width channels"]
 """In [-1, 1]."""
 RawImages: TypeAlias = UInt8[Array, "batch height width channels"]
@@ -32,25 +34,14 @@ Index: TypeAlias = Int[Array, "batch"]
 """Global positions of examples, over all devices."""
 Labels: TypeAlias = Int[Array, "batch"]
 """Class labels, from 0."""
-Condition: TypeAlias = Float[Array, "batch condition"]
-"""What a conditional network is given beside its input, for example one-hot labels."""
+Embedding: TypeAlias = Float[Array, "batch condition"]
+"""A condition as a network is given it beside its input, for example one-hot labels."""
 
 Batch: TypeAlias = Mapping[str, Any]
-"""``{"image": uint8 [b, h, w, c]}`` and, for a labelled set, ``"label": int32 [b]``."""
-
-
-class BatchSpec(NamedTuple):
-    """What a model must know of its data before it sees any.
-
-    Attributes:
-      size: examples in one update, over all devices.
-      image: (height, width, channels).
-      classes: number of class labels; 0 without labels.
-    """
-
-    size: int
-    image: tuple[int, int, int]
-    classes: int = 0
+"""Arrays [batch, ...] by the name of their field."""
+Condition: TypeAlias = Mapping[str, Any]
+"""The fields that an example is generated from, [batch, ...] each; none for an unconditional
+model."""
 
 
 @flax.struct.dataclass

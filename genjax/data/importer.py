@@ -1,48 +1,75 @@
-"""Turns a folder of images into a prepared data set, without TensorFlow.
+"""Turns files at hand into a data set: finds out what they are, and hands them to who knows."""
 
-The result is a data set of TensorFlow Datasets like any other: a standard set is stored under its
-standard version with its standard features, so that other programs read it by its name too.
-"""
-
+import contextlib
 import dataclasses
 import os
 import re
-import shutil
-import tempfile
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from genjax.config import LARGEST_SIDE
-from genjax.data import images, prepared, readers
+from genjax.data import archives, corpora, image_sets, prepared, stored
+from genjax.data import raw as image_files
+from genjax.data.bundled import SOURCES
+from genjax.data.imports import Imported, Request
 from genjax.data.progress import Progress, no_progress
-from genjax.data.raw import Raw, RawSplit
-from genjax.data.standard import STANDARD, Standard, content_hash
-from genjax.errors import UserError, reason
+from genjax.data.recordings import import_recordings
+from genjax.data.standard import STANDARD
+from genjax.data.texts import import_text
+from genjax.errors import UserError
 
-_OWN_VERSION = "1.0.0"
+# Splits, classes, files.
+_DEPTH = 3
+_ACCEPTED = (
+    f"{image_files.ACCEPTED}; a .txt or a folder of .txt; a folder of .wav; or a .tar, .tar.gz or "
+    ".tar.xz of these"
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Imported:
-    """What an import did.
+class Format(NamedTuple):
+    """A kind of files that can be imported.
 
     Attributes:
-      name: the data set.
-      path: the folder it was stored in.
-      splits: number of examples of each split.
-      shape: height, width and channels; height and width are None if they vary.
-      classes: number of classes, 0 without labels.
-      warnings: what the user should know, a line each.
+      plural: what they hold, in words.
+      names: of the files.
+      known: says whether a data set of a name consists of such.
+      run: does the import.
+      options: fields of the request that count.
     """
 
-    name: str
-    path: Path
-    splits: Mapping[str, int]
-    shape: tuple[int | None, int | None, int]
-    classes: int
-    warnings: tuple[str, ...]
+    plural: str
+    names: re.Pattern[str]
+    known: Callable[[str], bool]
+    run: Callable[[Request], Imported]
+    options: tuple[str, ...]
+
+
+FORMATS = (
+    Format(
+        "images",
+        re.compile(
+            r".*\.(png|jpe?g|npz|mat)|.*idx[13]-ubyte(\.gz)?|cifar-10-.*", re.IGNORECASE | re.DOTALL
+        ),
+        lambda name: name in STANDARD,
+        lambda request: image_sets.import_images(request, STANDARD.get(request.name)),
+        ("resolution",),
+    ),
+    Format(
+        "sound",
+        re.compile(r".*\.wav", re.IGNORECASE | re.DOTALL),
+        lambda name: name in corpora.RECORDINGS,
+        import_recordings,
+        ("rate",),
+    ),
+    Format(
+        "text",
+        re.compile(r".*\.txt", re.IGNORECASE | re.DOTALL),
+        lambda name: name in corpora.TEXTS,
+        import_text,
+        ("tokenizer", "vocabulary"),
+    ),
+)
+"""What can be imported. Text comes last: a README may lie beside anything."""
 
 
 def import_dataset(
@@ -51,20 +78,25 @@ def import_dataset(
     directory: str | Path | None = None,
     progress: Progress = no_progress,
     resolution: int | None = None,
+    tokenizer: str | None = None,
+    vocabulary: int | None = None,
+    rate: int | None = None,
 ) -> Imported:
-    """Imports a folder as a prepared data set.
+    """Imports files as a data set.
 
-    Accepted are IDX files, one .npz, PNG and JPEG files in a folder or in a folder for each class,
-    optionally below ``train`` and ``test``, and the official archives of CIFAR-10 (binary) and
-    SVHN (.mat). Images become 8-bit grey, if all of them are, or RGB.
+    Accepted are the forms of images in `genjax.data.readers`, of text in `genjax.data.texts` and
+    of sound in `genjax.data.recordings`, and archives of them.
 
     Args:
       name: what to call it: lower-case letters, digits and underscores. A standard name such as
         ``cifar10`` is kept for data of the standard's size, shape and classes.
-      source: the folder, or an .npz file.
-      directory: folder of prepared data sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
+      source: a folder, a file or an archive.
+      directory: folder of data sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
       progress: shows how far the import is.
-      resolution: side to resize the images to; None keeps their sizes.
+      resolution: side to resize images to; None keeps their sizes.
+      tokenizer: of text, entry of `genjax.domains.tokenizers.TOKENIZERS`; None for ``character``.
+      vocabulary: number of tokens, for ``bpe``.
+      rate: samples a second to resample sound to; None keeps its own.
 
     Returns:
       A summary.
@@ -72,158 +104,71 @@ def import_dataset(
     Raises:
       UserError: the name is taken or invalid, or the source cannot be used. Nothing is stored then.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if not stored.NAME.fullmatch(name):
         raise UserError(
             f"data set name {name!r} isn't usable; write it with lower-case letters, digits and "
             "underscores, starting with a letter"
         )
-    if name == "digits":
-        raise UserError("'digits' is embedded in scikit-learn; choose another name")
-    if resolution is not None and not 1 <= resolution <= LARGEST_SIDE:
-        raise UserError(f"resolution must be at least 1, at most {LARGEST_SIDE}, got {resolution}")
-    standard = STANDARD.get(name)
+    if name in SOURCES:
+        raise UserError(f"{name!r} is embedded in {SOURCES[name].where}; choose another name")
     root = prepared.data_directory(directory)
-    target = root / name / (standard.version if standard else _OWN_VERSION)
-    present = prepared.find(name, root)
+    _check_free(name, root)
+    request = Request(name, source, root, progress, resolution, tokenizer, vocabulary, rate)
+    with contextlib.ExitStack() as stack:
+        if archives.is_archive(source):
+            inside = stack.enter_context(archives.unpacked(source, root))
+            request = dataclasses.replace(request, source=inside)
+        chosen = _choose(name, request.source)
+        for option in ("resolution", "tokenizer", "vocabulary", "rate"):
+            value = getattr(request, option)
+            if value is not None and option not in chosen.options:
+                raise UserError(
+                    f"{option} is {value!r}, but {source} holds {chosen.plural}; leave it out"
+                )
+        return chosen.run(request)
+
+
+def _check_free(name: str, root: Path) -> None:
+    standard = STANDARD.get(name)
+    target = root / name / (standard.version if standard else stored.VERSION)
+    present = prepared.find(name, root) or stored.find(name, root)
     if present or target.exists():
         path = present.path if present else target
         raise UserError(f"{name!r} is already in {path}; delete that folder to import it again")
-    raw = readers.read(source, standard, resolution, progress)
-    classes = _count_classes(raw)
-    warnings: tuple[str, ...] = ()
-    if standard:
-        _check_standard(name, standard, raw)
-        classes = len(standard.class_names)
-        warnings = _compare_contents(name, standard, raw)
-    path = _store(name, standard, raw, classes, root, progress)
-    counts = {key: split.count for key, split in raw.splits.items()}
-    return Imported(name, path, counts, raw.shape, classes, warnings)
 
 
-def _count_classes(raw: Raw) -> int:
-    if raw.class_names is not None:
-        return len(raw.class_names)
-    maxima = [int(s.labels.max()) for s in raw.splits.values() if s.labels is not None]
-    return max(maxima) + 1 if maxima else 0
+def _choose(name: str, source: Path) -> Format:
+    """The format of a standard set, or that of the files."""
+    if not source.exists():
+        raise UserError(f"{source} doesn't exist; {_ACCEPTED}")
+    for known in FORMATS:
+        if known.known(name):
+            return known
+    found = _look(source)
+    if not found:
+        raise UserError(f"{source} is empty; {_ACCEPTED}")
+    given = [known for known in FORMATS if known.plural in found]
+    first, *rest = given or FORMATS[:1]
+    if rest and rest[0].plural != "text":
+        both = " and ".join(f"{x.plural} ({found[x.plural]})" for x in (first, rest[0]))
+        raise UserError(f"{source} holds {both}; import each kind by itself")
+    return first
 
 
-def _check_standard(name: str, standard: Standard, raw: Raw) -> None:
-    counts = {key: split.count for key, split in raw.splits.items()}
-    for what, given, expected in (
-        ("numbers of images", counts, dict(standard.counts)),
-        ("images of shape", raw.shape, standard.shape),
-    ):
-        if given != expected:
-            raise UserError(
-                f"the source has {what} {given} but {name!r} has {expected}; "
-                "import it under another name"
-            )
-    for key, split in raw.splits.items():
-        if split.labels is None:
-            raise UserError(
-                f"the source has no labels but {name!r} has; import it under another name"
-            )
-        if split.labels.max() >= len(standard.class_names):
-            raise UserError(
-                f"{key} holds label {split.labels.max()} but {name!r} has 0 to "
-                f"{len(standard.class_names) - 1}; import it under another name"
-            )
+def _look(source: Path) -> dict[str, Path]:
+    """A file of each format, or of none (''), in a folder or a few levels below."""
+    found: dict[str, Path] = {}
 
+    def note(file: str, folder: str | Path) -> None:
+        kinds = (known.plural for known in FORMATS if known.names.fullmatch(file))
+        found.setdefault(next(kinds, ""), Path(folder, file))
 
-def _compare_contents(name: str, standard: Standard, raw: Raw) -> tuple[str, ...]:
-    def equal(key: str, split: RawSplit) -> bool | None:
-        if split.array is None or split.labels is None or key not in standard.contents:
-            return None
-        return content_hash(split.array, split.labels) == standard.contents[key]
-
-    results = {key: equal(key, split) for key, split in raw.splits.items()}
-    warnings = []
-    for result, how in ((False, "differ from"), (None, "could not be compared with")):
-        keys = [key for key, value in results.items() if value is result]
-        if keys:
-            warnings.append(
-                f"the images or labels of {' and '.join(keys)} {how} the official {name}: scores "
-                "on them may not compare with published ones"
-            )
-    return tuple(warnings)
-
-
-def _store(
-    name: str, standard: Standard | None, raw: Raw, classes: int, root: Path, progress: Progress
-) -> Path:
-    tfds = prepared.import_tfds()
-    tfds.disable_progress_bar()
-    features = _features(tfds, standard, raw, classes)
-    labelled = "label" in features
-
-    def info(self: Any) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Imported by genjax.",
-            features=features,
-            supervised_keys=("image", "label") if labelled else None,
-        )
-
-    def splits(self: Any, manager: Any) -> Any:
-        return {
-            key: _examples(key, split, standard, f"storing {name} {key}", progress)
-            for key, split in raw.splits.items()
-        }
-
-    members = {
-        "VERSION": tfds.core.Version(standard.version if standard else _OWN_VERSION),
-        "name": name,
-        "_info": info,
-        "_split_generators": splits,
-        "_generate_examples": _examples,
-        # TFDS announces a download here, on stdout.
-        "_log_download_bytes": lambda self: None,
-        "_log_download_done": lambda self: None,
-    }
-    builder_class = types.new_class(
-        "Imported",
-        (tfds.core.GeneratorBasedBuilder,),
-        {"skip_registration": True},
-        lambda namespace: namespace.update(members),
-    )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        builder = builder_class(data_dir=os.fspath(root), file_format=prepared.FILE_FORMAT)
-        with tempfile.TemporaryDirectory() as unused:
-            builder.download_and_prepare(download_dir=unused)
-        try:
-            prepared.write_checksums(Path(builder.data_dir))
-        except BaseException:
-            shutil.rmtree(builder.data_dir)
-            raise
-    # array_record raises the second where a disk is full.
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot store {name!r} in {root}: {reason(error)}") from error
-    return Path(builder.data_dir)
-
-
-def _features(tfds: Any, standard: Standard | None, raw: Raw, classes: int) -> Any:
-    # PNG and not raw bytes: another program reading a standard set decodes it with the features
-    # of its own definition, which are Image.
-    features = {"image": tfds.features.Image(shape=raw.shape, encoding_format="png")}
-    names = standard.class_names if standard else raw.class_names
-    if names:
-        features["label"] = tfds.features.ClassLabel(names=names)
-    elif classes:
-        features["label"] = tfds.features.ClassLabel(num_classes=classes)
-    if standard and standard.id_digits:
-        features["id"] = tfds.features.Text()
-    return tfds.features.FeaturesDict(features)
-
-
-def _examples(
-    key: str, split: RawSplit, standard: Standard | None, description: str, progress: Progress
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    digits = standard.id_digits if standard else None
-    for position in progress(range(split.count), description, split.count):
-        example: dict[str, Any] = {"image": images.encode(split.read(position))}
-        if split.labels is not None:
-            example["label"] = int(split.labels[position])
-        if digits:
-            example["id"] = f"{key}_{position:0{digits}d}"
-        yield position, example
+    if source.is_file():
+        note(source.name, source.parent)
+    for path, folders, files in os.walk(source, followlinks=True):
+        if len(Path(path).relative_to(source).parts) >= _DEPTH - 1:
+            folders.clear()
+        for file in files:
+            if not file.startswith("."):
+                note(file, path)
+    return found

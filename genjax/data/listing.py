@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from genjax.data import idx, mixtures, prepared, sources
+from genjax.data import idx, prepared, sources, stored
+from genjax.data.bundled import SOURCES
+from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.standard import STANDARD
-
-KNOWN = ("digits", *mixtures.MIXTURES, *STANDARD, "celeb_a")
-"""Data sets listed even where they are missing."""
 
 Status = Literal["embedded", "prepared", "found", "unreadable", "missing"]
 
@@ -23,7 +22,7 @@ class Listing:
       status: ``embedded`` in a package, ``prepared`` in the folder, ``found`` as plain files,
         ``unreadable`` because it isn't stored as array_record, or ``missing``.
       where: the package or folder; for a missing set the command that gets it.
-      splits: number of examples of each split; empty if it is missing.
+      splits: number of examples of each split, tokens of a text; empty if it is missing.
     """
 
     name: str
@@ -44,22 +43,35 @@ def list_datasets(directory: str | Path | None = None) -> list[Listing]:
     Raises:
       UserError: the folder cannot be read, or a data set in it is damaged.
     """
-    found = {row.name: row for row in prepared.scan(prepared.data_directory(directory))}
-    return [_row(name, found.get(name)) for name in (*KNOWN, *sorted(found.keys() - {*KNOWN}))]
+    folder = prepared.data_directory(directory)
+    found = {row.name: _prepared(row) for row in prepared.scan(folder)}
+    found |= {row.name: _stored(row) for row in stored.scan(folder)}
+    known = (*SOURCES, *STANDARD, *TEXTS, *RECORDINGS, "celeb_a")
+    rows = [*known, *sorted(found.keys() - {*known})]
+    return [_embedded(name) or found.get(name) or _elsewhere(name) for name in rows]
 
 
-def _row(name: str, found: prepared.Prepared | None) -> Listing:
-    if name == "digits":
-        splits = {key: len(range(1797)[part]) for key, part in sources.DIGITS_SPLITS.items()}
-        return Listing(name, "embedded", "scikit-learn", splits)
-    if name in mixtures.MIXTURES:
-        return Listing(name, "embedded", "genjax", mixtures.SPLITS)
-    if found:
-        return Listing(
-            name, "prepared" if found.readable else "unreadable", str(found.path), found.splits
-        )
+def _embedded(name: str) -> Listing | None:
+    if name not in SOURCES:
+        return None
+    return Listing(name, "embedded", SOURCES[name].where, SOURCES[name].splits)
+
+
+def _prepared(found: prepared.Prepared) -> Listing:
+    status: Status = "prepared" if found.readable else "unreadable"
+    return Listing(found.name, status, str(found.path), found.splits)
+
+
+def _stored(found: stored.Stored) -> Listing:
+    counts = {name: split.count for name, split in found.splits.items()}
+    return Listing(found.name, "prepared", str(found.path), counts)
+
+
+def _elsewhere(name: str) -> Listing:
     folder = sources.DEBIAN_FASHION_MNIST
     if name == "fashion_mnist" and (pairs := idx.find(folder)):
         counts = {key: idx.count(images) for key, (images, _) in pairs.items()}
         return Listing(name, "found", str(folder), counts)
-    return Listing(name, "missing", f"genjax data prepare {name}", {})
+    by_hand = remote_files(STANDARD).get(name) == ()
+    command = f"import {name} --from DIR" if by_hand else f"prepare {name}"
+    return Listing(name, "missing", f"genjax data {command}", {})

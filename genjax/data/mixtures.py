@@ -51,9 +51,6 @@ MIXTURES: Mapping[str, Modes] = {
 SPLITS: Mapping[str, int] = {"train": 100_000, "test": 10_000}
 """Number of points of each split of a mixture."""
 
-POINT_SHAPE = (1, 1, 2)
-"""A point's shape as an image: one pixel, whose two channels are x and y."""
-
 
 def draw_mixture(name: str, split: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Draws a split of a mixture, the same points every time.
@@ -67,16 +64,16 @@ def draw_mixture(name: str, split: str) -> tuple[npt.NDArray[np.float32], npt.ND
       split: one of `SPLITS`.
 
     Returns:
-      The points, float32 [n, 1, 1, 2] in (-1, 1), and the number of each one's mode, int32 [n].
+      The points, float32 [n, 2] in (-1, 1), and the number of each one's mode, int32 [n].
 
     Example:
       >>> points, labels = draw_mixture("gaussians-25", "test")
       >>> points.shape, np.unique_counts(labels).counts.tolist() == [400] * 25
-      ((10000, 1, 1, 2), True)
+      ((10000, 2), True)
     """
     centres, std = MIXTURES[name]
     count = SPLITS[split]
     generator = np.random.default_rng(zlib.crc32(f"{name}/{split}".encode()))
     labels = generator.permutation(np.arange(count, dtype=np.int32) % len(centres))
     points = centres[labels] + std * generator.standard_normal((count, 2))
-    return points.astype(np.float32).reshape(count, *POINT_SHAPE), labels
+    return points.astype(np.float32), labels

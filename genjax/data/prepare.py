@@ -1,6 +1,7 @@
 """Downloads standard data sets and prepares them; the only module here that uses the network."""
 
 import contextlib
+import dataclasses
 import hashlib
 import http.client
 import queue
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from genjax.data import importer, prepared
-from genjax.data.importer import Imported
+from genjax.data import importer, prepared, stored
+from genjax.data.bundled import SOURCES
+from genjax.data.corpora import remote_files
+from genjax.data.imports import Imported, in_words
 from genjax.data.progress import Progress, no_progress
 from genjax.data.standard import STANDARD, Remote
 from genjax.errors import UserError, reason
@@ -29,9 +32,9 @@ def prepare_dataset(
 ) -> Imported:
     """Downloads a data set and prepares it.
 
-    MNIST, Fashion-MNIST, CIFAR-10 and SVHN come from their official addresses, with checksums, and
-    need no TensorFlow. Any other data set is prepared by TensorFlow Datasets' own code, which may
-    need TensorFlow this once.
+    MNIST, Fashion-MNIST, CIFAR-10, SVHN and tinyshakespeare come from their official addresses,
+    with checksums, and need no TensorFlow. Any other data set is prepared by TensorFlow Datasets'
+    own code, which may need TensorFlow this once.
 
     Args:
       name: the data set.
@@ -45,25 +48,26 @@ def prepare_dataset(
       UserError: the network cannot be reached, a download differs from its checksum, the set is
         unknown, or it is prepared already.
     """
-    if name == "digits":
-        raise UserError("'digits' is embedded in scikit-learn and needs no preparation")
+    if name in SOURCES:
+        where = SOURCES[name].where
+        raise UserError(f"{name!r} is embedded in {where} and needs no preparation")
     root = prepared.data_directory(directory)
-    present = prepared.find(name, root)
+    present = prepared.find(name, root) or stored.find(name, root)
     if present:
         raise UserError(
             f"{name!r} is already prepared in {present.path}; delete that folder to do it again"
         )
-    standard = STANDARD.get(name)
-    if standard is None:
+    files = remote_files(STANDARD).get(name)
+    if files is None:
         return _prepare_by_tfds(name, root)
+    if not files:
+        raise UserError(f"genjax can't download {name!r}; {_alternative(name)}")
     with tempfile.TemporaryDirectory() as temporary:
-        for remote in standard.files:
+        for remote in files:
             _download(remote, Path(temporary), name, progress)
         result = importer.import_dataset(name, Path(temporary), root, progress)
     # The files' checksums were right, which is more than comparing the contents could say.
-    return Imported(
-        result.name, result.path, result.splits, result.shape, result.classes, warnings=()
-    )
+    return dataclasses.replace(result, warnings=())
 
 
 def _prepare_by_tfds(name: str, root: Path) -> Imported:
@@ -93,12 +97,15 @@ def _prepare_by_tfds(name: str, root: Path) -> Imported:
     features = dict(builder.info.features.items())
     label = features.get("label")
     image = features.get("image")
+    shape = tuple(image.shape) if image else (None, None, 3)
+    classes = int(getattr(label, "num_classes", 0) or 0)
     return Imported(
         name,
         Path(builder.data_dir),
         {key: split.num_examples for key, split in builder.info.splits.items()},
-        tuple(image.shape) if image else (None, None, 3),
-        int(getattr(label, "num_classes", 0) or 0),
+        in_words(shape, classes),
+        shape,
+        classes,
         warnings=() if image else (f"{name} has no feature 'image', so genjax cannot load it",),
     )
 

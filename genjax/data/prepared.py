@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def scan(directory: Path) -> list[Prepared]:
     Returns:
       The data sets by name, newest versions only.
     """
-    roots = [root for root in _folders(directory) if _NAME.fullmatch(root.name)]
+    roots = [root for root in folders(directory) if _NAME.fullmatch(root.name)]
     return [_describe(*item) for root in roots for item in _below(root.name, root).items()]
 
 
@@ -173,12 +173,17 @@ def unknown(name: str, choices: Iterable[str]) -> UserError:
     """
     close = suggest(name, choices).split("choices:")[0]
     return UserError(
-        f"unknown data set {name!r}; {close}to use images of your own: "
+        f"unknown data set {name!r}; {close}to use data of your own: "
         f"genjax data import {name} --from DIR; choices: genjax data list"
     )
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders(folder: Path) -> list[Path]:
+    """Lists the folders in a folder, by name; none where it doesn't exist.
+
+    Raises:
+      UserError: it can't be looked into.
+    """
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
@@ -189,19 +194,20 @@ def _folders(folder: Path) -> list[Path]:
 
 def _below(name: str, root: Path) -> dict[str, Path]:
     """Finds the newest version of a data set, or of each of its configurations."""
-    folders = _folders(root)
-    newest = _newest(folders)
-    if newest is not None:
-        return {name: newest}
-    versions = {f"{name}/{folder.name}": _newest(_folders(folder)) for folder in folders}
+    below = folders(root)
+    whole = newest(below, _METADATA)
+    if whole is not None:
+        return {name: whole}
+    versions = {f"{name}/{folder.name}": newest(folders(folder), _METADATA) for folder in below}
     return {key: version for key, version in versions.items() if version is not None}
 
 
-def _newest(folders: list[Path]) -> Path | None:
+def newest(candidates: Iterable[Path], files: Sequence[str]) -> Path | None:
+    """The folder with the highest version for a name, of those that hold all of some files."""
     versions = [
         folder
-        for folder in folders
-        if _VERSION.fullmatch(folder.name) and all((folder / name).is_file() for name in _METADATA)
+        for folder in candidates
+        if _VERSION.fullmatch(folder.name) and all((folder / name).is_file() for name in files)
     ]
     return max(versions, key=lambda f: [int(part) for part in f.name.split(".")], default=None)
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from genjax.data import images
 
 ACCEPTED = (
-    "accepted: IDX files (train-images-idx3-ubyte[.gz], ...), one .npz (images, labels or x_train, "
-    "y_train, x_test, y_test), a folder of PNG or JPEG, or of such folders named by class, "
-    "optionally below train/ and test/"
+    "accepted: IDX files (train-images-idx3-ubyte[.gz], ...), one .npz (images, labels; x_train, "
+    "y_train, x_test, y_test; or train_images, train_labels, val_images, ...), a folder of PNG or "
+    "JPEG, or of such folders named by class, perhaps below train/, validation/ and test/"
 )
 """What an import accepts, for errors."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genjax.data import folders, idx, images
+from genjax.data import idx, image_folders, images
 from genjax.data.progress import Progress
 from genjax.data.raw import ACCEPTED, Raw, RawSplit
 from genjax.data.standard import Standard
@@ -23,7 +23,16 @@ _RECORD = 1 + 3 * 32 * 32
 _BATCH_BYTES = 10_000 * _RECORD
 _MAT = "{}_32x32.mat"
 _MAX_LABEL = 65_535
-_NPZ_KEYS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
+_NPZ_KEYS = (
+    {"train": ("images", "labels")},
+    {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")},
+    # MedMNIST's.
+    {
+        "train": ("train_images", "train_labels"),
+        "validation": ("val_images", "val_labels"),
+        "test": ("test_images", "test_labels"),
+    },
+)
 
 
 def read(
@@ -63,7 +72,7 @@ def read(
         raise UserError(f"{source} holds several .npz files ({names}); give the path of one")
     if archives:
         return _from_npz(archives[0], resolution)
-    return folders.read(source, standard, resolution, progress)
+    return image_folders.read(source, standard, resolution, progress)
 
 
 def _arrays(splits: Mapping[str, Arrays], resolution: int | None) -> Raw:
@@ -90,10 +99,9 @@ def _from_npz(path: Path, resolution: int | None) -> Raw:
             raise UserError(f"{path} is one array, no .npz file; write it with numpy.savez")
         with archive:
             keys = set(archive.files)
-            used = {s: pair for s, pair in _NPZ_KEYS.items() if pair[0] in keys}
-            if "images" in keys:
-                used["train"] = ("images", "labels")
-            if not used:
+            named = ({s: x for s, x in names.items() if x[0] in keys} for names in _NPZ_KEYS)
+            used = next(filter(None, named), None)
+            if used is None:
                 raise UserError(f"{path} holds {sorted(keys)}; {ACCEPTED}")
             content = {
                 split: (archive[x], archive[y] if y in keys else None)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from genjax.data.mixtures import MIXTURES
+from genjax.core.schema import Schema
+from genjax.data.schema import image_schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Standard:
       shape: height, width and channels of every image.
       counts: number of examples of each split.
       class_names: in the order of the labels.
-      files: the official files.
+      files: the official files; none where genjax doesn't get them.
       contents: checksum of each split's images and labels, where known, see `content_hash`.
       id_digits: digits of the feature ``id`` such as ``train_00042``; None without that feature.
     """
@@ -48,21 +49,10 @@ class Standard:
     contents: Mapping[str, str] = dataclasses.field(default_factory=dict)
     id_digits: int | None = None
 
-
-def image_and_classes(name: str) -> tuple[tuple[int, int, int], int]:
-    """What the images of a data set are, without opening it.
-
-    Args:
-      name: ``digits``, a mixture, or a key of `STANDARD`.
-
-    Returns:
-      (height, width, channels), and the number of classes.
-    """
-    if name == "digits":
-        return (8, 8, 1), 10
-    if name in MIXTURES:
-        return (1, 1, 2), len(MIXTURES[name].centres)
-    return STANDARD[name].shape, len(STANDARD[name].class_names)
+    @property
+    def schema(self) -> Schema:
+        """Of its examples."""
+        return image_schema(self.shape, len(self.class_names), self.class_names)
 
 
 def content_hash(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> str:
@@ -197,6 +187,14 @@ STANDARD: Mapping[str, Standard] = {
             ),
         ),
         id_digits=5,
+    ),
+    # MedMNIST v2's, which TensorFlow Datasets lacks.
+    "pneumonia_mnist": Standard(
+        version="1.0.0",
+        shape=(28, 28, 1),
+        counts={"train": 4_708, "validation": 524, "test": 624},
+        class_names=("normal", "pneumonia"),
+        files=(),
     ),
     "svhn_cropped": Standard(
         version="3.1.0",

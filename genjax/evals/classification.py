@@ -77,7 +77,7 @@ def classification_accuracy_score(
     it is the classification accuracy score.
     """
     network = train_classifier(
-        images, labels, trained.classes, trained.recipe, "samples", seed, progress
+        images, labels, trained.classes, trained.recipe, "samples", trained.domain, seed, progress
     )
     return AccuracyScore(
         accuracy(network, test_images, test_labels),

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +11,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from genjax.core.algorithm import scale_images
-from genjax.core.types import Images, RawImages, Variables
+from genjax.cache import cache_directory
+from genjax.core.types import Images, Variables
+from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.evals.features import FeatureNetwork, Output, extract
+from genjax.evals.spectrograms import spectrogram_maps
 from genjax.nn.layers import Layers
-from genjax.run.cache import cache_directory
 
 FEATURES = 128
 """Dimensions of the features."""
@@ -59,6 +60,7 @@ RECIPES: dict[str, Recipe] = {
     "mnist": Recipe(epochs=4),
     "fashion_mnist": Recipe(epochs=6, shift=1),
     "cifar10": Recipe(epochs=10, width=48, shift=4, flip=True),
+    "spoken_digits": Recipe(epochs=12, batch=50, width=24),
 }
 """From data set to its recipe."""
 
@@ -109,13 +111,18 @@ def _even(x: Float[Array, "batch h w c"]) -> Float[Array, "batch h2 w2 c"]:
     return jnp.pad(x, [(0, 0), (x.shape[1] % 2, 0), (x.shape[2] % 2, 0), (0, 0)])
 
 
+FRONTS: dict[str, Callable[[Any], Images]] = {"audio": spectrogram_maps, "image": scale_images}
+"""What of each domain the classifier's network sees: from examples as they are stored to maps."""
+
+
 class Trained(NamedTuple):
     """A classifier, and what is known of its training.
 
     Attributes:
       network: the feature network.
       data: the data set.
-      image: (height, width, channels).
+      domain: of its examples.
+      image: shape of an example, such as (height, width, channels).
       classes: number of classes.
       recipe: how it was made.
       accuracy: share of the held-out images that it names rightly.
@@ -126,6 +133,7 @@ class Trained(NamedTuple):
 
     network: FeatureNetwork
     data: str
+    domain: str
     image: tuple[int, ...]
     classes: int
     recipe: Recipe
@@ -136,7 +144,7 @@ class Trained(NamedTuple):
 
 
 def make_network(
-    variables: Variables, data: str, image: tuple[int, ...], classes: int, width: int
+    variables: Variables, data: str, domain: str, image: tuple[int, ...], classes: int, width: int
 ) -> FeatureNetwork:
     """Makes a feature network of a trained `ResNet`.
 
@@ -145,7 +153,8 @@ def make_network(
     Args:
       variables: of the ResNet, float32.
       data: the data set it learnt from.
-      image: (height, width, channels) of its images.
+      domain: of its examples.
+      image: shape of an example.
       classes: number of classes.
       width: of the ResNet.
 
@@ -154,14 +163,14 @@ def make_network(
     """
     module = ResNet(classes, width)
 
-    def apply(variables: Variables, images: RawImages) -> Output:
+    def apply(variables: Variables, images: Any) -> Output:
         if images.shape[1:] != image:
             known, given = ("x".join(map(str, shape)) for shape in (image, images.shape[1:]))
             raise UserError(
-                f"the classifier of {data!r} knows images of {known}, but these are {given}; "
+                f"the classifier of {data!r} knows examples of {known}, but these are {given}; "
                 "leave out the resolution, or choose other features"
             )
-        output: Any = module.apply(variables, scale_images(images), False)
+        output: Any = module.apply(variables, FRONTS[domain](images), False)
         return Output(*output)
 
     return FeatureNetwork(f"classifier-{data}", hash_variables(variables), "none", variables, apply)
@@ -178,14 +187,14 @@ def hash_variables(variables: Variables) -> str:
 
 def accuracy(
     network: FeatureNetwork,
-    images: UInt8[np.ndarray, "n height width channels"],
+    images: Shaped[np.ndarray, "n ..."],
     labels: Int[np.ndarray, "n"],
 ) -> float:
     """Share of images whose class a network names.
 
     Args:
       network: it has logits.
-      images: uint8 [n, height, width, channels].
+      images: as they are stored, such as uint8 [n, height, width, channels].
       labels: int [n].
 
     Returns:
@@ -209,6 +218,7 @@ def save_classifier(trained: Trained) -> None:
     part = path.with_suffix(".part")
     metadata = {
         "data": trained.data,
+        "domain": trained.domain,
         "image": json.dumps(trained.image),
         "classes": str(trained.classes),
         "recipe": json.dumps(dataclasses.asdict(trained.recipe)),
@@ -244,10 +254,13 @@ def read_classifier(data: str) -> Trained:
         image = tuple(json.loads(metadata["image"]))
         classes = int(metadata["classes"])
         recipe = Recipe(**json.loads(metadata["recipe"]))
-        variables = _unflatten(arrays, ResNet(classes, recipe.width), image)
+        # Classifiers of before there were others are of images.
+        domain = metadata.get("domain", "image")
+        variables = _unflatten(arrays, ResNet(classes, recipe.width), domain, image)
         return Trained(
-            make_network(variables, data, image, classes, recipe.width),
+            make_network(variables, data, domain, image, classes, recipe.width),
             metadata["data"],
+            domain,
             image,
             classes,
             recipe,
@@ -289,9 +302,13 @@ def _flatten(variables: Variables) -> dict[str, np.ndarray]:
     return dict(zip(_names(variables), leaves, strict=True))
 
 
-def _unflatten(arrays: Mapping[str, np.ndarray], module: ResNet, image: tuple[int, ...]) -> Any:
-    images = jax.ShapeDtypeStruct((1, *image), jnp.float32)
-    expected = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), images)
+def _unflatten(
+    arrays: Mapping[str, np.ndarray], module: ResNet, domain: str, image: tuple[int, ...]
+) -> Any:
+    examples = jax.ShapeDtypeStruct((1, *image), jnp.int16)
+    expected = jax.eval_shape(
+        lambda x: module.init(jax.random.key(0), FRONTS[domain](x), False), examples
+    )
     names, leaves = _names(expected), jax.tree.leaves(expected)
     shapes = {name: leaf.shape for name, leaf in zip(names, leaves, strict=True)}
     if {name: array.shape for name, array in arrays.items()} != shapes:

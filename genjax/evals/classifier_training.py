@@ -4,28 +4,32 @@ import functools
 import importlib.metadata
 import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Int, UInt8
+from jaxtyping import Array, Float, Int, Shaped
 
 from genjax.config import DataConfig
-from genjax.core.algorithm import flip_images, scale_images
 from genjax.core.compiler import jit
+from genjax.core.from_loss import Context, Minimiser, from_loss
 from genjax.core.players import apply_training
 from genjax.core.rng import example_index, example_keys, stream
-from genjax.core.types import Images, Key, Labels, RawImages
+from genjax.core.schema import Source
+from genjax.core.types import Batch, Images, Key, Metrics, NetState, Params, Variables
 from genjax.data import prepared
 from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
-from genjax.data.sources import Dataset, load
+from genjax.data.sources import load
+from genjax.domains import domain_of
+from genjax.domains.image import flip_images
 from genjax.errors import UserError
 from genjax.evals.classifier import (
     DEFAULT_RECIPE,
+    FRONTS,
     RECIPES,
     Recipe,
     ResNet,
@@ -40,11 +44,12 @@ _WARM_UP = 0.2
 
 
 def train_classifier(
-    images: UInt8[np.ndarray, "n height width channels"],
+    images: Shaped[np.ndarray, "n ..."],
     labels: Int[np.ndarray, "n"],
     classes: int,
     recipe: Recipe,
     data: str,
+    domain: str = "image",
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> FeatureNetwork:
@@ -53,11 +58,12 @@ def train_classifier(
     The result depends on the arguments alone, up to how a machine adds.
 
     Args:
-      images: uint8 [n, height, width, channels].
+      images: as they are stored, such as uint8 [n, height, width, channels].
       labels: int [n], in [0, classes).
       classes: number of classes.
       recipe: how to train; its batch is cut to n.
       data: what the images are from, for the name.
+      domain: of them.
       seed: of the first weights, the order and the augmentation.
       progress: shows how far it is.
 
@@ -67,49 +73,54 @@ def train_classifier(
     batch = min(recipe.batch, len(images))
     steps = recipe.epochs * (len(images) // batch)
     key = jax.random.key(seed)
-    program = _compile(recipe, classes, steps)
-    state = program.init(key, jnp.asarray(images[:1]))
+    program = _compile(recipe, classes, steps, domain, images.shape[1:])
+    state = program.init(key)
     for number in progress(range(steps), f"training on {data}", steps):
         chosen = batch_indices(number, batch, len(images), seed)
-        step_key = stream(key, "augment", number)
-        state = program.step(state, step_key, images[chosen], labels[chosen])
-    params, statistics, _ = jax.device_get(state)
-    variables = {"params": params, "batch_stats": statistics}
-    return make_network(variables, data, images.shape[1:], classes, recipe.width)
+        state, _ = program.step(state, {"image": images[chosen], "label": labels[chosen]})
+    trained = jax.device_get(state.classifier)
+    variables = {"params": trained.params, **trained.variables}
+    return make_network(variables, data, domain, images.shape[1:], classes, recipe.width)
 
 
-class _Program(NamedTuple):
-    """From key and images to a first state; and from state, key and a batch to the next one."""
+@flax.struct.dataclass
+class ClassifierState:
+    """Everything that training changes.
 
-    init: Callable[[Key, RawImages], Any]
-    step: Callable[..., Any]
+    Attributes:
+      step: int32 scalar, updates made.
+      key: the base key; it never changes.
+      classifier: the network.
+    """
+
+    step: Int[Array, ""]
+    key: Key
+    classifier: NetState
 
 
 # Scoring several runs compiles once.
 @functools.cache
-def _compile(recipe: Recipe, classes: int, steps: int) -> _Program:
-    module = ResNet(classes, recipe.width)
+def _compile(
+    recipe: Recipe, classes: int, steps: int, domain: str, shape: tuple[int, ...]
+) -> Minimiser:
+    module, front = ResNet(classes, recipe.width), FRONTS[domain]
+
+    def variables(key: Key) -> Variables:
+        found: Variables = module.init(key, front(jnp.zeros((1, *shape), jnp.int16)), False)
+        return found
+
+    def loss(
+        params: Params, batch: Batch, context: Context
+    ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
+        key = stream(context.run, "augment", context.step)
+        inputs = augment(front(batch["image"]), recipe, key)
+        output, changed = apply_training(module, params, context.variables, inputs)
+        losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch["label"])
+        return losses.mean(), ({"classifier/loss": losses.mean()}, changed)
+
     optimizer = _make_optimizer(recipe, steps)
-
-    def init(key: Key, images: RawImages) -> Any:
-        variables: Any = module.init(key, scale_images(images), False)
-        params, statistics = variables["params"], variables["batch_stats"]
-        return params, statistics, optimizer.init(params)
-
-    def step(state: Any, key: Key, images: RawImages, labels: Labels) -> Any:
-        params, statistics, moments = state
-        inputs = augment(scale_images(images), recipe, key)
-
-        def loss(params: Any) -> Any:
-            output, changed = apply_training(module, params, {"batch_stats": statistics}, inputs)
-            losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, labels)
-            return losses.mean(), changed["batch_stats"]
-
-        gradient, statistics = jax.grad(loss, has_aux=True)(params)
-        updates, moments = optimizer.update(gradient, moments, params)
-        return optax.apply_updates(params, updates), statistics, moments
-
-    return _Program(jit(init), jit(step, donate_argnums=0))
+    init, step = from_loss(ClassifierState, "classifier", variables, loss, optimizer)
+    return Minimiser(jit(init), jit(step, donate_argnums=0))
 
 
 def _make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
@@ -166,20 +177,25 @@ def train_features(
       UserError: the data set isn't there, or has no labels.
     """
     train = load(DataConfig(name, directory=directory), progress)
-    if train.labels is None:
+    domain = train.schema.domain
+    if domain not in FRONTS:
+        kinds = ", ".join(sorted(FRONTS))
+        raise UserError(f"{name!r} holds {domain}; a classifier is for {kinds}")
+    if not train.schema.classes:
         raise UserError(f"{name!r} has no class labels, from which a classifier could learn")
-    if train.modes is not None:
-        raise UserError(f"{name!r} holds points; a classifier is for images")
     (images, labels), (test, answers), held_out = _split(train, directory, progress)
     recipe = RECIPES.get(name, DEFAULT_RECIPE)
     start = time.perf_counter()
-    network = train_classifier(images, labels, train.classes, recipe, name, progress=progress)
+    network = train_classifier(
+        images, labels, train.schema.classes, recipe, name, domain, progress=progress
+    )
     seconds = time.perf_counter() - start
     trained = Trained(
         network,
         name,
+        domain,
         images.shape[1:],
-        train.classes,
+        train.schema.classes,
         recipe,
         accuracy(network, test, answers),
         held_out,
@@ -190,16 +206,21 @@ def train_features(
     return trained
 
 
-def _split(train: Dataset, directory: str | None, progress: Progress) -> Any:
+def _split(train: Source, directory: str | None, progress: Progress) -> Any:
     """Images and labels to learn from, the same of held-out ones, and what those are."""
     found = prepared.find(train.name, prepared.data_directory(directory))
+    images, labels = _arrays(train)
     # What isn't prepared is bundled or Debian's, with a test split.
     if found is None or found.splits.get("test"):
         test = load(DataConfig(train.name, "test", directory=directory), progress)
-        return (train.images, train.labels), (test.images, test.labels), "test"
-    assert train.labels is not None
-    count = len(train.images)
-    chosen = np.zeros(count, bool)
-    chosen[batch_indices(0, max(1, count // 10), count, seed=0)] = True
-    kept, held = ((train.images[mask], train.labels[mask]) for mask in (~chosen, chosen))
+        return (images, labels), _arrays(test), "test"
+    chosen = np.zeros(train.count, bool)
+    chosen[batch_indices(0, max(1, train.count // 10), train.count, seed=0)] = True
+    kept, held = ((images[mask], labels[mask]) for mask in (~chosen, chosen))
     return kept, held, "a tenth of train"
+
+
+def _arrays(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels."""
+    found = source.read(np.arange(source.count))
+    return found[domain_of(source.schema.domain).field], found["label"]

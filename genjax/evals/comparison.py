@@ -13,27 +13,28 @@ from jaxtyping import Int
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from genjax.cache import cache_directory
+from genjax.core.schema import Source
 from genjax.data.progress import Progress, no_progress
 from genjax.evals.classifier import Trained, read_classifier
 from genjax.evals.features import FeatureNetwork, Features, extract
-from genjax.evals.image_sets import ImageSet, subset, tracked
+from genjax.evals.inputs import identify, labels_of, shape_of, subset, tracked
 from genjax.evals.memorization import Memorization, memorization
-from genjax.run.cache import cache_directory
 
 
 class Likelihood(NamedTuple):
-    """Bounds on the likelihood of held-out images under a model that has them.
+    """The likelihood of held-out examples, or bounds on it, under a model that has them.
 
     Attributes:
       measure: from images to means of each bound, ``evaluation/name``.
-      samples: of z an image (K).
+      samples: of z an example (K); None where there is no z.
     """
 
-    measure: Callable[[ImageSet, Progress], dict[str, float]]
-    samples: int
+    measure: Callable[[Source, Progress], dict[str, float]]
+    samples: int | None
 
 
-class Material:
+class Comparison:
     """Real images, generated ones, and what feature networks say of them.
 
     Attributes:
@@ -49,9 +50,9 @@ class Material:
 
     def __init__(
         self,
-        real: ImageSet,
-        fake: ImageSet,
-        held_out: ImageSet | None,
+        real: Source,
+        fake: Source,
+        held_out: Source | None,
         network: FeatureNetwork | None,
         seed: int = 0,
         chunk: int = 250,
@@ -69,9 +70,30 @@ class Material:
         self.likelihood = likelihood
 
     @functools.cached_property
+    def reference(self) -> dict[str, Any]:
+        """What a record says of the real examples."""
+        return identify(self.real)
+
+    @functools.cached_property
+    def test(self) -> dict[str, Any]:
+        """What a record says of the held-out examples; only where there are some."""
+        assert self.held_out is not None
+        return identify(self.held_out)
+
+    @functools.cached_property
+    def real_labels(self) -> Int[np.ndarray, "n"] | None:
+        """Of the real examples, where they have labels."""
+        return labels_of(self.real)
+
+    @functools.cached_property
+    def fake_labels(self) -> Int[np.ndarray, "n"] | None:
+        """Of the generated examples, where they have labels."""
+        return labels_of(self.fake)
+
+    @functools.cached_property
     def trained(self) -> Trained:
         """The classifier of the reference's data set; raises UserError if it isn't there."""
-        return read_classifier(self.real.identity["data"])
+        return read_classifier(self.real.name)
 
     @functools.cached_property
     def classifier(self) -> FeatureNetwork:
@@ -130,25 +152,25 @@ class Material:
         assert self.network is not None
         return self.network
 
-    def _of(self, network: FeatureNetwork, images: ImageSet, what: str) -> Features:
+    def _of(self, network: FeatureNetwork, images: Source, what: str) -> Features:
         batches = tracked(images, self.chunk, None, self.progress, what)
         return extract(network, batches, self.chunk)
 
-    def _of_reference(self, images: ImageSet) -> Features:
+    def _of_reference(self, images: Source) -> Features:
         """Features of real images, kept on the disk under a key of all that they depend on."""
         network = self._network
         if not network.hash:
-            return self._of(network, images, f"features of {images.name}")
+            return self._of(network, images, f"features of {images.name}:{images.split}")
         key = {
-            **images.identity,
-            "shape": images.shape,
+            **identify(images),
+            "shape": shape_of(images),
             "features": [network.name, network.hash, network.resize],
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
         path = cache_directory() / "reference" / f"{digest}.safetensors"
         stored = _read(path)
         if stored is None:
-            stored = self._of(network, images, f"features of {images.name}")
+            stored = self._of(network, images, f"features of {images.name}:{images.split}")
             _write(path, stored, key)
         return stored
 

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32
 
 from genjax.core.compiler import jit
 from genjax.core.parallel import spread
-from genjax.core.types import RawImages
 
 
 class Output(NamedTuple):
@@ -35,7 +34,8 @@ class FeatureNetwork(NamedTuple):
         is equal. Empty where there are no weights to hash.
       resize: how it resizes images: ``none``, or the name of a method.
       variables: its weights, a pytree.
-      apply: ``(variables, images) -> Output``; images are uint8 [batch, height, width, channels].
+      apply: ``(variables, examples) -> Output``; examples are as they are stored, such as uint8
+        [batch, height, width, channels].
       traceable: whether `apply` can be compiled by JAX; if not, it gets NumPy arrays.
     """
 
@@ -43,7 +43,7 @@ class FeatureNetwork(NamedTuple):
     hash: str
     resize: str
     variables: Any
-    apply: Callable[[Any, RawImages], Output]
+    apply: Callable[[Any, Any], Output]
     traceable: bool = True
 
 
@@ -84,14 +84,15 @@ def from_function(
 
 def extract(
     network: FeatureNetwork,
-    batches: Iterable[UInt8[np.ndarray, "b height width channels"] | RawImages],
+    batches: Iterable[Any],
     chunk: int,
 ) -> Features:
     """Passes images through a feature network, on all devices, a chunk at a time.
 
     Args:
       network: the feature network.
-      batches: images, in order; each batch of 1 to `chunk` images, on the host or on devices.
+      batches: examples as they are stored, in order; each batch of 1 to `chunk`, on the host or on
+        devices.
       chunk: images in one call, which is compiled once; rounded up to a multiple of the number of
         devices. It does not change the features but for float32 rounding.
 
@@ -112,7 +113,7 @@ def extract(
         count = len(images)
         padded: Any = images
         if network.traceable:
-            rest = [(0, size - count), (0, 0), (0, 0), (0, 0)]
+            rest = [(0, size - count), *[(0, 0)] * (np.ndim(images) - 1)]
             padded = jax.device_put(jnp.pad(jnp.asarray(images), rest), split)
         # Lower precision, the default of some accelerators, gives other scores.
         with jax.default_matmul_precision("highest"):

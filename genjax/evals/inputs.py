@@ -1,82 +1,64 @@
-"""Images that can be scored, read by their number: a data set, files, or the samples of a run."""
+"""Examples that can be scored: a split of a data set, or files."""
 
-import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
 from genjax.config import DataConfig
-from genjax.core.algorithm import quantize_images
-from genjax.core.compiler import jit
-from genjax.core.parallel import spread
-from genjax.core.types import State
+from genjax.core.schema import Source
 from genjax.data import readers
-from genjax.data.mixtures import POINT_SHAPE
+from genjax.data.digest import content_digest
 from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
 from genjax.data.raw import RawSplit
-from genjax.data.sources import Dataset, load
+from genjax.data.schema import image_schema
+from genjax.data.sources import load, load_held_out
+from genjax.domains import domain_of
 from genjax.errors import UserError
-from genjax.run.sampling import Run
 
 Numbers: TypeAlias = Int[np.ndarray, "n"]
 
-
-@dataclasses.dataclass(frozen=True)
-class ImageSet:
-    """A number of images.
-
-    Attributes:
-      name: what people call it.
-      count: how many there are.
-      shape: (height, width, channels).
-      read: from numbers below `count`, int64 [n], to uint8 [n, height, width, channels], on the
-        host or on devices; points of a mixture are float32.
-      labels: int [count], or None.
-      classes: number of classes, 0 without labels.
-      identity: what a record says of them.
-    """
-
-    name: str
-    count: int
-    shape: tuple[int, ...]
-    read: Callable[[Numbers], Any]
-    labels: Int[np.ndarray, "count"] | None
-    classes: int
-    identity: Mapping[str, Any]
-
-    def batches(self, size: int, numbers: Numbers | None = None) -> Iterator[Any]:
-        """Reads images a batch at a time; all of them in order, or those with some numbers."""
-        chosen = np.arange(self.count) if numbers is None else numbers
-        for start in range(0, len(chosen), size):
-            yield self.read(chosen[start : start + size])
+_BATCH = 1024
 
 
-def from_dataset(dataset: Dataset) -> ImageSet:
-    """The images of a data set in memory."""
-    images = dataset.images
-    digest = hashlib.sha256(np.ascontiguousarray(images).data)
-    identity = _identify(dataset.name, dataset.split, len(images), digest.hexdigest())
-    return ImageSet(
-        f"{dataset.name}:{dataset.split}",
-        len(images),
-        images.shape[1:],
-        lambda numbers: images[numbers],
-        dataset.labels,
-        dataset.classes,
-        identity,
-    )
+def examples(source: Source, numbers: Numbers | None = None) -> Any:
+    """The field of its domain that a source consists of, of some examples or of all."""
+    chosen = np.arange(source.count) if numbers is None else numbers
+    return source.read(chosen)[domain_of(source.schema.domain).field]
 
 
-def _identify(name: str, split: str, count: int, digest: str) -> dict[str, Any]:
-    """What a record says of real images; `digest` is of all their pixels, in order."""
-    return {"data": name, "split": split, "count": count, "contents": digest[:12]}
+def shape_of(source: Source) -> tuple[int, ...]:
+    """Of that field, without the axis over the examples."""
+    return source.schema.fields[domain_of(source.schema.domain).field].shape
+
+
+def labels_of(source: Source) -> Int[np.ndarray, "count"] | None:
+    """The labels of all examples, or None where there are none."""
+    return source.arrays.get("label")
+
+
+def batches(source: Source, size: int, numbers: Numbers | None = None) -> Iterator[Any]:
+    """Reads examples a batch at a time; all of them in order, or those with some numbers."""
+    chosen = np.arange(source.count) if numbers is None else numbers
+    for start in range(0, len(chosen), size):
+        yield examples(source, chosen[start : start + size])
+
+
+def identify(source: Source) -> dict[str, Any]:
+    """What a record says of real examples: whose they are, how many, and a hash of all in order."""
+    digest = hashlib.sha256()
+    for batch in batches(source, _BATCH):
+        digest.update(np.ascontiguousarray(batch).data)
+    return {
+        "data": source.name,
+        "split": source.split,
+        "count": source.count,
+        "contents": digest.hexdigest()[:12],
+    }
 
 
 def open_images(
@@ -84,7 +66,7 @@ def open_images(
     resolution: int | None = None,
     directory: str | None = None,
     progress: Progress = no_progress,
-) -> tuple[ImageSet, ImageSet | None]:
+) -> tuple[Source, Source | None]:
     """Opens images by a name or a path.
 
     Args:
@@ -107,99 +89,53 @@ def open_images(
     name, _, split = source.partition(":")
     config = DataConfig(name, split or "train", resolution, directory=directory)
     try:
-        images = from_dataset(load(config, progress))
+        images = load(config, progress)
     except UserError as error:
         if "/" in source or path.suffix:
             raise UserError(f"{source} doesn't exist, and is no data set: {error}") from None
         raise
-    return images, open_held_out(config, progress)
-
-
-def open_held_out(config: DataConfig, progress: Progress = no_progress) -> ImageSet | None:
-    """The test split beside the split of a configuration; None where there is no other."""
-    if config.split == "test":
-        return None
-    try:
-        return from_dataset(load(dataclasses.replace(config, split="test"), progress))
-    except UserError:
-        return None
+    return images, load_held_out(config, progress)
 
 
 def _open_files(
     path: Path, resolution: int | None, progress: Progress
-) -> tuple[ImageSet, ImageSet | None]:
+) -> tuple[Source, Source | None]:
     raw = readers.read(path, None, resolution, progress)
     height, width, channels = raw.shape
     if height is None or width is None:
         raise UserError(f"{path} has images of several sizes; choose one with --resolution")
     shape = (height, width, channels)
     main = "train" if "train" in raw.splits else next(iter(raw.splits))
-    images = _from_files(path.name, main, raw.splits[main], shape, progress)
+    images = _from_files(path.name, main, raw.splits[main], shape)
     if main == "test" or "test" not in raw.splits:
         return images, None
-    return images, _from_files(path.name, "test", raw.splits["test"], shape, progress)
+    return images, _from_files(path.name, "test", raw.splits["test"], shape)
 
 
-def _from_files(
-    name: str, split: str, raw: RawSplit, shape: tuple[int, int, int], progress: Progress
-) -> ImageSet:
-    def read(numbers: Numbers) -> Any:
-        if raw.array is not None:
-            return raw.array[numbers]
-        return np.stack([raw.read(int(number)) for number in numbers])
+def _from_files(name: str, split: str, raw: RawSplit, shape: tuple[int, int, int]) -> Source:
+    def read(numbers: Numbers) -> dict[str, Any]:
+        # What is in memory is as it was stored, and what is read has the size asked for.
+        if raw.array is not None and raw.array.shape[1:] == shape:
+            pixels = raw.array[numbers]
+        else:
+            pixels = np.stack([raw.read(int(number)) for number in numbers])
+        return {"image": pixels} | {name: array[numbers] for name, array in labels.items()}
 
-    digest = hashlib.sha256()
-    for number in progress(range(raw.count), f"reading {name}", raw.count):
-        digest.update(np.ascontiguousarray(raw.read(number)).data)
-    identity = _identify(name, split, raw.count, digest.hexdigest())
+    labels = {} if raw.labels is None else {"label": raw.labels}
     classes = 0 if raw.labels is None else int(raw.labels.max()) + 1
-    return ImageSet(name, raw.count, shape, read, raw.labels, classes, identity)
+    source = Source(
+        name,
+        split,
+        raw.count,
+        image_schema(shape, classes),
+        read,
+        labels,
+        lambda: content_digest(source),
+    )
+    return source
 
 
-def from_run(run: Run, name: str, count: int, seed: int, chunk: int) -> ImageSet:
-    """The samples of a run; sample i depends on the seed and on i alone.
-
-    A conditional model makes its classes in turn.
-
-    Args:
-      run: from `open_run`.
-      name: what people call it.
-      count: how many samples.
-      seed: of the series.
-      chunk: samples made at once, on all devices.
-
-    Returns:
-      The samples, made when they are read.
-    """
-    key = jax.random.key(seed)
-    classes = run.algorithm.classes
-    labels = np.arange(count) % classes if classes else None
-    devices, whole, split = spread(jax.local_devices())
-    size = -(-chunk // devices) * devices
-    shape = jax.eval_shape(run.algorithm.sample, run.state, key, jnp.arange(1), None).shape[1:]
-
-    def sample(state: State, index: jax.Array, label: jax.Array | None) -> jax.Array:
-        images = run.algorithm.sample(state, key, index, label)
-        return images if shape == POINT_SHAPE else quantize_images(images)
-
-    compiled = jit(sample, in_shardings=(whole, split, split), out_shardings=split)
-    state = jax.device_put(run.state, whole)
-
-    def read(numbers: Numbers) -> Any:
-        parts = []
-        for start in range(0, len(numbers), size):
-            some = numbers[start : start + size]
-            # All chunks have one size, so that the sampler is compiled once.
-            index = np.zeros(size, np.int32)
-            index[: len(some)] = some
-            label = None if labels is None else labels[index].astype(np.int32)
-            parts.append(compiled(state, index, label)[: len(some)])
-        return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
-
-    return ImageSet(name, count, shape, read, labels, classes, {})
-
-
-def subset(images: ImageSet, count: int, seed: int) -> Numbers:
+def subset(images: Source, count: int, seed: int) -> Numbers:
     """Chooses images at random, without repetition.
 
     Args:
@@ -216,7 +152,7 @@ def subset(images: ImageSet, count: int, seed: int) -> Numbers:
 
 
 def tracked(
-    images: ImageSet, size: int, numbers: Numbers | None, progress: Progress, what: str
+    images: Source, size: int, numbers: Numbers | None, progress: Progress, what: str
 ) -> Iterable[Any]:
     """Reads images while a bar counts the batches.
 
@@ -228,7 +164,7 @@ def tracked(
       what: a few words for it.
 
     Returns:
-      The batches, each as `images.read` gives them.
+      The batches, each as `examples` gives them.
     """
     count = images.count if numbers is None else len(numbers)
-    return progress(images.batches(size, numbers), what, -(-count // size))
+    return progress(batches(images, size, numbers), what, -(-count // size))

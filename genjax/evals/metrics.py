@@ -13,12 +13,12 @@ from genjax.evals.classification import (
     classification_accuracy_score,
     count_modes,
 )
+from genjax.evals.comparison import Comparison
 from genjax.evals.frechet import frechet_distance, measure_moments, rank_deficient
-from genjax.evals.image_sets import subset, tracked
 from genjax.evals.inception_score import inception_score
+from genjax.evals.inputs import batches, examples, labels_of, subset, tracked
 from genjax.evals.kernel import kernel_distance
 from genjax.evals.manifold import prdc
-from genjax.evals.material import Material
 from genjax.evals.modes import measure_modes
 from genjax.evals.ms_ssim import ms_ssim_diversity
 
@@ -56,8 +56,8 @@ class Metric(NamedTuple):
       usual: whether it is computed when no metric is asked for.
     """
 
-    compute: Callable[[Material], list[Score]]
-    missing: Callable[[Material], str | None]
+    compute: Callable[[Comparison], list[Score]]
+    missing: Callable[[Comparison], str | None]
     usual: bool = True
 
 
@@ -68,9 +68,9 @@ _SPLITS = 10
 _PAIRS = 1000
 
 
-def _fid(material: Material) -> list[Score]:
-    real = measure_moments(material.real_features.features)
-    fake = measure_moments(material.fake_features.features)
+def _fid(compared: Comparison) -> list[Score]:
+    real = measure_moments(compared.real_features.features)
+    fake = measure_moments(compared.fake_features.features)
     warning = None
     if rank_deficient(fake) or rank_deficient(real):
         few = min(int(fake.count), int(real.count))
@@ -78,9 +78,9 @@ def _fid(material: Material) -> list[Score]:
     return [Score("fid", frechet_distance(real, fake), "lower", warning=warning)]
 
 
-def _kid(material: Material) -> list[Score]:
-    real, fake = material.real_features.features, material.fake_features.features
-    found = kernel_distance(real, fake, material.seed, _SUBSETS, _SUBSET)
+def _kid(compared: Comparison) -> list[Score]:
+    real, fake = compared.real_features.features, compared.fake_features.features
+    found = kernel_distance(real, fake, compared.seed, _SUBSETS, _SUBSET)
     parameters = {
         "subsets": _SUBSETS,
         "size": min(_SUBSET, len(real), len(fake)),
@@ -90,18 +90,18 @@ def _kid(material: Material) -> list[Score]:
     return [Score("kid", found.value, "lower", found.standard_error, parameters, details)]
 
 
-def _inception(material: Material) -> list[Score]:
-    logits = material.fake_features.logits
+def _inception(compared: Comparison) -> list[Score]:
+    logits = compared.fake_features.logits
     assert logits is not None
-    value, std = inception_score(logits, material.seed, _SPLITS)
+    value, std = inception_score(logits, compared.seed, _SPLITS)
     parameters = {"splits": _SPLITS, "spread": "standard deviation over splits"}
     return [Score("is", value, "higher", std, parameters)]
 
 
-def _prdc(material: Material) -> list[Score]:
-    real, fake = material.equal_numbers
+def _prdc(compared: Comparison) -> list[Score]:
+    real, fake = compared.equal_numbers
     found = prdc(
-        material.real_features.features[real], material.fake_features.features[fake], _NEIGHBOURS
+        compared.real_features.features[real], compared.fake_features.features[fake], _NEIGHBOURS
     )
     parameters = {"neighbours": _NEIGHBOURS, "points": len(real)}
     return [
@@ -110,14 +110,14 @@ def _prdc(material: Material) -> list[Score]:
     ]
 
 
-def _class_fid(material: Material) -> list[Score]:
-    assert material.real.labels is not None
-    assert material.fake.labels is not None
+def _class_fid(compared: Comparison) -> list[Score]:
+    assert compared.real_labels is not None
+    assert compared.fake_labels is not None
     distances = {}
-    fewest = material.real.count
-    for label in range(material.real.classes):
-        real = material.real_features.features[material.real.labels == label]
-        fake = material.fake_features.features[material.fake.labels == label]
+    fewest = compared.real.count
+    for label in range(compared.real.schema.classes):
+        real = compared.real_features.features[compared.real_labels == label]
+        fake = compared.fake_features.features[compared.fake_labels == label]
         fewest = min(fewest, len(real), len(fake))
         if fewest < 2:
             raise UserError(
@@ -126,7 +126,7 @@ def _class_fid(material: Material) -> list[Score]:
             )
         distances[str(label)] = frechet_distance(measure_moments(real), measure_moments(fake))
     values = list(distances.values())
-    dimensions = material.fake_features.features.shape[1]
+    dimensions = compared.fake_features.features.shape[1]
     warning = None
     if fewest <= dimensions:
         warning = f"{fewest} images a class can't fill a covariance of {dimensions} dimensions"
@@ -143,34 +143,35 @@ def _class_fid(material: Material) -> list[Score]:
     ]
 
 
-def _cas(material: Material) -> list[Score]:
-    fake, test = material.fake, material.held_out
-    logits = material.fake_classes.logits
-    assert fake.labels is not None
+def _cas(compared: Comparison) -> list[Score]:
+    fake, test = compared.fake, compared.held_out
+    logits = compared.fake_classes.logits
+    assert compared.fake_labels is not None
     assert test is not None
-    assert test.labels is not None
+    answers = labels_of(test)
+    assert answers is not None
     assert logits is not None
     images, test_images = (
-        np.concatenate([np.asarray(batch) for batch in x.batches(material.chunk)])
+        np.concatenate([np.asarray(batch) for batch in batches(x, compared.chunk)])
         for x in (fake, test)
     )
     found = classification_accuracy_score(
         images,
-        fake.labels,
+        compared.fake_labels,
         test_images,
-        test.labels,
-        material.trained,
-        material.seed,
-        material.progress,
+        answers,
+        compared.trained,
+        compared.seed,
+        compared.progress,
     )
     parameters = {
-        "recipe": dataclasses.asdict(material.trained.recipe),
-        "test": dict(test.identity),
+        "recipe": dataclasses.asdict(compared.trained.recipe),
+        "test": compared.test,
     }
     details = {"of real images": found.real}
-    agreement = class_agreement(logits, fake.labels)
+    agreement = class_agreement(logits, compared.fake_labels)
     return [
-        Score("gan_test", agreement, "higher", parameters=_judge(material), network=False),
+        Score("gan_test", agreement, "higher", parameters=_judge(compared), network=False),
         Score(
             "cas",
             found.generated,
@@ -182,28 +183,28 @@ def _cas(material: Material) -> list[Score]:
     ]
 
 
-def _modes(material: Material) -> list[Score]:
-    real, fake = material.real_classes.logits, material.fake_classes.logits
+def _modes(compared: Comparison) -> list[Score]:
+    real, fake = compared.real_classes.logits, compared.fake_classes.logits
     assert real is not None
     assert fake is not None
     found = count_modes(real, fake)
     return [
-        Score("modes", found.modes, "higher", parameters=_judge(material), network=False),
-        Score("mode_kl", found.kl, "lower", parameters=_judge(material), network=False),
+        Score("modes", found.modes, "higher", parameters=_judge(compared), network=False),
+        Score("mode_kl", found.kl, "lower", parameters=_judge(compared), network=False),
     ]
 
 
-def _judge(material: Material) -> dict[str, Any]:
-    return {"classifier": f"{material.classifier.name} {material.classifier.hash}"}
+def _judge(compared: Comparison) -> dict[str, Any]:
+    return {"classifier": f"{compared.classifier.name} {compared.classifier.hash}"}
 
 
-def _ms_ssim(material: Material) -> list[Score]:
+def _ms_ssim(compared: Comparison) -> list[Score]:
     """Of at most 2,000 samples, so that they fit into memory."""
-    numbers = subset(material.fake, 2 * _PAIRS, material.seed)
-    batches = tracked(material.fake, material.chunk, numbers, material.progress, "samples to pair")
-    images = np.concatenate([np.asarray(batch) for batch in batches])
-    labels = None if material.fake.labels is None else material.fake.labels[numbers]
-    found = ms_ssim_diversity(images, labels, material.seed, _PAIRS)
+    numbers = subset(compared.fake, 2 * _PAIRS, compared.seed)
+    drawn = tracked(compared.fake, compared.chunk, numbers, compared.progress, "samples to pair")
+    images = np.concatenate([np.asarray(batch) for batch in drawn])
+    labels = None if compared.fake_labels is None else compared.fake_labels[numbers]
+    found = ms_ssim_diversity(images, labels, compared.seed, _PAIRS)
     parameters = {
         "pairs": _PAIRS,
         "scales": found.scales,
@@ -213,103 +214,112 @@ def _ms_ssim(material: Material) -> list[Score]:
     return [Score("ms_ssim", found.value, "lower", found.standard_error, parameters, network=False)]
 
 
-def _memorization(material: Material) -> list[Score]:
-    parameters = {"held_out": _held_out(material)}
-    return [Score("memorization", material.closest.share, "lower", parameters=parameters)]
+def _memorization(compared: Comparison) -> list[Score]:
+    parameters = {"held_out": compared.test}
+    return [Score("memorization", compared.closest.share, "lower", parameters=parameters)]
 
 
-def _held_out(material: Material) -> Mapping[str, Any]:
-    assert material.held_out is not None
-    return material.held_out.identity
+_BOUNDS: dict[str, Literal["higher", "lower"]] = {
+    "elbo": "higher",
+    "iwae": "higher",
+    "bits_per_dim": "lower",
+    "bits_per_token": "lower",
+}
 
 
-def _likelihood(material: Material) -> list[Score]:
-    assert material.likelihood is not None
-    assert material.held_out is not None
-    found = material.likelihood.measure(material.held_out, material.progress)
-    parameters = {"samples of z": material.likelihood.samples, "images": _held_out(material)}
-    better: dict[str, Literal["higher", "lower"]] = {
-        "elbo": "higher",
-        "iwae": "higher",
-        "bits_per_dim": "lower",
-    }
+def _likelihood(compared: Comparison) -> list[Score]:
+    assert compared.likelihood is not None
+    assert compared.held_out is not None
+    found = compared.likelihood.measure(compared.held_out, compared.progress)
+    parameters: dict[str, Any] = {}
+    if compared.likelihood.samples is not None:
+        parameters["samples of z"] = compared.likelihood.samples
+    parameters["images"] = compared.test
     return [
         Score(name, found[f"evaluation/{name}"], side, parameters=parameters, network=False)
-        for name, side in better.items()
+        for name, side in _BOUNDS.items()
+        if f"evaluation/{name}" in found
     ]
 
 
-def _mixture(material: Material) -> list[Score]:
-    modes = MIXTURES[material.real.identity["data"]]
-    points = np.concatenate([np.asarray(b) for b in material.fake.batches(material.chunk)])
-    covered, high_quality = measure_modes(points.reshape(len(points), -1), modes)
+def _mixture(compared: Comparison) -> list[Score]:
+    modes = MIXTURES[compared.real.schema.facts["mixture"]]
+    points = np.asarray(examples(compared.fake))
+    covered, high_quality = measure_modes(points, modes)
     return [
         Score("modes", covered, "higher", network=False),
         Score("high_quality", high_quality, "higher", network=False),
     ]
 
 
-def _needs_images(material: Material) -> str | None:
-    return "images, and these are points" if material.network is None else None
+def _needs_network(compared: Comparison) -> str | None:
+    if compared.network is not None:
+        return None
+    return f"a feature network, and there is none for {compared.real.schema.domain}"
 
 
-def _needs_logits(material: Material) -> str | None:
-    if material.network is None:
-        return _needs_images(material)
-    knows = material.network.name == "inception" or material.network.name.startswith("classifier")
+def _needs_pictures(compared: Comparison) -> str | None:
+    return None if compared.real.schema.domain == "image" else "images"
+
+
+def _needs_logits(compared: Comparison) -> str | None:
+    if compared.network is None:
+        return _needs_network(compared)
+    knows = compared.network.name == "inception" or compared.network.name.startswith("classifier")
     return None if knows else "a feature network with classes"
 
 
-def _needs_labels(material: Material) -> str | None:
-    if material.network is None:
-        return _needs_images(material)
-    if material.fake.labels is None or material.real.labels is None:
+def _needs_labels(compared: Comparison) -> str | None:
+    if compared.network is None:
+        return _needs_network(compared)
+    if compared.fake_labels is None or compared.real_labels is None:
         return "labels of the samples and of the reference (a conditional model)"
-    if material.fake.classes > material.real.classes:
-        return f"labels below {material.real.classes}, the reference's classes"
+    if compared.fake.schema.classes > compared.real.schema.classes:
+        return f"labels below {compared.real.schema.classes}, the reference's classes"
     return None
 
 
-def _needs_held_out(material: Material) -> str | None:
-    if material.network is None:
-        return _needs_images(material)
-    return "a test split beside the reference" if material.held_out is None else None
+def _needs_held_out(compared: Comparison) -> str | None:
+    if compared.network is None:
+        return _needs_network(compared)
+    return "a test split beside the reference" if compared.held_out is None else None
 
 
-def _needs_classes(material: Material) -> str | None:
-    if material.network is None:
-        return _needs_images(material)
-    if material.real.labels is None:
+def _needs_classes(compared: Comparison) -> str | None:
+    if compared.network is None:
+        return _needs_network(compared)
+    if compared.real_labels is None:
         return "labels of the reference"
     try:
-        assert material.classifier
+        assert compared.classifier
     except UserError as error:
         return str(error)
     return None
 
 
-def _needs_all(*needs: Callable[[Material], str | None]) -> Callable[[Material], str | None]:
-    return lambda material: next((words for n in needs if (words := n(material))), None)
+def _needs_all(*needs: Callable[[Comparison], str | None]) -> Callable[[Comparison], str | None]:
+    return lambda compared: next((words for n in needs if (words := n(compared))), None)
 
 
-def _needs_bounds(material: Material) -> str | None:
-    if material.likelihood is None:
+def _needs_bounds(compared: Comparison) -> str | None:
+    if compared.likelihood is None:
         return "a run of a model with a likelihood, such as a VAE"
-    return _needs_held_out(material)
+    return None if compared.held_out is not None else "a test split beside the reference"
 
 
-def _needs_mixture(material: Material) -> str | None:
-    return None if material.network is None else "points of a mixture, and these are images"
+def _needs_mixture(compared: Comparison) -> str | None:
+    known = compared.real.schema.facts.get("mixture") in MIXTURES
+    return None if known else "points of a known mixture"
 
 
 METRICS: dict[str, Metric] = {
-    "fid": Metric(_fid, _needs_images),
-    "kid": Metric(_kid, _needs_images),
+    "fid": Metric(_fid, _needs_network),
+    "kid": Metric(_kid, _needs_network),
     "is": Metric(_inception, _needs_logits),
-    "prdc": Metric(_prdc, _needs_images),
+    "prdc": Metric(_prdc, _needs_network),
     "class_fid": Metric(_class_fid, _needs_labels),
     "cas": Metric(_cas, _needs_all(_needs_labels, _needs_classes, _needs_held_out), usual=False),
-    "ms_ssim": Metric(_ms_ssim, _needs_images),
+    "ms_ssim": Metric(_ms_ssim, _needs_pictures),
     "modes": Metric(_modes, _needs_classes),
     "memorization": Metric(_memorization, _needs_held_out),
     "likelihood": Metric(_likelihood, _needs_bounds),
@@ -317,12 +327,12 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def compute_scores(material: Material, metrics: Sequence[str] = ()) -> list[Score]:
+def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> list[Score]:
     """Computes scores.
 
     Args:
-      material: what they are made of.
-      metrics: names of `METRICS`; the usual ones that the material allows if empty.
+      compared: what they are made of.
+      metrics: names of `METRICS`; the usual ones that the compared allows if empty.
 
     Returns:
       The scores, several for some metrics.
@@ -339,12 +349,12 @@ def compute_scores(material: Material, metrics: Sequence[str] = ()) -> list[Scor
         chosen = [
             (name, metric)
             for name, metric in METRICS.items()
-            if metric.usual and metric.missing(material) is None
+            if metric.usual and metric.missing(compared) is None
         ]
     for name, metric in chosen:
-        if lacking := metric.missing(material):
+        if lacking := metric.missing(compared):
             raise UserError(f"{name} needs {lacking}")
     scores = []
-    for _, metric in material.progress(chosen, "scores", len(chosen)):
-        scores += metric.compute(material)
+    for _, metric in compared.progress(chosen, "scores", len(chosen)):
+        scores += metric.compute(compared)
     return scores

@@ -22,6 +22,7 @@ PROTOCOL = (
     "samples",
     "parameters",
     "truncation",
+    "sampling",
     "ema",
     "checkpoint",
     "genjax",
@@ -157,5 +158,6 @@ def _check(record: Any) -> None:
 def _field(record: Mapping[str, Any], name: str) -> Any:
     value: Any = record
     for part in name.split("."):
-        value = None if value is None else value[part]
+        # Records of before families had options of sampling lack them.
+        value = None if value is None else value.get(part) if part == "sampling" else value[part]
     return value

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load
 
+from genjax.cache import cache_directory
 from genjax.errors import UserError
-from genjax.run.cache import cache_directory
 
 _STALL_SECONDS = 30.0
 _CHUNK = 1 << 20

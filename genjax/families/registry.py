@@ -1,71 +1,172 @@
 """Which family of models a configuration describes, and its algorithm."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
-from genjax.config import Experiment, GANConfig, VAEConfig, VAEGANConfig
-from genjax.core.algorithm import Algorithm, with_raw_images
-from genjax.core.types import BatchSpec, NetState, State
+from genjax.config import (
+    AutoregressiveConfig,
+    AutoregressiveSampling,
+    Experiment,
+    GANConfig,
+    Model,
+    VAEConfig,
+    VAEGANConfig,
+)
+from genjax.core.algorithm import Algorithm
+from genjax.core.players import players
+from genjax.core.rng import example_index, stream
+from genjax.core.schema import Schema, Spec
+from genjax.core.types import Batch, Metrics, State
+from genjax.domains import domain_of
+from genjax.domains.domain import Domain
+from genjax.errors import UserError, lookup
+from genjax.families.autoregressive import make_autoregressive
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.vae.algorithm import make_vae
 from genjax.families.vae_gan import make_vae_gan
 
-FAMILIES: dict[type, Callable[[Any, BatchSpec, str | None], Algorithm]] = {
-    GANConfig: make_gan,
-    VAEConfig: make_vae,
-    VAEGANConfig: make_vae_gan,
+
+class Family(NamedTuple):
+    """A family of models.
+
+    Attributes:
+      make: ``(config, spec, axis_name, accumulate) -> algorithm``, and one more argument for a
+        family with `sampling`.
+      sampling: dataclass of what its samples depend on beside the model, if anything.
+    """
+
+    make: Callable[..., Algorithm]
+    sampling: type | None = None
+
+
+FAMILIES: dict[type[Model], Family] = {
+    AutoregressiveConfig: Family(make_autoregressive, AutoregressiveSampling),
+    GANConfig: Family(make_gan),
+    VAEConfig: Family(make_vae),
+    VAEGANConfig: Family(make_vae_gan),
 }
+"""Families by the type of their configuration."""
+
+
+def make_spec(experiment: Experiment, schema: Schema) -> Spec:
+    """What a model of an experiment must know of its data.
+
+    Args:
+      experiment: its `data.target` and `data.given` name fields; without them the domain's own
+        field is generated, from the label where there is one.
+      schema: of the data as they are stored.
+
+    Returns:
+      The spec, with the target as a model sees it.
+
+    Raises:
+      UserError: the data have no such field.
+    """
+    domain = domain_of(schema.domain)
+    target = experiment.data.target or domain.field
+    given = experiment.data.given
+    if given is None:
+        given = ("label",) if "label" in schema.fields else ()
+    for name in (target, *given):
+        lookup(schema.fields, name, f"field of {experiment.data.name}")
+    if target in given:
+        raise UserError(f"data.given has {target!r}, which is generated; leave it out")
+    shape = schema.fields[target].shape
+    if len(shape) != domain.axes:
+        raise UserError(
+            f"{target!r} of {experiment.data.name} has shape {shape}, but {schema.domain} data "
+            f"have {domain.axes} axes"
+        )
+    fields = {**schema.fields, target: domain.model_field(schema.fields[target])}
+    return Spec(experiment.batch_size, fields, target, tuple(given), schema.facts)
 
 
 def make_algorithm(
-    experiment: Experiment,
-    image: tuple[int, int, int],
-    classes: int,
-    axis_name: str | None = None,
+    experiment: Experiment, schema: Schema, axis_name: str | None = None, sampling: Any = None
 ) -> Algorithm:
     """Builds the algorithm of an experiment.
 
     Args:
       experiment: the configuration.
-      image: (height, width, channels) of the data.
-      classes: number of class labels; 0 without labels.
+      schema: of the data.
       axis_name: mapped axis over the devices (pmap), if any.
+      sampling: how samples are drawn, of the type that the family has for it; None for its
+        defaults.
 
     Returns:
-      An algorithm that takes images as the data sets hold them.
+      An algorithm that takes batches as the data are stored.
 
     Raises:
       UserError: the configuration names something unknown, or does not fit the data.
     """
-    spec = BatchSpec(experiment.batch_size, image, classes)
-    algorithm = FAMILIES[type(experiment.model)](experiment.model, spec, axis_name)
-    return with_raw_images(algorithm, experiment.data.flip, axis_name)
+    spec = make_spec(experiment, schema)
+    family = FAMILIES[type(experiment.model)]
+    options = () if family.sampling is None else (sampling,)
+    algorithm = family.make(experiment.model, spec, axis_name, experiment.accumulate, *options)
+    changes = ("flip",) if experiment.data.flip else ()
+    return with_stored(algorithm, domain_of(schema.domain), changes, axis_name)
 
 
-def count_parameters(
-    experiment: Experiment, image: tuple[int, int, int], classes: int
-) -> dict[str, int]:
+def with_stored(
+    algorithm: Algorithm, domain: Domain, changes: tuple[str, ...], axis_name: str | None
+) -> Algorithm:
+    """Lets an algorithm take batches as they are stored.
+
+    Args:
+      algorithm: it takes its target as a model sees it.
+      domain: of the target.
+      changes: entries of the domain's `augment` that are made in a step, in order.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      The algorithm with the conversion, and the changes in a step, compiled into what takes a
+      batch.
+
+    Raises:
+      UserError: the domain has no such change.
+    """
+    target = algorithm.spec.target
+    augment = [(name, lookup(domain.augment, name, "change of the data")) for name in changes]
+
+    def converted(batch: Batch) -> Batch:
+        return {**batch, target: domain.to_model(batch[target])}
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        batch = converted(batch)
+        for name, change in augment:
+            index = example_index(batch[target].shape[0], axis_name)
+            key = stream(state.key, name, state.step)
+            batch = {**batch, target: change(batch[target], key, index)}
+        return algorithm.step(state, batch)
+
+    def with_key(function: Any) -> Any:
+        return function and (lambda state, batch, key: function(state, converted(batch), key))
+
+    def update(function: Any) -> Any:
+        return lambda state, batch: function(state, converted(batch))
+
+    return algorithm._replace(
+        step=step,
+        updates={name: update(function) for name, function in algorithm.updates.items()},
+        evaluate=with_key(algorithm.evaluate),
+        show=with_key(algorithm.show),
+    )
+
+
+def count_parameters(experiment: Experiment, schema: Schema) -> dict[str, int]:
     """Counts the trainable numbers of each player, without making any.
 
     Args:
       experiment: the configuration.
-      image: (height, width, channels) of the data.
-      classes: number of class labels; 0 without labels.
+      schema: of the data.
 
     Returns:
       From player to count.
     """
-    state = jax.eval_shape(make_algorithm(experiment, image, classes).init, jax.random.key(0))
+    state = jax.eval_shape(make_algorithm(experiment, schema).init, jax.random.key(0))
     return {
         name: sum(leaf.size for leaf in jax.tree.leaves(player.params))
         for name, player in players(state).items()
     }
-
-
-def players(state: State) -> dict[str, NetState]:
-    """The networks of a training state, by name: every field that is a `NetState`."""
-    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return {name: value for name, value in fields.items() if isinstance(value, NetState)}

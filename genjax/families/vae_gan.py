@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax.config import VAEGANConfig
 from genjax.core.algorithm import Algorithm, global_norm, pmean
+from genjax.core.from_loss import mean_over_parts
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import (
     apply_training,
@@ -19,13 +20,13 @@ from genjax.core.players import (
     update_player,
 )
 from genjax.core.rng import example_index, latents, stream
+from genjax.core.schema import Spec
 from genjax.core.types import (
     Batch,
-    BatchSpec,
-    Images,
+    Condition,
+    Examples,
     Index,
     Key,
-    Labels,
     Metrics,
     NetState,
     Params,
@@ -34,8 +35,9 @@ from genjax.core.types import (
 from genjax.errors import lookup
 from genjax.families.gan.losses import LOSSES, preference
 from genjax.families.gan.networks import Discriminator, Generator, Judgement
+from genjax.families.gan.signs import adversarial_signs
 from genjax.families.vae.algorithm import SHOWN, alternate
-from genjax.families.vae.networks import Encoder, draw, kl_divergence, require_plain
+from genjax.families.vae.networks import Encoder, draw, kl_divergence
 from genjax.nn.layers import gather_batch
 from genjax.nn.networks import make_decoder, make_encoder, make_layers
 
@@ -77,7 +79,9 @@ class Terms(NamedTuple):
     discriminator: Scalar
 
 
-def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = None) -> Algorithm:
+def make_vae_gan(
+    config: VAEGANConfig, spec: Spec, axis_name: str | None = None, accumulate: int = 1
+) -> Algorithm:
     """Builds a VAE/GAN.
 
     With z ~ q(z|x) and z' ~ N(0, I), a reconstruction is G(z) and a sample G(z'). The terms are
@@ -95,11 +99,12 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
 
     Args:
       config: the model.
-      spec: shape of the data.
+      spec: of the data.
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
+      accumulate: parts of the batch whose gradients are averaged.
 
     Returns:
-      The algorithm. It takes ``batch["image"]`` in [-1, 1].
+      The algorithm. It takes the target in [-1, 1].
 
     Raises:
       UserError: an unknown name, networks with labels, or an image size a network can't make.
@@ -109,9 +114,9 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
     loss = lookup(LOSSES, config.loss, "adversarial loss")
     encoder, generator, discriminator = make_networks(config, spec, axis_name)
     optimizers = {
-        "encoder": make_optimizer(config.encoder_optimizer),
-        "generator": make_optimizer(config.generator_optimizer),
-        "discriminator": make_optimizer(config.discriminator_optimizer),
+        "encoder": make_optimizer(config.encoder_optimizer, spec.size),
+        "generator": make_optimizer(config.generator_optimizer, spec.size),
+        "discriminator": make_optimizer(config.discriminator_optimizer, spec.size),
     }
     weights = {
         "encoder": Terms(config.beta, 1.0, 0.0, 0.0),
@@ -120,7 +125,7 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
     }
 
     def init(key: Key) -> VAEGANState:
-        images, z = jnp.zeros((1, *spec.image)), jnp.zeros((1, config.latent))
+        images, z = jnp.zeros((1, *spec.shape)), jnp.zeros((1, config.latent))
         variables = {
             "encoder": encoder.init(stream(key, "init encoder"), images, False),
             "generator": generator.init(stream(key, "init generator"), z, False),
@@ -134,11 +139,15 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
         return VAEGANState(step=jnp.zeros((), jnp.int32), key=key, **players)
 
     def terms(
-        params: dict[str, Params], variables: dict[str, Variables], images: Images, key: Key
+        params: dict[str, Params],
+        variables: dict[str, Variables],
+        examples: tuple[Examples, Index],
+        key: Key,
+        part: int,
     ) -> tuple[Terms, tuple[dict[str, Variables], Metrics]]:
-        index = example_index(images.shape[0], axis_name)
+        images, index = examples
         # One dropout mask for all, so that features differ by what they are of.
-        rngs = {"dropout": stream(key, "dropout")}
+        rngs = {"dropout": stream(key, "dropout", *([part] if part else []))}
         variables = dict(variables)
 
         def apply(name: str, network: Any, inputs: Array) -> Any:
@@ -147,7 +156,7 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
             )
             return output
 
-        def judge(images: Images) -> Judgement:
+        def judge(images: Examples) -> Judgement:
             judgement: Judgement = apply("discriminator", discriminator, images)
             return judgement._replace(logits=gather_batch(judgement.logits, axis_name))
 
@@ -181,46 +190,60 @@ def make_vae_gan(config: VAEGANConfig, spec: BatchSpec, axis_name: str | None = 
         key = stream(state.key, "update", state.step)
         params = {name: player.params for name, player in players.items()}
         variables = {name: player.variables for name, player in players.items()}
-        # One run forwards; its derivative is pulled back once a player, with that player's weights.
-        parts, pull, (variables, metrics) = jax.vjp(
-            lambda p: terms(p, variables, batch["image"], key), params, has_aux=True
-        )
-        losses, norms = {}, {}
+
+        def gradients(examples: tuple[Examples, Index], part: int) -> Any:
+            # One run forwards; its derivative is pulled back once a player, by its own weights.
+            parts, pull, (changed, metrics) = jax.vjp(
+                lambda p: terms(p, variables, examples, key, part), params, has_aux=True
+            )
+            found, losses = {}, {}
+            for name in players:
+                own = jax.tree.map(jnp.float32, weights[name])
+                found[name] = pull(own)[0][name]
+                losses[f"{name}/loss"] = sum(w * part for w, part in zip(own, parts, strict=True))
+            return found, changed, {**metrics, **losses}
+
+        images = batch[spec.target]
+        examples = (images, example_index(images.shape[0], axis_name))
+        grads, changed, metrics = mean_over_parts(gradients, examples, accumulate)
+        grads = pmean(grads, axis_name)
         for name, player in players.items():
-            own = jax.tree.map(jnp.float32, weights[name])
-            (grads,) = pull(own)
-            grads = pmean(grads[name], axis_name)
-            players[name] = update_player(player, grads, variables[name], optimizers[name])
-            losses[f"{name}/loss"] = sum(w * part for w, part in zip(own, parts, strict=True))
-            norms[f"{name}/gradient_norm"] = global_norm(grads)
+            players[name] = update_player(player, grads[name], changed[name], optimizers[name])
+        norms = {f"{name}/gradient_norm": global_norm(grads[name]) for name in players}
         if config.ema_decay is not None:
             players["generator"] = move_average(players["generator"], config.ema_decay)
         fields: dict[str, Any] = {"step": state.step + 1, **players}
-        metrics = {**pmean({**metrics, **losses}, axis_name), **norms}
+        metrics = {**pmean(metrics, axis_name), **norms}
         return dataclasses.replace(state, **fields), metrics
 
-    def sample(state: VAEGANState, key: Key, index: Index, label: Labels | None) -> Images:
+    def sample(state: VAEGANState, key: Key, index: Index, given: Condition) -> Examples:
         z = latents(key, index, config.latent)
-        images: Images = generator.apply(sampling_variables(state.generator), z, False)
+        images: Examples = generator.apply(sampling_variables(state.generator), z, False)
         return images
 
-    def panels(state: VAEGANState, batch: Batch, key: Key) -> list[Images]:
-        images = batch["image"][:SHOWN]
+    def show(state: VAEGANState, batch: Batch, key: Key) -> dict[str, Examples]:
+        images = batch[spec.target][:SHOWN]
         posterior = encoder.apply(sampling_variables(state.encoder), images, False)
         made = generator.apply(sampling_variables(state.generator), posterior.mean, False)
-        return [alternate(images, made)]
+        return {"reconstructions": alternate(images, made)}
 
-    return Algorithm(init, step, sample, evaluate=None, examples=spec.size, panels=panels)
+    return Algorithm(
+        spec=spec._replace(given=()),
+        examples=spec.size,
+        init=init,
+        step=step,
+        sample=sample,
+        show=show,
+        signs=adversarial_signs,
+    )
 
 
-def make_networks(
-    config: VAEGANConfig, spec: BatchSpec, axis_name: str | None
-) -> tuple[Any, Any, Any]:
+def make_networks(config: VAEGANConfig, spec: Spec, axis_name: str | None) -> tuple[Any, Any, Any]:
     """Builds an `Encoder`, a `Generator` and a `Discriminator`, without parameters.
 
     Args:
       config: the model.
-      spec: shape of the data.
+      spec: of the data.
       axis_name: mapped axis over the devices, if any.
 
     Returns:
@@ -234,14 +257,16 @@ def make_networks(
         "generator": config.generator,
         "discriminator": config.discriminator,
     }
-    for name, network in configs.items():
-        require_plain(network, name)
     dtype = jnp.dtype(config.dtype)
     e_layers, g_layers, d_layers = (make_layers(c, dtype, axis_name) for c in configs.values())
     return (
-        Encoder(make_encoder(config.encoder, e_layers, "encoder"), config.latent, e_layers),
-        Generator(make_decoder(config.generator, spec.image, g_layers, "generator")),
-        Discriminator(make_encoder(config.discriminator, d_layers, "discriminator"), d_layers),
+        Encoder(
+            make_encoder(config.encoder, spec.shape, e_layers, "encoder"), config.latent, e_layers
+        ),
+        Generator(make_decoder(config.generator, spec.shape, g_layers, "generator")),
+        Discriminator(
+            make_encoder(config.discriminator, spec.shape, d_layers, "discriminator"), d_layers
+        ),
     )
 
 

@@ -5,7 +5,8 @@ other derivatives of a strided one, narrow ones and those onto small maps severa
 there every derivative is written as one of three operations, convolution, transposed convolution
 and weight gradient, and each of these takes the form that is fast for its shape. The three are
 closed under differentiation, so penalties on gradients profit as well. Elsewhere, and where
-`Convolutions` says so, the stock operations are used.
+`Convolutions` says so, the stock operations are used. In one dimension only the transposed
+convolution needs a form of its own.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
 
 from genjax.config import Convolutions
 from genjax.core.spectral import spectrally_normalized
@@ -23,12 +25,19 @@ from genjax.nn.channels import LINEAR, like
 from genjax.nn.conv_forms import (
     FeatureMap,
     Kernel,
+    Kernel1D,
+    Signal,
     adjoint,
+    adjoint1d,
+    joined_conv_transpose1d,
     patch_conv,
     patch_conv_transpose,
     phase_conv_transpose,
+    shifted_conv_transpose1d,
     stock_conv,
+    stock_conv1d,
     stock_conv_transpose,
+    stock_conv_transpose1d,
     trimmed_same_conv,
 )
 
@@ -118,6 +127,69 @@ fast_conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
 _weight_gradient.defvjp(_weight_gradient_forward, _weight_gradient_backward)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def fast_conv1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
+    """`stock_conv1d` with all derivatives fast on CPUs; equal up to rounding.
+
+    The length of `x` must be a multiple of the stride.
+    """
+    # XLA would fold a reversed kernel into the convolution, which is slow then.
+    return stock_conv1d(x, jax.lax.optimization_barrier(kernel), stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def fast_conv_transpose1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
+    """`stock_conv_transpose1d` with all derivatives fast on CPUs; equal up to rounding."""
+    if kernel.shape[0] < stride:
+        return stock_conv_transpose1d(x, kernel, stride)
+    if kernel.shape[2] == 1:
+        return shifted_conv_transpose1d(x, kernel, stride)
+    return joined_conv_transpose1d(x, kernel, stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _weight_gradient1d(x: Signal, dy: Signal, stride: int, size: int) -> Kernel1D:
+    """Gradient of ``sum(conv1d(x, kernel) * dy)`` with respect to the kernel of length `size`."""
+    zeros = jnp.zeros((size, x.shape[-1], dy.shape[-1]), x.dtype)
+    gradient: Kernel1D = jax.vjp(lambda kernel: stock_conv1d(x, kernel, stride), zeros)[1](dy)[0]
+    return gradient
+
+
+def _conv1d_forward(x: Signal, kernel: Kernel1D, stride: int) -> Any:
+    return fast_conv1d(x, kernel, stride), (x, kernel)
+
+
+def _conv1d_backward(stride: int, saved: Any, dy: Signal) -> Any:
+    x, kernel = saved
+    dx = fast_conv_transpose1d(dy, adjoint1d(kernel), stride)
+    return dx, _weight_gradient1d(x, dy, stride, kernel.shape[0])
+
+
+def _conv_transpose1d_forward(x: Signal, kernel: Kernel1D, stride: int) -> Any:
+    return fast_conv_transpose1d(x, kernel, stride), (x, kernel)
+
+
+def _conv_transpose1d_backward(stride: int, saved: Any, dy: Signal) -> Any:
+    x, kernel = saved
+    dx = fast_conv1d(dy, adjoint1d(kernel), stride)
+    return dx, adjoint1d(_weight_gradient1d(dy, x, stride, kernel.shape[0]))
+
+
+def _weight_gradient1d_forward(x: Signal, dy: Signal, stride: int, size: int) -> Any:
+    return _weight_gradient1d(x, dy, stride, size), (x, dy)
+
+
+def _weight_gradient1d_backward(stride: int, size: int, saved: Any, dkernel: Kernel1D) -> Any:
+    x, dy = saved
+    dx = fast_conv_transpose1d(dy, adjoint1d(dkernel), stride)
+    return dx, fast_conv1d(x, dkernel, stride)
+
+
+fast_conv1d.defvjp(_conv1d_forward, _conv1d_backward)
+fast_conv_transpose1d.defvjp(_conv_transpose1d_forward, _conv_transpose1d_backward)
+_weight_gradient1d.defvjp(_weight_gradient1d_forward, _weight_gradient1d_backward)
+
+
 def _stock_is_best(form: Convolutions) -> bool:
     return form == "stock" or jax.default_backend() != "cpu"
 
@@ -139,8 +211,24 @@ def conv_transpose(
     return fast_conv_transpose(x, kernel, stride)
 
 
+def conv1d(x: Signal, kernel: Kernel1D, stride: int, form: Convolutions = "auto") -> Signal:
+    """`stock_conv1d` in the platform's fastest form, or in XLA's; same arguments."""
+    if _stock_is_best(form) or x.shape[1] % stride:
+        return stock_conv1d(x, kernel, stride)
+    return fast_conv1d(x, kernel, stride)
+
+
+def conv_transpose1d(
+    x: Signal, kernel: Kernel1D, stride: int, form: Convolutions = "auto"
+) -> Signal:
+    """`stock_conv_transpose1d` in the platform's fastest form, or in XLA's; same arguments."""
+    if _stock_is_best(form):
+        return stock_conv_transpose1d(x, kernel, stride)
+    return fast_conv_transpose1d(x, kernel, stride)
+
+
 class _ConvLayer(nn.Module):
-    """Parameters that both kinds of convolution share.
+    """Parameters that all kinds of convolution share.
 
     Attributes:
       features: output channels.
@@ -162,8 +250,10 @@ class _ConvLayer(nn.Module):
     spectral_norm: bool = False
     form: Convolutions = "auto"
 
-    def convolve(self, x: FeatureMap, operation: Callable[..., FeatureMap]) -> FeatureMap:
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+    def convolve(
+        self, x: Float[Array, "batch *map inputs"], operation: Callable[..., Array]
+    ) -> Float[Array, "..."]:
+        shape = (*(self.kernel,) * (x.ndim - 2), x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.spectral_norm:
             kernel = spectrally_normalized(self, kernel)
@@ -189,3 +279,19 @@ class ConvTranspose(_ConvLayer):
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
         return self.convolve(x, conv_transpose)
+
+
+class Conv1D(_ConvLayer):
+    """Convolution with 'SAME' padding: [b, t, c] to [b, ceil(t/s), features]."""
+
+    @nn.compact
+    def __call__(self, x: Signal) -> Signal:
+        return self.convolve(x, conv1d)
+
+
+class ConvTranspose1D(_ConvLayer):
+    """Transposed convolution with 'SAME' padding: [b, t, c] to [b, s*t, features]."""
+
+    @nn.compact
+    def __call__(self, x: Signal) -> Signal:
+        return self.convolve(x, conv_transpose1d)

@@ -1,6 +1,7 @@
 """Convolutions with 'SAME' padding in several forms that are equal up to rounding.
 
-Kernels are [k, k, inputs, outputs], maps [batch, height, width, channels].
+Kernels are [k, k, inputs, outputs], maps [batch, height, width, channels]; in one dimension, below,
+[k, inputs, outputs] and [batch, time, channels].
 """
 
 import itertools
@@ -12,8 +13,11 @@ from jaxtyping import Array, Float
 
 FeatureMap = Float[Array, "batch _ _ _"]
 Kernel = Float[Array, "_ _ _ _"]
+Signal = Float[Array, "batch _ _"]
+Kernel1D = Float[Array, "_ _ _"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_LAYOUT_1D = ("NWC", "WIO", "NWC")
 _WORTH_TRIMMING = 0.9
 # Inputs times outputs below which more operations cost more than they save.
 _WIDE = 1024
@@ -236,3 +240,78 @@ def _taps(
         slices.append(slice(axis.tap, axis.tap + stride * (count - 1) + 1, stride))
         zeros.append((axis.first + before, after - axis.last))
     return jnp.pad(kernel[slices[0], slices[1]], [*zeros, (0, 0), (0, 0)])
+
+
+def stock_conv1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
+    """Convolution in one dimension, as XLA does it.
+
+    Args:
+      x: [batch, time, inputs].
+      kernel: [k, inputs, outputs].
+      stride: s, at least 1.
+
+    Returns:
+      [batch, ceil(time / s), outputs].
+    """
+    return jax.lax.conv_general_dilated(x, kernel, (stride,), "SAME", dimension_numbers=_LAYOUT_1D)
+
+
+def stock_conv_transpose1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
+    """Transposed convolution in one dimension, as XLA does it.
+
+    Args:
+      x: [batch, time, inputs].
+      kernel: [k, inputs, outputs].
+      stride: s, at least 1.
+
+    Returns:
+      [batch, s * time, outputs].
+    """
+    return jax.lax.conv_transpose(x, kernel, (stride,), "SAME", dimension_numbers=_LAYOUT_1D)
+
+
+def adjoint1d(kernel: Kernel1D) -> Kernel1D:
+    """`adjoint` of a kernel in one dimension."""
+    return kernel[::-1].swapaxes(1, 2)
+
+
+def joined_conv_transpose1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
+    """`stock_conv_transpose1d` as one convolution of stride 1 with the phases as channels.
+
+    Args:
+      x: [batch, time, inputs].
+      kernel: [k, inputs, outputs], k at least s.
+      stride: s, at least 1.
+
+    Returns:
+      [batch, s * time, outputs].
+    """
+    b, time, _ = x.shape
+    taps, padding = _joined_taps(kernel, time, stride)
+    # XLA would fold a reversed or strided kernel into the convolution, which is slow then.
+    taps = jax.lax.optimization_barrier(taps)
+    y = jax.lax.conv_general_dilated(x, taps, (1,), [padding], dimension_numbers=_LAYOUT_1D)
+    return y.reshape(b, stride * time, kernel.shape[2])
+
+
+def shifted_conv_transpose1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
+    """`joined_conv_transpose1d` as one product with all taps, then a sum of shifts."""
+    b, time, inputs = x.shape
+    taps, padding = _joined_taps(kernel, time, stride)
+    count, _, wide = taps.shape
+    y = x @ taps.swapaxes(0, 1).reshape(inputs, count * wide)
+    y = jnp.pad(y, [(0, 0), padding, (0, 0)])
+    parts = [y[:, i : i + time, i * wide : (i + 1) * wide] for i in range(count)]
+    return sum(parts[1:], parts[0]).reshape(b, stride * time, kernel.shape[2])
+
+
+def _joined_taps(kernel: Kernel1D, time: int, stride: int) -> tuple[Kernel1D, tuple[int, int]]:
+    """The kernel [taps, inputs, s * outputs] that makes all phases at once, and its padding."""
+    phases = _phases(time, kernel.shape[0], stride)
+    before, after = -min(p.first for p in phases), max(p.last for p in phases)
+    taps = []
+    for phase in phases:
+        last = phase.tap + stride * (phase.last - phase.first)
+        zeros = [(phase.first + before, after - phase.last), (0, 0), (0, 0)]
+        taps.append(jnp.pad(kernel[phase.tap : last + 1 : stride], zeros))
+    return jnp.concatenate(taps, axis=-1), (before, after)

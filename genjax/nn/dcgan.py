@@ -139,7 +139,9 @@ class TutorialDecoder(nn.Module):
         condition: Float[Array, "batch labels"] | None = None,
     ) -> Images:
         if condition is not None:
-            raise UserError("dcgan_tutorial has no norm for 'cbn'; set conditioning to 'concat'")
+            raise UserError(
+                "dcgan_tutorial has no norm for 'cbn'; set generator_conditioning to 'concat'"
+            )
         side, _, channels = self.image
         if side % 4:
             raise UserError(

@@ -15,7 +15,7 @@ from genjax.core.spectral import spectrally_normalized
 from genjax.core.types import Key
 from genjax.errors import UserError, lookup
 from genjax.nn.channels import LINEAR
-from genjax.nn.conv import Conv, ConvTranspose
+from genjax.nn.conv import Conv, Conv1D, ConvTranspose, ConvTranspose1D
 from genjax.nn.norms import NORMS, Normalize
 
 Initializer = Callable[..., Any]
@@ -85,6 +85,18 @@ class Layers(NamedTuple):
         """A transposed convolution with 'SAME' padding."""
         return ConvTranspose(features, kernel, stride, use_bias, self.dtype, init, *self._form())
 
+    def conv1d(
+        self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
+    ) -> Conv1D:
+        """A convolution in one dimension with 'SAME' padding."""
+        return Conv1D(features, kernel, stride, use_bias, self.dtype, init, *self._form())
+
+    def conv_transpose1d(
+        self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
+    ) -> ConvTranspose1D:
+        """A transposed convolution in one dimension with 'SAME' padding."""
+        return ConvTranspose1D(features, kernel, stride, use_bias, self.dtype, init, *self._form())
+
     def _form(self) -> tuple[bool, Convolutions]:
         return self.spectral_norm, self.convolutions
 
@@ -102,7 +114,9 @@ class Layers(NamedTuple):
         """
         if self.norm == "none":
             if condition is not None:
-                raise UserError("conditioning 'cbn' needs a norm, but norm is 'none'; set batch")
+                raise UserError(
+                    "generator_conditioning 'cbn' needs a norm, but norm is 'none'; set batch"
+                )
             return x
         make = lookup({**NORMS, "none": None}, self.norm, "norm")
         assert make is not None

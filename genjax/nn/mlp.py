@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from genjax.core.types import Images
+from genjax.core.types import Examples
 from genjax.nn.layers import Dropout, Layers, Maxout, symmetric_uniform
 
 _INIT = nn.initializers.lecun_normal()
@@ -27,7 +27,7 @@ class MLPDecoder(nn.Module):
       init: initialiser of the kernels.
     """
 
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     width: int = 400
     depth: int = 2
     layers: Layers = Layers()
@@ -39,7 +39,7 @@ class MLPDecoder(nn.Module):
         z: Float[Array, "batch latent"],
         train: bool,
         condition: Float[Array, "batch labels"] | None = None,
-    ) -> Images:
+    ) -> Examples:
         x = z
         for _ in range(self.depth):
             x = self.layers.dense(self.width, self.init)(x)
@@ -63,7 +63,7 @@ class MLPEncoder(nn.Module):
     head_init = staticmethod(_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
+    def __call__(self, images: Examples, train: bool) -> Float[Array, "batch features"]:
         x = images.reshape(images.shape[0], -1)
         for _ in range(self.depth):
             x = self.layers.dense(self.width, _INIT)(x)
@@ -71,7 +71,7 @@ class MLPEncoder(nn.Module):
         return x
 
 
-def goodfellow_decoder(image: tuple[int, int, int], width: int, layers: Layers) -> MLPDecoder:
+def goodfellow_decoder(image: tuple[int, ...], width: int, layers: Layers) -> MLPDecoder:
     """The first GAN's generator up to its last non-linearity: two layers of rectifiers.
 
     The paper's last unit is a sigmoid over [0, 1]; a GAN here ends in ``tanh(a)``, which is
@@ -108,7 +108,7 @@ class MaxoutEncoder(nn.Module):
     head_init = staticmethod(_GOODFELLOW_ENCODER_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
+    def __call__(self, images: Examples, train: bool) -> Float[Array, "batch features"]:
         x = images.reshape(images.shape[0], -1)
         for rate in (0.2, 0.5):
             x = Dropout(rate, self.layers.axis_name)(x, train)

@@ -1,46 +1,66 @@
-"""Architectures by name: decoders make images from vectors, encoders make features from images.
+"""Architectures: decoders make images from vectors, encoders make features from images.
 
 A generator is a decoder with a tanh, a discriminator an encoder with a logit; autoencoders use
 both.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 
-from genjax.config import NetworkConfig
-from genjax.errors import UserError, lookup
+from genjax.config import (
+    DCGAN,
+    MLP,
+    SNGAN,
+    Convolutional,
+    DCGANTutorial,
+    Goodfellow,
+    Network,
+    WaveGAN,
+    norm_of,
+)
+from genjax.errors import UserError, suggest
 from genjax.nn.channels import LINEAR
 from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MaxoutEncoder, MLPDecoder, MLPEncoder, goodfellow_decoder
 from genjax.nn.sngan import SNGANDecoder, SNGANEncoder
+from genjax.nn.wavegan import WaveGANDecoder, WaveGANEncoder
 
-ImageShape = tuple[int, int, int]
+Built = TypeVar("Built")
 
-DECODERS: dict[str, Callable[[NetworkConfig, ImageShape, Layers], nn.Module]] = {
-    "dcgan": lambda config, image, layers: DCGANDecoder(image, config.width, layers),
-    "dcgan_tutorial": lambda config, image, layers: TutorialDecoder(image, layers),
-    "goodfellow": lambda config, image, layers: goodfellow_decoder(image, config.width, layers),
-    "mlp": lambda config, image, layers: MLPDecoder(image, config.width, config.depth, layers),
-    "sngan": lambda config, image, layers: SNGANDecoder(image, config.width, layers),
+DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
+    DCGAN: lambda config, image, layers: DCGANDecoder(image, config.width, layers),
+    DCGANTutorial: lambda config, image, layers: TutorialDecoder(image, layers),
+    Goodfellow: lambda config, shape, layers: goodfellow_decoder(shape, config.width, layers),
+    MLP: lambda config, shape, layers: MLPDecoder(shape, config.width, config.depth, layers),
+    SNGAN: lambda config, image, layers: SNGANDecoder(image, config.width, layers),
+    WaveGAN: lambda config, shape, layers: WaveGANDecoder(shape, config.width, layers),
 }
 
-ENCODERS: dict[str, Callable[[NetworkConfig, Layers], nn.Module]] = {
-    "dcgan": lambda config, layers: DCGANEncoder(config.width, layers),
-    "dcgan_tutorial": lambda config, layers: TutorialEncoder(layers),
-    "goodfellow": lambda config, layers: MaxoutEncoder(config.width, layers),
-    "mlp": lambda config, layers: MLPEncoder(config.width, config.depth, layers),
-    "sngan": lambda config, layers: SNGANEncoder(config.width, layers),
+ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
+    DCGAN: lambda config, layers: DCGANEncoder(config.width, layers),
+    DCGANTutorial: lambda config, layers: TutorialEncoder(layers),
+    Goodfellow: lambda config, layers: MaxoutEncoder(config.width, layers),
+    MLP: lambda config, layers: MLPEncoder(config.width, config.depth, layers),
+    SNGAN: lambda config, layers: SNGANEncoder(config.width, layers),
+    WaveGAN: lambda config, layers: WaveGANEncoder(config.width, config.shuffle, layers),
 }
 
 
-def make_layers(
-    config: NetworkConfig, dtype: Any, axis_name: str | None, reference: int = 0
-) -> Layers:
+AXES: dict[type[Network], tuple[int, str]] = {
+    DCGAN: (3, "images"),
+    DCGANTutorial: (3, "images"),
+    SNGAN: (3, "images"),
+    WaveGAN: (2, "audio"),
+}
+"""Of an example, in number and in words, for architectures that are for one kind of data alone."""
+
+
+def make_layers(config: Network, dtype: Any, axis_name: str | None, reference: int = 0) -> Layers:
     """What all layers of a network have in common.
 
     Args:
@@ -52,12 +72,39 @@ def make_layers(
     Returns:
       The settings, which also make the layers.
     """
-    return Layers(
-        config.norm, config.spectral_norm, dtype, axis_name, reference, config.convolutions
-    )
+    form = config.convolutions if isinstance(config, Convolutional) else "auto"
+    return Layers(norm_of(config), config.spectral_norm, dtype, axis_name, reference, form)
 
 
-def _remat(config: NetworkConfig, module: nn.Module) -> nn.Module:
+def _builder(table: Mapping[type[Network], Built], config: Network, what: str) -> Built:
+    """What builds an architecture; raises UserError where it has no network of that kind."""
+    if type(config) not in table:
+        names = [name for name, kind in Network.registry.items() if kind in table]
+        raise UserError(
+            f"the {what}'s name is {config.name!r}, which is no network of that kind; "
+            f"{suggest(config.name, names)}"
+        )
+    return table[type(config)]
+
+
+def _check_shape(config: Network, shape: tuple[int, ...], what: str) -> None:
+    """Refuses data that an architecture is not for."""
+    axes, kind = AXES.get(type(config), (len(shape), ""))
+    if axes != len(shape):
+        fitting = [
+            name
+            for name, other in Network.registry.items()
+            if other in ENCODERS and AXES.get(other, (len(shape), ""))[0] == len(shape)
+        ]
+        raise UserError(
+            f"the {what}'s {config.name!r} is for {kind}, but examples have shape {shape}; "
+            f"choices: {', '.join(sorted(fitting))}"
+        )
+    if len(shape) == 3 and shape[0] != shape[1]:
+        raise UserError(f"images are {shape[0]} x {shape[1]}; set --data.resolution to a side")
+
+
+def _remat(config: Network, module: nn.Module) -> nn.Module:
     """The same network, with what the backward pass keeps as configured."""
     if config.remat == "none":
         return module
@@ -72,40 +119,43 @@ def _remat(config: NetworkConfig, module: nn.Module) -> nn.Module:
     return rebuilt
 
 
-def make_decoder(config: NetworkConfig, image: ImageShape, layers: Layers, what: str) -> Any:
-    """Builds a network from vectors to images; ``apply(variables, z, train, condition)``.
+def make_decoder(config: Network, shape: tuple[int, ...], layers: Layers, what: str) -> Any:
+    """Builds a network from vectors to examples; ``apply(variables, z, train, condition)``.
 
     Args:
       config: architecture and size.
-      image: (height, width, channels) of what it makes, square.
+      shape: of what it makes; images, (height, width, channels), are square.
       layers: from `make_layers`.
       what: what the network is in its model, for errors.
 
     Returns:
       A module from float32 [batch, latent], bool and perhaps float32 [batch, labels] to
-      [batch, height, width, channels] of any range.
+      [batch, *shape] of any range.
 
     Raises:
-      UserError: unknown architecture, or an image that is not square.
+      UserError: an architecture without decoder, or one that is not for such examples.
     """
-    if image[0] != image[1]:
-        raise UserError(f"images are {image[0]} x {image[1]}; set --data.resolution to a side")
-    return _remat(config, lookup(DECODERS, config.name, what)(config, image, layers))
+    build = _builder(DECODERS, config, what)
+    _check_shape(config, shape, what)
+    return _remat(config, build(config, shape, layers))
 
 
-def make_encoder(config: NetworkConfig, layers: Layers, what: str) -> Any:
-    """Builds a network from images to features; ``apply(variables, images, train)``.
+def make_encoder(config: Network, shape: tuple[int, ...], layers: Layers, what: str) -> Any:
+    """Builds a network from examples to features; ``apply(variables, examples, train)``.
 
     Args:
       config: architecture and size.
+      shape: of an example.
       layers: from `make_layers`.
       what: what the network is in its model, for errors.
 
     Returns:
-      A module from float32 [batch, height, width, channels] to [batch, features]. Its `head_init`
+      A module from float32 [batch, *shape] to [batch, features]. Its `head_init`
       is the initialiser of layers to come after it.
 
     Raises:
-      UserError: unknown architecture.
+      UserError: an architecture without encoder, or one that is not for such examples.
     """
-    return _remat(config, lookup(ENCODERS, config.name, what)(config, layers))
+    build = _builder(ENCODERS, config, what)
+    _check_shape(config, shape, what)
+    return _remat(config, build(config, layers))

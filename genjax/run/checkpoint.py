@@ -1,7 +1,8 @@
 """Checkpoints of the whole training state, and weights for use elsewhere.
 
 Beside the arrays of a checkpoint lie their names, types and shapes, and the SHA-256 of each file:
-what was damaged later is noticed, and named, before an array is read.
+what was damaged later is noticed, and named, before an array is read. Format 1 had neither: its
+checkpoints are read as they are.
 """
 
 import hashlib
@@ -19,9 +20,9 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from genjax.core.players import players
 from genjax.core.types import Key, State
 from genjax.errors import RunFailed, UserError
-from genjax.families.registry import players
 from genjax.run.processes import first_does, is_first
 
 Which = Literal["last", "best"] | int
@@ -191,7 +192,9 @@ def restore(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         jax.eval_shape(init, key),
     )
-    saved, needed = _describe(manager, step)[_LEAVES], _kinds(template)
+    needed = _kinds(template)
+    sealed = not _is_unsealed(folder)
+    saved = _describe(manager, step)[_LEAVES] if sealed else needed
     for name in {**needed, **saved}:
         if saved.get(name) != needed.get(name):
             there, wanted = (kinds.get(name, "nothing") for kinds in (saved, needed))
@@ -200,7 +203,7 @@ def restore(
                 f"the configuration needs {wanted}"
             )
     item = folder / _ITEM
-    for name, digest in _unseal(item / _FILES).items():
+    for name, digest in (_unseal(item / _FILES) if sealed else {}).items():
         try:
             damaged = _file_digest(item / name) != digest
         except OSError:
@@ -214,54 +217,76 @@ def restore(
         raise Damaged(f"the checkpoint {folder} can't be read: {first_line}") from error
 
 
-def restore_newest(
-    manager: ocp.CheckpointManager,
+def restore_common(
+    managers: Mapping[int, ocp.CheckpointManager],
     init: Any,
-    key: Key,
     sharding: jax.sharding.Sharding | None,
     say: Callable[[str], None],
-) -> tuple[int, State] | None:
-    """Reads the newest whole checkpoint, and puts aside damaged ones.
+) -> tuple[int, dict[int, State]] | None:
+    """Reads the newest step of which all runs have a whole checkpoint; puts aside damaged ones.
 
-    These are the newer ones, and older ones whose notes can't be read, as a kill leaves them that
-    comes while they are deleted: their scores could not be compared any more.
+    These are newer ones, and older ones whose notes can't be read, as a kill leaves them that comes
+    while they are deleted: their scores could not be compared any more. Newer ones that are whole,
+    but that another run lacks, are deleted.
 
     Args:
-      manager: from `open_checkpoints`.
+      managers: of the checkpoints of each run.
       init: as for `restore`.
-      key: as for `restore`.
       sharding: as for `restore`.
       say: told of each damaged one.
 
     Returns:
-      Its step and the state; None where there is no checkpoint at all.
+      The step and the state of each run; None where there is no checkpoint that all have.
 
     Raises:
       UserError: none of those that are there is whole, or one belongs to another model. Nothing was
         moved.
     """
-    steps = sorted(manager.all_steps(), reverse=True)
-    damaged: dict[int, Damaged] = {}
-    for step in steps:
+    steps = {run: sorted(manager.all_steps(), reverse=True) for run, manager in managers.items()}
+    damaged: dict[tuple[int, int], Damaged] = {}
+    common = sorted(set.intersection(*map(set, steps.values())), reverse=True) if steps else []
+    chosen, states = None, {}
+    for step in common:
         try:
-            state = restore(manager, step, init, key, sharding)
+            for run, manager in managers.items():
+                states[run] = restore(manager, step, init, jax.random.key(0), sharding)
         except Damaged as error:
-            damaged[step] = error
+            damaged[run, step] = error
             continue
-        for older in steps[steps.index(step) + 1 :]:
-            try:
-                _describe(manager, older)
-            except Damaged as error:
-                damaged[older] = error
-        first_does(partial(_put_aside, manager, damaged, step, say))
-        manager.reload()
-        return step, state
-    if damaged:
+        chosen = step
+        break
+    if chosen is None and damaged:
+        run, step = next(iter(damaged))
         raise UserError(
-            f"no checkpoint in {manager.directory} is whole; {damaged[steps[0]]}; train the run "
-            "again from its start with another --out"
+            f"no checkpoint in {managers[run].directory} is whole; {damaged[run, step]}; train the "
+            "run again from its start with another --out"
         )
-    return None
+    for run, manager in managers.items():
+        own = {step: error for (place, step), error in damaged.items() if place == run}
+        for step in steps[run]:
+            if chosen is not None and step < chosen:
+                try:
+                    _describe(manager, step)
+                except Damaged as error:
+                    own[step] = error
+        first_does(partial(_keep_up_to, manager, chosen, own, say))
+        manager.reload()
+    return None if chosen is None else (chosen, states)
+
+
+def _keep_up_to(
+    manager: ocp.CheckpointManager,
+    last: int | None,
+    damaged: Mapping[int, Damaged],
+    say: Callable[[str], None],
+) -> None:
+    """Leaves in a manager's folder what is whole and not after a step."""
+    if last is not None:
+        _put_aside(manager, damaged, last, say)
+    manager.reload()
+    for step in manager.all_steps():
+        if last is None or step > last:
+            manager.delete(step)
 
 
 def _put_aside(
@@ -283,12 +308,31 @@ def _put_aside(
 
 def _describe(manager: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
     """What `save` noted of a checkpoint; raises Damaged where it can't be read or believed."""
-    return _unseal(Path(manager.directory) / str(step) / _NOTES, "custom_metadata")
+    folder = Path(manager.directory) / str(step)
+    if not _is_unsealed(folder):
+        return _unseal(folder / _NOTES, "custom_metadata")
+    path = folder / "metrics" / "metrics"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return {_SCORE: float(metrics[_SCORE]), _HEALTHY: float(metrics.get(_HEALTHY, 1.0))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged(f"{path} is missing or damaged") from None
+
+
+def _is_unsealed(folder: Path) -> bool:
+    """Whether a checkpoint is of format 1; one that has lost a part of its seal is not."""
+    try:
+        notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
+        return notes["custom_metadata"] == {} and not (folder / _ITEM / _FILES).exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _mend_metrics(directory: Path) -> None:
     """Writes Orbax's copies of scores anew where they are damaged: it can't open a folder then."""
     for notes in directory.glob(f"*/{_NOTES}"):
+        if _is_unsealed(notes.parent):
+            continue
         path = notes.parent / "metrics" / "metrics"
         try:
             described = _unseal(notes, "custom_metadata")

@@ -29,21 +29,21 @@ from filelock import FileLock, Timeout
 
 from genjax.config import Experiment
 from genjax.config import json as config_json
+from genjax.config.plugins import trust_plugins
 from genjax.core.compiler import xla_options
-from genjax.data.sources import Dataset
+from genjax.core.schema import Schema, Source
+from genjax.data.mixtures import MIXTURES
+from genjax.data.schema import image_schema, point_schema, schema_from_json, schema_to_json
 from genjax.errors import UserError
 
 LOCK = ".lock"
 """Claimed by the process that writes into a run."""
 
-FORMAT = 2
+FORMAT = 3
 """Of a run's folder; to be raised when runs of before can't be taken up again any more."""
 
 _BEGUN = {LOCK, "manifest.json", "manifest.json.part", "config.json.part", "samples"}
 
-# Above what networks are built for; a manifest may say anything.
-_LARGEST_SIDE = 2**13
-_MOST_CLASSES = 2**16
 _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -106,18 +106,19 @@ def claim(directory: Path) -> Iterator[None]:
         yield
 
 
-def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
+def create(directory: Path, experiment: Experiment, source: Source) -> None:
     """Begins a run: makes its folders and writes its configuration and manifest.
 
     Args:
       directory: a folder that is empty or not there yet.
       experiment: the configuration.
-      dataset: the data it trains on.
+      source: the data it trains on.
 
     Raises:
       UserError: the folder holds something, or can't be made.
     """
     check_new(directory)
+    trust_plugins(experiment.plugins)
     try:
         (directory / "samples").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -127,11 +128,11 @@ def create(directory: Path, experiment: Experiment, dataset: Dataset) -> None:
         {
             "format": FORMAT,
             "data": {
-                "name": dataset.name,
-                "split": dataset.split,
-                "count": len(dataset.images),
-                "image": list(dataset.images.shape[1:]),
-                "classes": dataset.classes,
+                "name": source.name,
+                "split": source.split,
+                "count": source.count,
+                "digest": source.digest(),
+                **schema_to_json(source.schema),
             },
             "sessions": [_session(experiment)],
         },
@@ -156,6 +157,7 @@ def extend(directory: Path, experiment: Experiment, step: int, failure: str | No
     if failure is not None:
         session["went_back"] = failure
     manifest["sessions"].append(session)
+    manifest["format"] = FORMAT
     write_json(directory / "manifest.json", manifest)
     _write_config(directory, experiment)
 
@@ -179,10 +181,13 @@ def read_config(directory: Path) -> Experiment:
         raise UserError(f"{directory} is not a run: it has no config.json")
     _refuse_links(directory)
     manifest = read_manifest(directory)
-    experiment = config_json.load(path)
+    text = config_json.read_text(path)
+    experiment = config_json.from_json(text, str(path))
     now = config_json.config_hash(experiment)
-    # A kill between the two files leaves the configuration of the session before.
-    if all(session.get("config_hash") != now for session in manifest["sessions"]):
+    # A kill between the two files leaves the configuration of the session before. Before format 3,
+    # the hash was that of the file, which may hold what its networks did not read.
+    known = {session.get("config_hash") for session in manifest["sessions"]}
+    if known.isdisjoint((now, config_json.hash_of_text(text))):
         was = manifest["sessions"][-1].get("config_hash")
         raise UserError(
             f"{path} is not what the run was trained with: its hash is {now}, and manifest.json "
@@ -209,15 +214,16 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        height, width, channels = manifest["data"]["image"]
-        manifest["data"]["image"] = (int(height), int(width), int(channels))
-        classes = manifest["data"]["classes"] = int(manifest["data"]["classes"])
-        if not all(1 <= side <= _LARGEST_SIDE for side in manifest["data"]["image"]):
-            raise ValueError(f"there are no images of {height} x {width} x {channels}")
-        if not 0 <= classes <= _MOST_CLASSES:
-            raise ValueError(f"there are no {classes} classes")
+        if manifest.get("format") != FORMAT and "fields" not in manifest["data"]:
+            # Up to format 2 there were images, and points as images of one pixel.
+            manifest["data"].update(_old_schema(manifest["data"]))
+        schema_from_json(manifest["data"])
         manifest["sessions"] = [dict(session) for session in manifest["sessions"]]
         last = manifest["sessions"][-1]
+        if "format" not in manifest:
+            # Format 1 named the configuration of its last session alone.
+            last.setdefault("config_hash", manifest.pop("config_hash"))
+            manifest["format"] = 1
         wrote = f"genjax {last['versions']['genjax']}, commit {last['git_commit']}"
     except FileNotFoundError:
         raise UserError(f"{directory} is not a whole run: it has no manifest.json") from None
@@ -230,14 +236,28 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         IndexError,
         RecursionError,
         OverflowError,
+        AttributeError,
     ) as error:
         raise UserError(f"{path} is damaged: {error!r}") from None
-    if manifest.get("format") != FORMAT:
+    if manifest["format"] not in range(1, FORMAT + 1):
         raise UserError(
-            f"{path} is of format {manifest.get('format', 1)}, and this genjax reads {FORMAT}; "
-            f"use what wrote it: {wrote}"
+            f"{path} is of format {manifest['format']}; this genjax reads up to {FORMAT}: use what "
+            f"wrote it, {wrote}"
         )
     return manifest
+
+
+def _old_schema(data: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a manifest of format 1 or 2 stands for."""
+    name, classes = data["name"], int(data["classes"])
+    if name in MIXTURES:
+        return schema_to_json(point_schema(name, classes))
+    return schema_to_json(image_schema(data["image"], classes))
+
+
+def read_schema(directory: Path) -> Schema:
+    """What the data of a run are; raises UserError as `read_manifest` does."""
+    return schema_from_json(read_manifest(directory)["data"])
 
 
 def read_metrics(directory: Path, step: int) -> list[dict[str, float]]:

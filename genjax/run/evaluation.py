@@ -4,26 +4,28 @@ import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from genjax.config import VAEConfig
 from genjax.config.json import config_hash
-from genjax.core.compiler import jit
-from genjax.core.rng import stream
+from genjax.core.schema import Source
 from genjax.data.progress import Progress, no_progress
-from genjax.data.sources import load
-from genjax.domains.grid import save_grid
+from genjax.data.sources import load, load_held_out
+from genjax.domains import domain_of
+from genjax.domains.domain import Layout
+from genjax.domains.previews import save_previews
 from genjax.errors import UserError
+from genjax.evals.classifier import FRONTS
+from genjax.evals.comparison import Comparison, Likelihood
 from genjax.evals.features import FeatureNetwork
-from genjax.evals.image_sets import ImageSet, from_dataset, from_run, open_held_out, open_images
-from genjax.evals.material import Likelihood, Material
+from genjax.evals.inputs import examples, open_images, shape_of
 from genjax.evals.metrics import compute_scores
 from genjax.evals.records import Record
 from genjax.run.checkpoint import Which
-from genjax.run.sampling import Run, open_run
+from genjax.run.sampling import Run, open_run, samples_of
+from genjax.run.scoring import measure_held_out
 
 _BATCH = 200
 _SHOWN = 16
@@ -54,12 +56,12 @@ class Evaluation(NamedTuple):
     Attributes:
       records: one a score.
       warnings: what to mistrust, each one line.
-      material: the images and their features.
+      compared: the images and their features.
     """
 
     records: list[Record]
     warnings: list[str]
-    material: Material
+    compared: Comparison
 
 
 def evaluate_run(
@@ -68,6 +70,7 @@ def evaluate_run(
     protocol: Protocol,
     average: bool = True,
     progress: Progress = no_progress,
+    sampling: Any = None,
 ) -> Evaluation:
     """Scores the samples of a run against the split that it learnt from.
 
@@ -77,6 +80,7 @@ def evaluate_run(
       protocol: how.
       average: sample from the moving average of the parameters where the run keeps one.
       progress: shows how far the work is.
+      sampling: how samples are drawn, see `genjax.families.registry.make_algorithm`.
 
     Returns:
       The scores.
@@ -84,16 +88,14 @@ def evaluate_run(
     Raises:
       UserError: not a run, its data are not there, or a metric does not apply.
     """
-    run = open_run(directory, which, average)
-    dataset = load(run.experiment.data, progress)
-    real = from_dataset(dataset)
+    run = open_run(directory, which, average, sampling)
+    real = load(run.experiment.data, progress)
     name = directory.absolute().name
-    fake = from_run(run, name, protocol.samples, protocol.seed, protocol.chunk)
-    material = Material(
+    compared = Comparison(
         real,
-        fake,
-        open_held_out(run.experiment.data, progress),
-        None if dataset.modes is not None else protocol.features(dataset.name),
+        samples_of(run, name, protocol.samples, protocol.seed, protocol.chunk),
+        load_held_out(run.experiment.data, progress),
+        protocol.features(real.name) if real.schema.domain in FRONTS else None,
         protocol.seed,
         protocol.chunk,
         progress,
@@ -106,8 +108,9 @@ def evaluate_run(
         "truncation": None,
         "checkpoint": which if isinstance(which, str) else "step",
         "step": run.step,
+        "sampling": dict(run.sampling) or None,
     }
-    return _score(material, protocol, identity)
+    return _score(compared, protocol, identity)
 
 
 def evaluate_images(
@@ -136,13 +139,14 @@ def evaluate_images(
     """
     reference, held_out = open_images(real, resolution, directory, progress)
     scored, _ = open_images(fake, resolution, directory, progress)
-    if reference.shape != scored.shape:
+    shapes = [shape_of(source) for source in (reference, scored)]
+    if shapes[0] != shapes[1]:
         raise UserError(
-            f"{real} has images of shape {reference.shape}, but {fake} of {scored.shape}; "
+            f"{real} has images of shape {shapes[0]}, but {fake} of {shapes[1]}; "
             "give --resolution, or images with as many channels"
         )
-    network = protocol.features(reference.identity["data"])
-    material = Material(
+    network = protocol.features(reference.name)
+    compared = Comparison(
         reference, scored, held_out, network, protocol.seed, protocol.chunk, progress
     )
     identity = {
@@ -150,60 +154,55 @@ def evaluate_images(
         "config_hash": None,
         "ema": None,
         "truncation": None,
+        "sampling": None,
         "checkpoint": None,
         "step": None,
     }
-    return _score(material, protocol, identity)
+    return _score(compared, protocol, identity)
 
 
 def make_likelihood(run: Run, seed: int) -> Likelihood | None:
     """The bounds on the likelihood that a run's model has.
 
     Args:
-      run: from `open_run`.
+      run: from `genjax.run.sampling.open_run`.
       seed: of the noise.
 
     Returns:
-      Means over images, each batch drawing noise of its own; None for models without.
+      Means over examples, each batch drawing noise of its own; None for models without.
     """
-    if not isinstance(run.experiment.model, VAEConfig) or run.algorithm.evaluate is None:
+    if run.algorithm.evaluate is None:
         return None
-    evaluate = jit(run.algorithm.evaluate)
 
-    def measure(images: ImageSet, progress: Progress) -> dict[str, float]:
+    def measure(held_out: Source, progress: Progress) -> dict[str, float]:
         key = jax.random.key(seed)
-        totals: dict[str, float] = {}
-        starts = range(0, images.count, _BATCH)
-        for start in progress(starts, "likelihood", len(starts)):
-            numbers = np.arange(start, min(start + _BATCH, images.count))
-            batch = {"image": images.read(numbers)}
-            if images.labels is not None:
-                batch["label"] = images.labels[numbers]
-            found = evaluate(run.state, batch, stream(key, "likelihood", start))
-            for name, value in found.items():
-                totals[name] = totals.get(name, 0.0) + float(value) * len(numbers)
-        return {name: total / images.count for name, total in totals.items()}
+        return measure_held_out(run.algorithm, held_out, held_out.count, key, _BATCH, progress)(
+            run.state
+        )
 
-    return Likelihood(measure, run.experiment.model.importance_samples)
+    return Likelihood(measure, getattr(run.experiment.model, "importance_samples", None))
 
 
-def save_closest(path: Path, material: Material) -> None:
+def save_closest(path: Path, compared: Comparison) -> None:
     """Draws the samples that lie closest to the reference, each above its nearest image.
 
     Args:
       path: PNG file.
-      material: with held-out images.
+      compared: with held-out images.
     """
-    closest = material.closest
+    closest = compared.closest
     rows = [
-        np.asarray(material.fake.read(closest.sample_index[:_SHOWN])),
-        np.asarray(material.real.read(closest.train_index[:_SHOWN])),
+        np.asarray(examples(compared.fake, closest.sample_index[:_SHOWN])),
+        np.asarray(examples(compared.real, closest.train_index[:_SHOWN])),
     ]
-    save_grid(path, np.concatenate(rows), columns=len(rows[0]))
+    domain = domain_of(compared.real.schema.domain)
+    layout = Layout(columns=len(rows[0]))
+    facts = compared.real.schema.facts
+    save_previews(path, domain.render(np.concatenate(rows), facts, layout))
 
 
-def _score(material: Material, protocol: Protocol, identity: Record) -> Evaluation:
-    scores = compute_scores(material, protocol.metrics)
+def _score(compared: Comparison, protocol: Protocol, identity: Record) -> Evaluation:
+    scores = compute_scores(compared, protocol.metrics)
     device = jax.devices()[0]
     context = {
         "seed": protocol.seed,
@@ -218,9 +217,9 @@ def _score(material: Material, protocol: Protocol, identity: Record) -> Evaluati
             "value": float(score.value),
             "spread": None if score.spread is None else float(score.spread),
             "better": score.better,
-            "features": _describe(material.network) if score.network else None,
-            "reference": dict(material.real.identity),
-            "samples": material.fake.count,
+            "features": _describe(compared.network) if score.network else None,
+            "reference": compared.reference,
+            "samples": compared.fake.count,
             "parameters": dict(score.parameters),
             "details": dict(score.details),
             **identity,
@@ -229,7 +228,7 @@ def _score(material: Material, protocol: Protocol, identity: Record) -> Evaluati
         for score in scores
     ]
     warnings = [f"{score.name}: {score.warning}" for score in scores if score.warning]
-    return Evaluation(records, warnings, material)
+    return Evaluation(records, warnings, compared)
 
 
 def _describe(network: FeatureNetwork | None) -> dict[str, str] | None:

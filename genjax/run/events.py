@@ -5,12 +5,17 @@ then waits for it for ever.
 """
 
 import contextlib
+import io
 import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from genjax.domains.domain import Picture, Preview, Sound, Text
+from genjax.domains.previews import write_picture, write_sound
 
 
 @contextlib.contextmanager
@@ -30,10 +35,46 @@ def _without(package: str) -> Iterator[None]:
 with _without("torch"):
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import Event, SessionLog
-    from tensorboardX.summary import scalar
+    from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.summary import scalar, text
 
 _FLUSH_S = 10.0
 _NUMBER = itertools.count()
+_TAG = "samples"
+
+
+def _picture(picture: Any) -> Any:
+    height, width, channels = picture.pixels.shape
+    stream = io.BytesIO()
+    write_picture(stream, picture)
+    image = Summary.Image(
+        height=height,
+        width=width,
+        colorspace=channels,
+        encoded_image_string=stream.getvalue(),
+    )
+    return Summary(value=[Summary.Value(tag=_TAG, image=image)])
+
+
+def _sound(sound: Any) -> Any:
+    stream = io.BytesIO()
+    write_sound(stream, sound)
+    audio = Summary.Audio(
+        sample_rate=sound.rate,
+        num_channels=1,
+        length_frames=len(sound.wave),
+        encoded_audio_string=stream.getvalue(),
+        content_type="audio/wav",
+    )
+    return Summary(value=[Summary.Value(tag=_TAG, audio=audio)])
+
+
+def _text(shown: Any) -> Any:
+    # TensorBoard takes text for Markdown, in which indented lines are kept as they are.
+    return text(_TAG, "".join(f"    {line}\n" for line in shown.text.splitlines()))
+
+
+_SUMMARIES: dict[type, Callable[[Any], Any]] = {Picture: _picture, Sound: _sound, Text: _text}
 
 
 class EventFile:
@@ -62,6 +103,12 @@ class EventFile:
         if time.monotonic() - self._flushed > _FLUSH_S:
             self._writer.flush()
             self._flushed = time.monotonic()
+
+    def show(self, step: int, previews: Sequence[Preview]) -> None:
+        """Adds what a person sees of the samples of a step: pictures, sounds, texts."""
+        for preview in previews:
+            summary = _SUMMARIES[type(preview)](preview)
+            self._writer.write_event(Event(step=step, wall_time=time.time(), summary=summary))
 
     def close(self) -> None:
         """Writes what is left, and closes the file."""

@@ -7,14 +7,15 @@ import jax
 import numpy as np
 
 from genjax.config import Experiment
+from genjax.core.schema import Source
 from genjax.core.types import Batch
 from genjax.data.order import batch_indices
-from genjax.data.sources import Dataset
+from genjax.errors import UserError
 
 _SHARE = 0.25
 
 
-class Fed(Protocol):
+class Placement(Protocol):
     """What batches are prepared for, such as `genjax.core.parallel.Compiled`."""
 
     @property
@@ -38,49 +39,62 @@ class Feeder(NamedTuple):
     batches: Callable[[int], Any]
 
 
-def fits_on_device(dataset: Dataset) -> bool:
+def fits_on_device(source: Source) -> bool:
     """Whether the devices are accelerators with four times as much memory as the data set takes."""
     memory = jax.local_devices()[0].memory_stats()
-    if jax.default_backend() == "cpu" or not memory:
+    if jax.default_backend() == "cpu" or not memory or not is_whole(source):
         return False
-    return dataset.images.nbytes <= _SHARE * memory.get("bytes_limit", 0)
+    size = sum(array.nbytes for array in source.arrays.values())
+    return size <= _SHARE * memory.get("bytes_limit", 0)
+
+
+def is_whole(source: Source) -> bool:
+    """Whether all fields of a source lie in memory."""
+    return source.arrays.keys() >= source.schema.fields.keys()
 
 
 def make_feeder(
-    experiments: Sequence[Experiment], dataset: Dataset, compiled: Fed, examples: int
+    experiments: Sequence[Experiment], source: Source, placement: Placement, examples: int
 ) -> Feeder:
     """Prepares the batches of a run, or of several at once, in the order that each seed gives.
 
     Args:
       experiments: of the runs, which differ in their seeds; the first says where batches are
         gathered, and for how many steps at once.
-      dataset: in memory.
-      compiled: of the runs; that of several takes batches with a first axis [runs].
+      source: the examples.
+      placement: of the runs; that of several takes batches with a first axis [runs].
       examples: in a step of a run.
 
     Returns:
       The feeder.
+
+    Raises:
+      UserError: the data are to lie on the device, and do not lie in memory.
     """
-    arrays: dict[str, Any] = {"image": dataset.images}
-    if dataset.labels is not None:
-        arrays["label"] = dataset.labels
-    first_of_all, size = experiments[0], len(dataset.images)
+    first_of_all = experiments[0]
 
     def numbers(first: int) -> Any:
         steps = range(first, first + first_of_all.steps_per_call)
         each = [
-            np.stack([batch_indices(step, examples, size, experiment.seed) for step in steps])
+            np.stack(
+                [batch_indices(step, examples, source.count, experiment.seed) for step in steps]
+            )
             for experiment in experiments
         ]
         return each[0] if len(each) == 1 else np.stack(each)
 
-    place = compiled.place
+    place = placement.place
     feed = first_of_all.feed
-    if feed == "device" or (feed == "auto" and fits_on_device(dataset)):
-        return Feeder(compiled.load(arrays), lambda first: place(numbers(first).astype(np.int32)))
+    if feed == "device" and not is_whole(source):
+        raise UserError(f"feed is 'device', but {source.name} is read from the disk; set host")
+    if feed == "device" or (feed == "auto" and fits_on_device(source)):
+        data = placement.load(source.arrays)
+        return Feeder(data, lambda first: place(numbers(first).astype(np.int32)))
 
     def gather(first: int) -> Any:
         index = numbers(first)
-        return place({name: array[index] for name, array in arrays.items()})
+        found = source.read(index.reshape(-1))
+        shapes = {name: (*index.shape, *array.shape[1:]) for name, array in found.items()}
+        return place({name: array.reshape(shapes[name]) for name, array in found.items()})
 
     return Feeder(None, gather)

@@ -1,13 +1,14 @@
 """Where metrics go: JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 from genjax.config import Experiment
 from genjax.config.json import to_dict
+from genjax.domains.domain import Preview
 from genjax.errors import UserError
 from genjax.run.events import EventFile
 from genjax.run.processes import is_first
@@ -18,6 +19,9 @@ class Log(Protocol):
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes one line of metrics."""
+
+    def show(self, step: int, previews: Sequence[Preview]) -> None:
+        """Takes what a person sees of the samples of a step."""
 
     def close(self) -> None:
         """Ends it."""
@@ -39,6 +43,9 @@ def open_log(directory: Path, experiment: Experiment, resumed_at: int | None) ->
 
 class _Silence:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def show(self, step: int, previews: Sequence[Preview]) -> None:
         pass
 
     def close(self) -> None:
@@ -81,6 +88,10 @@ class MetricLog:
         self._events.write(step, metrics)
         if self._wandb is not None:
             self._wandb.log(dict(metrics), step=step)
+
+    def show(self, step: int, previews: Sequence[Preview]) -> None:
+        """Adds what a person sees of the samples of a step, for TensorBoard."""
+        self._events.show(step, previews)
 
     def close(self) -> None:
         """Closes all files."""

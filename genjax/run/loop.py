@@ -1,12 +1,13 @@
 """The host's side of training: feeds the compiled step and writes what it reports.
 
-It knows nothing of any family of models.
+It knows nothing of any family of models, and trains one run or several of one structure in the same
+way.
 """
 
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,49 +17,53 @@ import orbax.checkpoint as ocp
 from rich.console import Console
 
 from genjax.config import Experiment
-from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import xla_options
-from genjax.core.parallel import Compiled, choose_mode, compile_step, copy_to, mapped_axis
+from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
+from genjax.core.schema import Source
 from genjax.core.types import State
 from genjax.data.order import batch_indices
-from genjax.data.sources import Dataset
+from genjax.domains import domain_of
 from genjax.errors import RunFailed, UserError
-from genjax.evals.scores import Scorer, make_scorer
-from genjax.families.registry import make_algorithm
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
 from genjax.run.console import TrainingDisplay, print_line
 from genjax.run.feed import make_feeder
 from genjax.run.interrupts import Stopped
-from genjax.run.logs import Log, import_wandb, open_log
+from genjax.run.logs import import_wandb, open_log
 from genjax.run.metrics import MetricReader
 from genjax.run.monitor import Diverged, Monitor, check_finite
 from genjax.run.processes import end_if_several, first_does, is_first, local
-from genjax.run.recorder import Recorder
-from genjax.run.sampling import make_picture, make_sampler
+from genjax.run.program import Grouping, Program, compile_runs
+from genjax.run.recorder import Recorder, sample_key
+from genjax.run.sampling import Previewer, make_previewer, make_sampler
+from genjax.run.scoring import Evaluation, make_evaluation
 
 _ROLLBACKS = 3
+
+Fail = Callable[[int, str], Any]
 
 
 def train(
     experiment: Experiment,
     directory: Path,
-    dataset: Dataset,
+    source: Source,
     console: Console,
     resume: bool = False,
     stop: Callable[[int], Any] = lambda step: None,
+    held_out: Source | None = None,
 ) -> None:
     """Runs an experiment to its last step.
 
     Args:
       experiment: the configuration.
       directory: of the run; new, or that of the run to resume.
-      dataset: the images to learn from.
+      source: the examples to learn from.
       console: where progress is shown.
       resume: go on from the latest checkpoint in `directory`, or from the start without one.
       stop: asked after each call with the steps made; if it returns something true, the state is
         saved.
+      held_out: examples to measure the loss on, where the family has one.
 
     Raises:
       Stopped: after that.
@@ -67,62 +72,95 @@ def train(
       RunFailed: a metric is no longer finite, or the run has collapsed, and the configuration says
         to stop, or three times of going back did not help.
     """
-    mode = choose_mode(experiment.mode, jax.devices())
-    axis_name = mapped_axis(mode)
-    algorithm = make_algorithm(experiment, dataset.images.shape[1:], dataset.classes, axis_name)
-    compiled = compile_step(algorithm, mode, jax.devices())
-    batch_indices(0, algorithm.examples, len(dataset.images), experiment.seed)
-    # What can't work shows before anything is written.
-    jax.eval_shape(algorithm.init, jax.random.key(experiment.seed))
-    if experiment.wandb:
-        import_wandb()
-    score = make_scorer(experiment.eval, dataset, experiment.seed)
+    runs = [Member(experiment, directory, resume)]
+    train_runs(runs, source, console, "single", stop=stop, held_out=held_out)
 
-    devices = 1 if mode == "jit" else jax.device_count()
-    where = f"mode {mode} on {devices} x {jax.devices()[0].device_kind}, into {directory}"
-    if jax.process_count() > 1:
-        where = f"{jax.process_count()} processes, {where}"
+
+class Member(NamedTuple):
+    """One of the runs that are trained.
+
+    Attributes:
+      experiment: its configuration.
+      directory: its folder; new, or that of the run to resume.
+      resume: whether it goes on from what is in its folder.
+      left: whether it is only there because the program was compiled for it, too.
+    """
+
+    experiment: Experiment
+    directory: Path
+    resume: bool
+    left: bool = False
+
+
+def train_runs(
+    members: Sequence[Member],
+    source: Source,
+    console: Console,
+    grouping: Grouping,
+    fail: Fail | None = None,
+    stop: Callable[[int], Any] = lambda step: None,
+    held_out: Source | None = None,
+) -> None:
+    """Trains runs of one structure to their last step, from the last step that all of them have.
+
+    Args:
+      members: the runs.
+      source: the examples that all learn from.
+      console: where progress is shown.
+      grouping: how they are compiled; ``single`` is for one.
+      fail: told which run can't go on, and why; the others do. None raises instead.
+      stop: as of `train`.
+      held_out: as of `train`.
+
+    Raises:
+      Stopped, UserError, RunFailed: as `train` does.
+    """
+    experiments = [member.experiment for member in members]
+    first = experiments[0]
+    program = compile_runs(experiments, source.schema, grouping, jax.devices())
+    algorithm = program.algorithm
+    batch_indices(0, algorithm.examples, source.count, first.seed)
+    # What can't work shows before anything is written.
+    jax.eval_shape(algorithm.init, jax.random.key(first.seed))
+    if any(experiment.wandb for experiment in experiments):
+        import_wandb()
+    sampler = make_sampler(algorithm, domain_of(source.schema.domain))
+    evaluations = {
+        place: make_evaluation(
+            member.experiment, algorithm, source, held_out, sampler, sample_key(member.experiment)
+        )
+        for place, member in enumerate(members)
+        if not member.left
+    }
     for name, value in xla_options().items():
         said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
         print_line(console, said)
     with contextlib.ExitStack() as stack:
-
-        def begin() -> None:
-            if not resume:
-                run_directory.check_new(directory)
-            stack.enter_context(run_directory.claim(directory))
-            if not resume:
-                run_directory.create(directory, experiment, dataset)
-
-        first_does(begin)
-        manager = stack.enter_context(
-            checkpoint.open_checkpoints(directory / "checkpoints", experiment.keep_checkpoints)
-        )
-        session = _Session(
-            experiment,
-            directory,
-            dataset,
-            algorithm,
-            compiled,
-            manager,
-            score,
-            console,
-            where,
-            stop,
+        managers = {}
+        for place, member in enumerate(members):
+            if not member.left:
+                first_does(partial(_begin, stack, member, source))
+                managers[place] = stack.enter_context(
+                    checkpoint.open_checkpoints(
+                        member.directory / "checkpoints", member.experiment.keep_checkpoints
+                    )
+                )
+        preview = make_previewer(algorithm, sampler, source)
+        training = _Training(
+            members, source, program, managers, evaluations, preview, console, fail, stop, set()
         )
         failure = None
-        while True:
+        while managers:
             try:
-                state = _continue(session, resume or failure is not None, failure)
-                if is_first():
-                    for path in checkpoint.export_weights(local(state), directory):
-                        print_line(console, f"wrote {path}")
+                states = _continue(training, failure)
+                _export(training, states)
                 break
             except Diverged as diverged:
-                failure = _go_back(session, diverged)
+                failure = _go_back(training, diverged)
             except (Stopped, UserError):
                 raise
             except BaseException as error:
+                directory = members[0].directory
                 again = f"genjax resume {shlex.quote(str(directory))}"
                 end_if_several(error, again)
                 if isinstance(error, OSError):
@@ -131,114 +169,188 @@ def train(
                 raise
 
 
-class _Session(NamedTuple):
-    """What stays the same while a run goes on."""
+class _Training(NamedTuple):
+    """What stays the same while runs go on, but for `lost`: those that can't."""
 
-    experiment: Experiment
-    directory: Path
-    dataset: Dataset
-    algorithm: Algorithm
-    compiled: Compiled
-    manager: ocp.CheckpointManager
-    score: Scorer
+    members: Sequence[Member]
+    source: Source
+    program: Program
+    managers: dict[int, ocp.CheckpointManager]
+    evaluations: dict[int, Evaluation]
+    preview: Previewer
     console: Console
-    where: str
+    fail: Fail | None
     stop: Callable[[int], Any]
+    lost: set[int]
+
+    @property
+    def living(self) -> list[int]:
+        """The runs that go on."""
+        return [place for place in self.managers if place not in self.lost]
+
+    def each(self, action: Callable[[int], Any]) -> None:
+        """Lets every run that is still well do something."""
+        for place in self.living:
+            try:
+                action(place)
+            except Diverged as diverged:
+                if self.fail is None:
+                    raise
+                self.lost.add(place)
+                self.fail(place, str(diverged))
 
 
-def _continue(session: _Session, resume: bool, failure: str | None) -> State:
-    """Runs from the latest checkpoint, or from the start, to the last step."""
-    experiment, directory, manager = session.experiment, session.directory, session.manager
-    key = jax.random.key(experiment.seed)
-    found = checkpoint.restore_newest(
-        manager,
-        session.algorithm.init,
-        key,
-        session.compiled.sharding,
-        partial(print_line, session.console),
+def _begin(stack: contextlib.ExitStack, member: Member, source: Source) -> None:
+    """Claims the folder of a run, and makes it if it is new."""
+    directory = member.directory
+    if not member.resume:
+        run_directory.check_new(directory)
+    stack.enter_context(run_directory.claim(directory))
+    if not member.resume:
+        run_directory.create(directory, member.experiment, source)
+
+
+def _continue(training: _Training, failure: str | None) -> State:
+    """Runs from the latest checkpoints, or from the start, to the last step."""
+    members, program = training.members, training.program
+    experiment, directory = members[0].experiment, members[0].directory
+    steps = experiment.steps
+    keys = {place: jax.random.key(members[place].experiment.seed) for place in training.managers}
+    found = checkpoint.restore_common(
+        training.managers,
+        program.algorithm.init,
+        program.sharding,
+        partial(print_line, training.console),
     )
-    first, state = (0, session.compiled.init(key)) if found is None else found
-    if first > experiment.steps:
+    first, states = (0, {}) if found is None else found
+    if found is None:
+        states = {place: program.init(key) for place, key in keys.items()}
+    if first > steps:
         raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
-    if first == experiment.steps:
+    # A run that is left out has a place in the program all the same.
+    some = states[training.living[0]]
+    if first == steps:
         # No mistake: a job may be killed after its last step, perhaps before its weights are
         # written, and be taken up again.
         said = f"{directory} is already at step {first}; --steps above {first} trains further"
-        print_line(session.console, said)
-        return state
-    monitor = Monitor(experiment.monitor)
-    if resume:
-        for line in run_directory.read_metrics(directory, first):
-            monitor.observe(line)
-        first_does(lambda: run_directory.extend(directory, experiment, first, failure))
-    if failure is not None:
-        number = run_directory.count_failures(directory)
-        other = stream(key, "rollback", number)
-        state = dataclasses.replace(state, key=copy_to(state.key.sharding, other))
-    log = open_log(directory, experiment, resumed_at=first if resume else None)
-    try:
-        with TrainingDisplay(session.console, experiment.name, first, experiment.steps) as display:
-            display.say(
-                f"{experiment.name}: steps {first + 1} to {experiment.steps} in {session.where}"
+        print_line(training.console, said)
+        return program.join([states.get(place, some) for place in range(len(members))])
+    with contextlib.ExitStack() as stack:
+        name = experiment.name
+        if len(members) > 1:
+            name += f", {len(training.living)} runs"
+        display = stack.enter_context(TrainingDisplay(training.console, name, first, steps))
+        recorders = {}
+        for place in training.living:
+            member = members[place]
+            resume = member.resume or failure is not None
+            monitor = Monitor(
+                member.experiment.monitor, program.algorithm.signs(member.experiment.monitor)
             )
-            state = _run(session, state, first, monitor, log, display)
+            if resume:
+                for line in run_directory.read_metrics(member.directory, first):
+                    monitor.observe(line)
+                extend = partial(run_directory.extend, member.directory, member.experiment)
+                first_does(partial(extend, first, failure))
+            if failure is not None:
+                number = run_directory.count_failures(member.directory)
+                other = stream(keys[place], "rollback", number)
+                key = copy_to(states[place].key.sharding, other)
+                states[place] = dataclasses.replace(states[place], key=key)
+            log = open_log(member.directory, member.experiment, first if resume else None)
+            stack.callback(log.close)
+            recorders[place] = Recorder(
+                member.experiment,
+                member.directory,
+                training.managers[place],
+                log,
+                monitor,
+                training.evaluations[place],
+                training.preview,
+                _speaker(display, member, len(members)),
+            )
+        where = f"{program.where}, into {directory}"
+        if len(members) > 1:
+            where = f"{program.where}, into {directory.parent}"
+        if jax.process_count() > 1:
+            where = f"{jax.process_count()} processes, {where}"
+        display.say(f"{name}: steps {first + 1} to {steps} in {where}")
+        joined = program.join([states.get(place, some) for place in range(len(members))])
+        del states, some
+        joined = _run(training, joined, first, recorders, display)
+        if len(members) == 1:
             display.say(f"done; samples in {directory / 'samples'}")
-    finally:
-        log.close()
-    return state
+    return joined
+
+
+def _speaker(display: TrainingDisplay, member: Member, runs: int) -> Callable[[str], None]:
+    if runs == 1:
+        return display.say
+    return lambda words: display.say(f"{member.directory.name}: {words}")
 
 
 def _run(
-    session: _Session,
-    state: State,
+    training: _Training,
+    states: State,
     first: int,
-    monitor: Monitor,
-    log: Log,
+    recorders: dict[int, Recorder],
     display: TrainingDisplay,
 ) -> State:
     """Makes the steps after `first`, with all that happens in between."""
-    experiment, dataset, compiled = session.experiment, session.dataset, session.compiled
-    examples = session.algorithm.examples
-    feeder = make_feeder([experiment], dataset, compiled, examples)
-    sampler = make_sampler(session.algorithm)
-    recorder = Recorder(
-        experiment,
-        session.directory,
-        session.manager,
-        log,
-        monitor,
-        session.score,
-        sampler,
-        make_picture(session.algorithm, sampler, dataset),
-        display.say,
-    )
+    program, members = training.program, training.members
+    experiment, count = members[0].experiment, len(members)
+    examples = program.algorithm.examples
+    experiments = [member.experiment for member in members]
+    feeder = make_feeder(experiments, training.source, program, examples)
 
-    def write(step: int, metrics: dict[str, Any]) -> None:
-        display.metrics(step, metrics)
-        recorder.write(step, metrics)
+    def check(step: int, metrics: Sequence[dict[str, float]]) -> None:
+        training.each(lambda place: check_finite(step, metrics[place]))
 
-    reader = MetricReader(experiment.log_every, examples, check_finite, write, display)
+    def write(step: int, metrics: Sequence[dict[str, float]]) -> None:
+        living = training.living
+        if living:
+            display.metrics(step, metrics[living[0]])
+        training.each(lambda place: recorders[place].write(step, metrics[place]))
+
+    def visit(step: int, states: State) -> None:
+        training.each(lambda place: recorders[place].visit(step, program.take(states, place)))
+
+    reader = MetricReader(experiment.log_every, examples, count, check, write, display)
     for before in range(first, experiment.steps, experiment.steps_per_call):
-        state, metrics = compiled.step(state, feeder.data, feeder.batches(before))
+        states, metrics = program.step(states, feeder.data, feeder.batches(before))
         step = before + experiment.steps_per_call
         # What is due is read while these steps run.
         if reader.due:
             reader.read()
         reader.add(before, metrics)
-        if recorder.due(step):
+        if any(recorder.due(step) for recorder in recorders.values()):
             reader.read()
-            recorder.visit(step, state)
-        if step < experiment.steps and session.stop(step):
+            visit(step, states)
+        if step < experiment.steps and training.stop(step):
             reader.read()
-            recorder.save(step, state)
+            for place in training.living:
+                recorders[place].save(step, program.take(states, place))
             raise Stopped(step)
-    checkpoint.wait(session.manager)
-    return state
+        if not training.living:
+            break
+    for manager in training.managers.values():
+        checkpoint.wait(manager)
+    return states
 
 
-def _go_back(session: _Session, diverged: Diverged) -> str:
+def _export(training: _Training, states: State) -> None:
+    """Writes the weights of the runs that came to their end."""
+    for place in training.living if is_first() else ():
+        own = local(training.program.take(states, place))
+        files = checkpoint.export_weights(own, training.members[place].directory)
+        for path in files if len(training.members) == 1 else ():
+            print_line(training.console, f"wrote {path}")
+
+
+def _go_back(training: _Training, diverged: Diverged) -> str:
     """Drops what was written since the run was last well, and says why; or ends the run."""
-    experiment, manager = session.experiment, session.manager
+    [member], [manager] = training.members, training.managers.values()
+    experiment = member.experiment
     checkpoint.wait(manager)
     latest = manager.latest_step()
     left = f"the last good checkpoint is {manager.directory / str(latest)}"
@@ -246,7 +358,7 @@ def _go_back(session: _Session, diverged: Diverged) -> str:
         left = "no checkpoint was written before"
     if (experiment.on_collapse if diverged.collapsed else experiment.on_nan) == "stop":
         raise RunFailed(str(diverged), left) from None
-    number = run_directory.count_failures(session.directory) + 1
+    number = run_directory.count_failures(member.directory) + 1
     if number > _ROLLBACKS:
         raise RunFailed(
             f"{diverged}; going back ({_ROLLBACKS} of {_ROLLBACKS}) did not help", left
@@ -256,5 +368,5 @@ def _go_back(session: _Session, diverged: Diverged) -> str:
         raise RunFailed(str(diverged), "no checkpoint is from before the collapse") from None
     where = "the start" if good is None else f"step {good}"
     again = f"going back to {where} with other noise ({number} of {_ROLLBACKS})"
-    print_line(session.console, f"{diverged}; {again}")
+    print_line(training.console, f"{diverged}; {again}")
     return str(diverged)

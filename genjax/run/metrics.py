@@ -1,8 +1,7 @@
 """Reads a run's metrics off the device, late enough that the device never waits."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 
@@ -19,22 +18,24 @@ class MetricReader:
         self,
         every: int,
         examples: int,
-        check: Callable[[int, dict[str, Any]], None],
-        write: Callable[[int, dict[str, Any]], None],
+        runs: int,
+        check: Callable[[int, Sequence[dict[str, float]]], None],
+        write: Callable[[int, Sequence[dict[str, float]]], None],
         display: TrainingDisplay,
     ) -> None:
         """Prepares the reader.
 
         Args:
           every: steps between two that are logged.
-          examples: images in a step.
-          check: takes the number and the metrics of each step, floats or, of several runs at once,
-            arrays [runs].
+          examples: in a step of a run.
+          runs: how many are trained at once.
+          check: takes the number of each step and its metrics, those of each run.
           write: takes those of each step that is logged, with its speed.
           display: where the reader says how far it is.
         """
         self._every = every
         self._examples = examples
+        self._runs = runs
         self._check = check
         self._write = write
         self._display = display
@@ -77,21 +78,28 @@ class MetricReader:
         for before, last, metrics in queue:
             for row, step in enumerate(range(before + 1, last + 1)):
                 self._steps += 1
-                values = {
-                    name: float(value[row]) if value.ndim == 1 else value[:, row]
-                    for name, value in metrics.items()
-                }
+                values = [
+                    {
+                        name: float(value[row] if value.ndim == 1 else value[run, row])
+                        for name, value in metrics.items()
+                    }
+                    for run in range(self._runs)
+                ]
                 self._check(step, values)
                 if step % self._every == 0:
                     self._report(step, values)
         if queue:
             self._display.advance(queue[-1][1])
 
-    def _report(self, step: int, values: dict[str, Any]) -> None:
+    def _report(self, step: int, values: list[dict[str, float]]) -> None:
         now = time.perf_counter()
         if self._since is not None and self._steps > 0:
             seconds = (now - self._since) / self._steps
-            values["seconds_per_step"] = seconds
-            values["images_per_second"] = self._examples / seconds
+            speed = {
+                # Of several runs, each one's share of what the step takes.
+                "seconds_per_step": seconds / self._runs,
+                "images_per_second": self._examples * self._runs / seconds,
+            }
+            values = [{**own, **speed} for own in values]
             self._since, self._steps = now, 0
         self._write(step, values)

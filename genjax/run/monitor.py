@@ -5,9 +5,10 @@ does.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from genjax.config import MonitorConfig
+from genjax.core.algorithm import Sign
 from genjax.errors import RunFailed
 
 _EVALUATIONS = 2
@@ -44,27 +45,49 @@ def check_finite(step: int, metrics: Mapping[str, float]) -> None:
             raise Diverged(f"step {step}: the {player}'s {quantity} is {value}", collapsed=False)
 
 
+def common_signs(config: MonitorConfig) -> list[Sign]:
+    """The signs that any family can show.
+
+    The samples are alike: the variance of their features, over that of the data, is below a bound
+    at two evaluations in a row. Of a player whose gradient is 0, or explodes, one line is enough.
+
+    Args:
+      config: the thresholds.
+
+    Returns:
+      The signs; those of players are looked for in `Monitor`, which sees their names.
+    """
+
+    def alike(metrics: Mapping[str, float]) -> tuple[bool, str] | None:
+        value = metrics.get("evaluation/diversity")
+        if value is None:
+            return None
+        words = (
+            f"samples have {value:.2g} of the variance of real images, less than "
+            f"{config.diversity:g}"
+        )
+        return value < config.diversity, words
+
+    return [Sign("diversity", _EVALUATIONS, alike)]
+
+
 class Monitor:
     """Follows the logged metrics of one run."""
 
-    def __init__(self, config: MonitorConfig) -> None:
+    def __init__(self, config: MonitorConfig, signs: Sequence[Sign] = ()) -> None:
         """Begins without any sign.
 
         Args:
           config: the thresholds.
+          signs: of the family, beside those that any has.
         """
         self._config = config
+        self._signs = (*signs, *common_signs(config))
         self._in_a_row: dict[str, int] = {}
         self._warned: set[str] = set()
 
     def observe(self, metrics: Mapping[str, float]) -> str | None:
         """Takes a logged line.
-
-        Five signs are known. D wins: it prefers every real image to the generated one beside it.
-        Its logits part: their mean gap passes a bound. These must show on several lines in a row.
-        The samples are alike: the variance of their features, over that of real images, is below a
-        bound at two evaluations in a row. A player is dead: its gradient is 0. Or its gradient
-        explodes: the norm passes a bound. Of these one line is enough.
 
         Args:
           metrics: from name to value; those that are not there are left out of account.
@@ -73,26 +96,11 @@ class Monitor:
           What has collapsed, in words, when a sign has just become certain; None otherwise. The
           same sign is reported again only after it was gone.
         """
-        config, lines = self._config, self._config.lines
         found = []
-        if "discriminator/accuracy" in metrics:
-            value = metrics["discriminator/accuracy"]
-            words = f"D has preferred {value:.0%} of the real images on {lines} logged lines"
-            found.append(self._note("accuracy", value >= config.accuracy, lines, words))
-        if {"discriminator/real_logit", "discriminator/fake_logit"} <= metrics.keys():
-            gap = metrics["discriminator/real_logit"] - metrics["discriminator/fake_logit"]
-            words = (
-                f"D's logits of real and generated images have been at least {config.logit_gap:g} "
-                f"apart on {lines} logged lines, now {gap:.3g}"
-            )
-            found.append(self._note("logit gap", gap >= config.logit_gap, lines, words))
-        if "evaluation/diversity" in metrics:
-            value = metrics["evaluation/diversity"]
-            words = (
-                f"samples have {value:.2g} of the variance of real images, less than "
-                f"{config.diversity:g}"
-            )
-            found.append(self._note("diversity", value < config.diversity, _EVALUATIONS, words))
+        for sign in self._signs:
+            seen = sign.look(metrics)
+            if seen is not None:
+                found.append(self._note(sign.name, seen[0], sign.lines, seen[1]))
         for name, value in metrics.items():
             player, _, quantity = name.partition("/")
             if quantity != "gradient_norm":
@@ -100,7 +108,7 @@ class Monitor:
             words = f"the {player}'s gradient is 0, so it learns nothing"
             found.append(self._note(f"{player} dead", value == 0, 1, words))
             words = f"the {player}'s gradient has a norm of {value:.3g}"
-            found.append(self._note(f"{player} explodes", value >= config.gradient, 1, words))
+            found.append(self._note(f"{player} explodes", value >= self._config.gradient, 1, words))
         return "; ".join(words for words in found if words) or None
 
     @property

@@ -1,6 +1,5 @@
-"""What one run writes while it goes on: metrics, pictures, scores and checkpoints."""
+"""What one run writes while it goes on: metrics, previews, scores and checkpoints."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,16 +9,18 @@ import orbax.checkpoint as ocp
 from genjax.config import Experiment
 from genjax.core.rng import stream
 from genjax.core.types import Key, State
-from genjax.evals.scores import Scorer
+from genjax.domains.previews import save_previews
 from genjax.run import checkpoint
 from genjax.run.logs import Log
 from genjax.run.monitor import Diverged, Monitor
 from genjax.run.processes import agree, is_first, local
-from genjax.run.sampling import Sampler
+from genjax.run.sampling import Previewer
+from genjax.run.scoring import NO_SCORE, Evaluation
 
-_NO_SCORE = sys.float_info.max
 
-Picture = Callable[[Path, State, Key], None]
+def sample_key(experiment: Experiment) -> Key:
+    """Of the samples that a run shows and scores while it goes on."""
+    return stream(jax.random.key(experiment.seed), "grid")
 
 
 class Recorder:
@@ -32,9 +33,8 @@ class Recorder:
         manager: ocp.CheckpointManager,
         log: Log,
         monitor: Monitor,
-        score: Scorer,
-        sampler: Sampler,
-        draw_picture: Picture,
+        evaluate: Evaluation,
+        preview: Previewer,
         say: Callable[[str], None],
     ) -> None:
         """Keeps what it writes with.
@@ -45,9 +45,8 @@ class Recorder:
           manager: of its checkpoints.
           log: takes its metrics.
           monitor: has seen the metrics so far.
-          score: from samples to a score, lower is better.
-          sampler: of the run's algorithm.
-          draw_picture: of samples, likewise.
+          evaluate: from a state to its score, lower is better, and metrics.
+          preview: from a state to what a person sees of its samples.
           say: prints a warning.
         """
         self._experiment = experiment
@@ -55,11 +54,10 @@ class Recorder:
         self._manager = manager
         self._log = log
         self._monitor = monitor
-        self._score = score
-        self._sampler = sampler
-        self._draw_picture = draw_picture
+        self._evaluate = evaluate
+        self._preview = preview
         self._say = say
-        self._key = stream(jax.random.key(experiment.seed), "grid")
+        self._key = sample_key(experiment)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of a step.
@@ -80,28 +78,29 @@ class Recorder:
         return self._pictured(step) or self._saved(step) or self._evaluated(step)
 
     def visit(self, step: int, state: State) -> None:
-        """Draws, scores and saves what is due of a state.
+        """Shows, scores and saves what is due of a state.
 
         Raises:
           Diverged: as `write` does.
         """
-        experiment, own = self._experiment, local(state)
+        own = local(state)
         if self._pictured(step) and is_first():
-            path = self._directory / "samples" / f"step_{step:08d}.png"
-            self._draw_picture(path, own, self._key)
-        if self._saved(step) or self._evaluated(step):
+            previews = self._preview(own, self._key)
+            save_previews(self._directory / "samples" / f"step_{step:08d}", previews)
+            self._log.show(step, previews)
+        score = NO_SCORE
+        if self._evaluated(step):
             # Every process does this: to wait for one of them would take as long.
-            samples = self._sampler(own, self._key, experiment.eval.samples, None)
-            score, evaluation = self._score(samples)
+            score, evaluation = self._evaluate(own)
             score, evaluation = agree(score), {k: agree(v) for k, v in evaluation.items()}
             self.write(step, evaluation)
-            if self._saved(step):
-                checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
+        if self._saved(step):
+            checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
 
     def save(self, step: int, state: State) -> None:
         """Saves a state that may not be due, without a score, so that it is never the best one."""
         if not self._saved(step):
-            checkpoint.save(self._manager, step, state, _NO_SCORE, self._monitor.healthy)
+            checkpoint.save(self._manager, step, state, NO_SCORE, self._monitor.healthy)
 
     def _pictured(self, step: int) -> bool:
         return self._ends(step) or step % self._experiment.sample_every == 0
@@ -110,8 +109,8 @@ class Recorder:
         return self._ends(step) or step % self._experiment.checkpoint_every == 0
 
     def _evaluated(self, step: int) -> bool:
-        every = self._experiment.eval.every
-        return every is not None and step % every == 0
+        every = self._experiment.eval.every or self._experiment.checkpoint_every
+        return self._ends(step) or step % every == 0
 
     def _ends(self, step: int) -> bool:
         return step == self._experiment.steps

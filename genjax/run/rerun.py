@@ -9,9 +9,9 @@ from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from genjax.data.sources import Dataset
+from genjax.core.schema import Source
 from genjax.errors import UserError, reason
-from genjax.run.directory import read_config, read_manifest
+from genjax.run.directory import read_config, read_manifest, read_schema
 from genjax.run.loop import train
 
 _TIMES = ("seconds_per_step", "images_per_second")
@@ -26,7 +26,7 @@ _SURROUNDINGS = (
 )
 
 
-class Comparison(NamedTuple):
+class Repetition(NamedTuple):
     """What a repetition shows.
 
     Attributes:
@@ -38,14 +38,17 @@ class Comparison(NamedTuple):
     changed: list[str]
 
 
-def rerun(directory: Path, out: Path, dataset: Dataset, console: Console) -> Comparison:
+def rerun(
+    directory: Path, out: Path, source: Source, console: Console, held_out: Source | None = None
+) -> Repetition:
     """Trains once more what a run has trained, from the start.
 
     Args:
       directory: of the run, which has come to its end.
       out: folder of the repetition, new.
-      dataset: what the configuration of the run names.
+      source: what the configuration of the run names.
       console: where progress is shown.
+      held_out: examples that it does not learn from.
 
     Returns:
       The comparison of the two.
@@ -60,17 +63,21 @@ def rerun(directory: Path, out: Path, dataset: Dataset, console: Console) -> Com
     if not weights or max((row["step"] for row in _rows(directory)), default=0) < experiment.steps:
         raise UserError(f"{directory} has not come to its end; `genjax resume` continues it")
     data = read_manifest(directory)["data"]
-    now = (len(dataset.images), tuple(dataset.images.shape[1:]))
-    if now != (data["count"], tuple(data["image"])):
+    schema = read_schema(directory)
+    now, was = (
+        (count, {name: field.shape for name, field in kind.fields.items()})
+        for count, kind in ((source.count, source.schema), (data["count"], schema))
+    )
+    if now != was:
         raise UserError(
-            f"the data of {directory} were {data['count']} images of {data['image']}, but "
-            f"{dataset.name} now has {now[0]} of {now[1]}"
+            f"the data of {directory} were {was[0]} examples of {was[1]}, but {source.name} now "
+            f"has {now[0]} of {now[1]}"
         )
-    train(experiment, out, dataset, console)
+    train(experiment, out, source, console, held_out=held_out)
     return compare_runs(directory, out)
 
 
-def compare_runs(one: Path, other: Path) -> Comparison:
+def compare_runs(one: Path, other: Path) -> Repetition:
     """Compares the results of two runs, bit for bit.
 
     A run that was given more steps later has a score of where it had ended first, which is left
@@ -111,7 +118,7 @@ def compare_runs(one: Path, other: Path) -> Comparison:
             ]
         elif was != now:
             changed.append(f"{field} was {was}, is {now}")
-    return Comparison(different, changed)
+    return Repetition(different, changed)
 
 
 def _without_earlier_ends(*runs: Path) -> list[list[dict[str, Any]]]:

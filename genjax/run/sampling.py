@@ -1,128 +1,153 @@
-"""Samples and pictures of a training state, on the host."""
+"""Samples and previews of a training state, on the host."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, Int, UInt8
+from jaxtyping import Array
 
 from genjax.config import Experiment
-from genjax.core.algorithm import Algorithm, quantize_images
+from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
-from genjax.core.types import Index, Key, Labels, State
-from genjax.data.mixtures import POINT_SHAPE
-from genjax.data.sources import Dataset
-from genjax.domains.grid import save_grid
+from genjax.core.parallel import spread
+from genjax.core.players import players
+from genjax.core.schema import Schema, Source, Spec
+from genjax.core.types import Condition, Index, Key, State
+from genjax.data.digest import content_digest
+from genjax.domains import domain_of
+from genjax.domains.domain import Domain, Layout, Preview, Samples
 from genjax.errors import UserError
-from genjax.families.registry import make_algorithm, players
+from genjax.families.registry import FAMILIES, make_algorithm
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
 
 _CHUNK = 256
-_GRID = 64
-_POINTS = 10_000
 _CLASSES = 16
 _COLUMNS = 8
-_PANEL_COLUMNS = 16
+_SHOWN = 16
 
-Samples: TypeAlias = UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n 1 1 2"]
-"""As the data sets hold them: images of bytes, or points in [-1, 1]."""
+HostCondition: TypeAlias = Mapping[str, np.ndarray]
+"""The `given` fields of a number of samples, on the host."""
+Sampler: TypeAlias = Callable[[State, Key, int, HostCondition], Samples]
+Previewer: TypeAlias = Callable[[State, Key], Sequence[Preview]]
 
-HostLabels: TypeAlias = Int[np.ndarray, "n"]
-Sampler: TypeAlias = Callable[[State, Key, int, HostLabels | None], Samples]
+
+def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
+    """What samples are made from where nobody says: the values of a label in turn.
+
+    Args:
+      spec: of the algorithm.
+      count: number of samples.
+
+    Returns:
+      For each given field, int32 [count], ``i % levels``; empty for an unconditional model.
+
+    Raises:
+      UserError: a given field has no levels that could be taken in turn.
+    """
+    found = {}
+    for name in spec.given:
+        field = spec.fields[name]
+        if not field.levels or field.shape:
+            raise UserError(f"samples are made from {name!r}, which must be given")
+        found[name] = (np.arange(count) % field.levels).astype(np.int32)
+    return found
 
 
-def make_sampler(algorithm: Algorithm) -> Sampler:
+def make_sampler(algorithm: Algorithm, domain: Domain) -> Sampler:
     """Compiles an algorithm's sampler.
 
     Args:
       algorithm: its `sample` is used.
+      domain: of what it makes.
 
     Returns:
-      A function ``(state, key, n, labels) -> samples`` on the host, uint8
-      [n, height, width, channels], or float32 [n, 1, 1, 2] for points. Labels are int [n], or None
-      for what the algorithm does without. Sample i is the same whatever n.
+      A function ``(state, key, n, condition) -> samples`` on the host, as they are stored,
+      [n, ...]. Sample i is the same whatever n.
     """
 
-    def draw(state: State, key: Key, index: Index, label: Labels | None) -> Array:
-        images = algorithm.sample(state, key, index, label)
-        # One step of a byte is as long as the standard deviation of a mode.
-        return images if images.shape[1:] == POINT_SHAPE else quantize_images(images)
+    def draw(state: State, key: Key, index: Index, condition: Condition) -> Array:
+        return domain.to_stored(algorithm.sample(state, key, index, condition))
 
     sample = jit(draw)
 
-    def sampler(state: State, key: Key, count: int, labels: HostLabels | None) -> Samples:
+    def sampler(state: State, key: Key, count: int, condition: HostCondition) -> Samples:
         parts = []
         for start in range(0, count, _CHUNK):
             # All chunks have one size, so that the sampler is compiled once.
             index = jnp.arange(start, start + _CHUNK, dtype=jnp.int32)
-            label = None
-            if labels is not None:
-                label = jnp.zeros(_CHUNK, jnp.int32)
-                own = labels[start : start + _CHUNK]
-                label = label.at[: len(own)].set(own.astype(np.int32))
-            parts.append(sample(state, key, index, label))
+            own = {
+                name: jnp.asarray(pad_rows(rows[start : start + _CHUNK], _CHUNK))
+                for name, rows in condition.items()
+            }
+            parts.append(sample(state, key, index, own))
         return np.concatenate([np.asarray(part) for part in parts])[:count]
 
     return sampler
 
 
-def make_picture(
-    algorithm: Algorithm, sampler: Sampler, dataset: Dataset
-) -> Callable[[Path, State, Key], None]:
-    """Compiles what draws the pictures of a run.
+def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
+    """Adds rows of zeros up to a size."""
+    missing = [(0, size - len(rows)), *[(0, 0)] * (rows.ndim - 1)]
+    return np.pad(rows, missing)
+
+
+def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Previewer:
+    """Compiles what draws the previews of a run.
 
     Args:
-      algorithm: of the run. A conditional one shows a class a row; one with panels shows them above
-        its samples.
+      algorithm: of the run. A conditional one shows a class a row; what it has to show beside its
+        samples stands above them.
       sampler: from `make_sampler`.
-      dataset: the panels show its first images, too.
+      source: its first examples are shown, too.
 
     Returns:
-      A function ``(path, state, key)`` that writes a PNG file.
+      A function ``(state, key) -> previews``.
     """
-    batch: dict[str, Any] = {"image": dataset.images[:_PANEL_COLUMNS]}
-    if dataset.labels is not None:
-        batch["label"] = dataset.labels[:_PANEL_COLUMNS]
-    panels = None if algorithm.panels is None else jit(algorithm.panels)
+    domain = domain_of(source.schema.domain)
+    first = np.arange(min(_SHOWN, source.count))
+    show = None if algorithm.show is None else jit(algorithm.show)
+    batch = None if show is None else source.read(first)
 
-    def draw(path: Path, state: State, key: Key) -> None:
-        columns = _COLUMNS if panels is None else _PANEL_COLUMNS
-        count, labels = _GRID, None
-        if dataset.images.shape[1:] == POINT_SHAPE:
-            # A picture of a density needs more samples than one of tiles has room for.
-            count = _POINTS
-        elif algorithm.classes:
-            labels = class_rows(min(algorithm.classes, _CLASSES), columns)
+    def draw(state: State, key: Key) -> Sequence[Preview]:
+        columns = _COLUMNS if show is None else _SHOWN
+        count = domain.pictured
+        condition = conditions_in_turn(algorithm.spec, count)
+        if algorithm.spec.classes and source.schema.domain == "image":
+            labels = class_rows(min(algorithm.spec.classes, _CLASSES), columns)
             count = len(labels)
-        images = sampler(state, key, count, labels)
-        above = [] if panels is None else panels(state, batch, key)
-        save_grid(path, images, columns, [np.asarray(quantize_images(panel)) for panel in above])
+            condition = {"label": labels}
+        samples = sampler(state, key, count, condition)
+        above = {} if show is None else show(state, batch, key)
+        stored = {name: np.asarray(domain.to_stored(rows)) for name, rows in above.items()}
+        return domain.render(samples, source.schema.facts, Layout(columns, stored))
 
     return draw
 
 
-def class_rows(classes: int, each: int) -> HostLabels:
-    """Labels that put one class in each row: ``0, 0, ..., 1, 1, ...``; int64 [classes * each]."""
-    return np.repeat(np.arange(classes), each)
+def class_rows(classes: int, each: int) -> np.ndarray:
+    """Labels that put one class in each row: ``0, 0, ..., 1, 1, ...``; int32 [classes * each]."""
+    return np.repeat(np.arange(classes, dtype=np.int32), each)
 
 
 class RunSamples(NamedTuple):
     """Samples of a run.
 
     Attributes:
-      images: uint8 [n, height, width, channels], or points as float32 [n, 1, 1, 2].
-      labels: int [n], or None for an unconditional model.
+      samples: as their domain stores them, [n, ...].
+      labels: int32 [n], or None for a model without classes.
       step: of the checkpoint.
+      schema: of the data.
     """
 
-    images: Samples
-    labels: HostLabels | None
+    samples: Samples
+    labels: np.ndarray | None
     step: int
+    schema: Schema
 
 
 class Run(NamedTuple):
@@ -130,26 +155,33 @@ class Run(NamedTuple):
 
     Attributes:
       experiment: its configuration.
+      schema: of the data that it learnt from.
       algorithm: of its model.
       state: at the checkpoint.
       step: of the checkpoint.
       averaged: whether samples come from a moving average of the parameters.
+      sampling: how they are drawn beside that, by name; a part of every score's protocol.
     """
 
     experiment: Experiment
+    schema: Schema
     algorithm: Algorithm
     state: State
     step: int
     averaged: bool
+    sampling: Mapping[str, Any]
 
 
-def open_run(directory: Path, which: checkpoint.Which, average: bool = True) -> Run:
+def open_run(
+    directory: Path, which: checkpoint.Which, average: bool = True, sampling: Any = None
+) -> Run:
     """Opens a run at a checkpoint, without the data it was trained on.
 
     Args:
       directory: of the run.
       which: the checkpoint: last, best, or a step.
       average: sample from the moving average of the parameters where the run keeps one.
+      sampling: how samples are drawn, see `genjax.families.registry.make_algorithm`.
 
     Returns:
       The run.
@@ -158,8 +190,8 @@ def open_run(directory: Path, which: checkpoint.Which, average: bool = True) -> 
       UserError: not a run, or no such checkpoint.
     """
     experiment = run_directory.read_config(directory)
-    data = run_directory.read_manifest(directory)["data"]
-    algorithm = make_algorithm(experiment, tuple(data["image"]), data["classes"])
+    schema = run_directory.read_schema(directory)
+    algorithm = make_algorithm(experiment, schema, sampling=sampling)
     folder = directory / "checkpoints"
     if not folder.is_dir():
         raise UserError(f"{directory} holds no checkpoints")
@@ -170,7 +202,40 @@ def open_run(directory: Path, which: checkpoint.Which, average: bool = True) -> 
     if averaged and not average:
         plain = {name: dataclasses.replace(player, ema=None) for name, player in averaged.items()}
         state = dataclasses.replace(state, **plain)
-    return Run(experiment, algorithm, state, step, bool(averaged) and average)
+    options = FAMILIES[type(experiment.model)].sampling
+    described = {} if options is None else dataclasses.asdict(sampling or options())
+    used = bool(averaged) and average
+    return Run(experiment, schema, algorithm, state, step, used, described)
+
+
+def condition_of(run: Run, count: int, label: int | None) -> dict[str, np.ndarray]:
+    """What samples of a run are made from.
+
+    Args:
+      run: from `open_run`.
+      count: number of samples.
+      label: class of all of them; None takes the classes in turn.
+
+    Returns:
+      The given fields, [count, ...] each.
+
+    Raises:
+      UserError: no such class.
+    """
+    condition = conditions_in_turn(run.algorithm.spec, count)
+    if label is None:
+        return condition
+    classes = run.algorithm.spec.classes
+    if not classes:
+        raise _unconditional(run)
+    if not 0 <= label < classes:
+        raise UserError(f"--label is {label}; classes of this model: 0 to {classes - 1}")
+    return {**condition, "label": np.full(count, label, np.int32)}
+
+
+def _unconditional(run: Run) -> UserError:
+    name = run.experiment.name
+    return UserError(f"{name!r} is not conditional: its samples have no class to ask for")
 
 
 def sample_run(
@@ -180,6 +245,7 @@ def sample_run(
     count: int,
     label: int | None = None,
     per_class: int | None = None,
+    sampling: Any = None,
 ) -> RunSamples:
     """Draws samples from a checkpoint of a run, without the data it was trained on.
 
@@ -190,6 +256,7 @@ def sample_run(
       count: how many samples; not used with `per_class`.
       label: class of all samples; None takes the classes in turn.
       per_class: samples of each class, class after class.
+      sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
 
     Returns:
       The samples.
@@ -197,19 +264,66 @@ def sample_run(
     Raises:
       UserError: not a run, no such checkpoint, or no such class.
     """
-    run = open_run(directory, which)
-    classes = run.algorithm.classes
-    if not classes and (label is not None or per_class is not None):
-        raise UserError(f"{directory} is not conditional: its samples have no class to ask for")
-    if label is not None and not 0 <= label < classes:
-        raise UserError(f"--label is {label}; classes of this model: 0 to {classes - 1}")
-    labels = np.arange(count) % classes if classes else None
-    if label is not None:
-        labels = np.full(count, label)
+    run = open_run(directory, which, sampling=sampling)
+    classes = run.algorithm.spec.classes
     if per_class is not None:
-        labels = class_rows(classes, per_class)
-        count = len(labels)
+        if not classes:
+            raise _unconditional(run)
+        count = per_class * classes
+    condition = condition_of(run, count, label)
+    if per_class is not None:
+        condition["label"] = class_rows(classes, per_class)
+    sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
+    samples = sampler(run.state, jax.random.key(seed), count, condition)
+    return RunSamples(samples, condition.get("label"), run.step, run.schema)
 
-    sampler = make_sampler(run.algorithm)
-    images = sampler(run.state, jax.random.key(seed), count, labels)
-    return RunSamples(images, labels, run.step)
+
+def render_samples(drawn: RunSamples, columns: int | None) -> Sequence[Preview]:
+    """What a person sees of the samples of a run."""
+    domain: Any = domain_of(drawn.schema.domain)
+    previews: Sequence[Preview] = domain.render(drawn.samples, drawn.schema.facts, Layout(columns))
+    return previews
+
+
+def samples_of(run: Run, name: str, count: int, seed: int, chunk: int) -> Source:
+    """The samples of a run as a source; sample i depends on the seed and on i alone.
+
+    Args:
+      run: from `open_run`.
+      name: what people call it.
+      count: how many samples; a conditional model makes its classes in turn.
+      seed: of the series.
+      chunk: samples made at once, on all devices.
+
+    Returns:
+      The samples, made when they are read; they stay on the devices.
+    """
+    key = jax.random.key(seed)
+    algorithm, spec = run.algorithm, run.algorithm.spec
+    domain = domain_of(run.schema.domain)
+    condition = conditions_in_turn(spec, count)
+    devices, whole, split = spread(jax.local_devices())
+    size = -(-chunk // devices) * devices
+
+    def sample(state: State, index: Array, given: Condition) -> Array:
+        return domain.to_stored(algorithm.sample(state, key, index, given))
+
+    compiled = jit(sample, in_shardings=(whole, split, split), out_shardings=split)
+    state = jax.device_put(run.state, whole)
+
+    def read(numbers: np.ndarray) -> dict[str, Any]:
+        parts = []
+        for start in range(0, len(numbers), size):
+            some = numbers[start : start + size]
+            # All chunks have one size, so that the sampler is compiled once.
+            index = pad_rows(some.astype(np.int32), size)
+            given = {field: rows[index] for field, rows in condition.items()}
+            parts.append(compiled(state, index, given)[: len(some)])
+        drawn = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+        return {spec.target: drawn} | {field: rows[numbers] for field, rows in condition.items()}
+
+    fields = {spec.target: run.schema.fields[spec.target]}
+    fields |= {field: spec.fields[field] for field in spec.given}
+    schema = run.schema._replace(fields=fields)
+    source = Source(name, "", count, schema, read, condition, lambda: content_digest(source))
+    return source

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from genjax.run.cache import cache_directory
+from genjax.cache import cache_directory
 
 _CACHE_BYTES = 4 * 2**30
 # Of glibc's malloc.h.

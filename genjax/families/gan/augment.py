@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.core.rng import example_keys, stream
-from genjax.core.types import Images, Index, Key
+from genjax.core.types import Examples, Index, Key
 from genjax.errors import lookup
 
 Image = Float[Array, "height width channels"]
@@ -91,7 +91,7 @@ AUGMENTATIONS: dict[str, Callable[[Image, Key], Image]] = {
 }
 
 
-def make_augmentation(names: Sequence[str]) -> Callable[[Images, Key, Index], Images]:
+def make_augmentation(names: Sequence[str]) -> Callable[[Examples, Key, Index], Examples]:
     """Chains augmentations.
 
     Args:
@@ -106,7 +106,7 @@ def make_augmentation(names: Sequence[str]) -> Callable[[Images, Key, Index], Im
     """
     changes = [(name, lookup(AUGMENTATIONS, name, "augmentation")) for name in names]
 
-    def augment(images: Images, key: Key, index: Index) -> Images:
+    def augment(images: Examples, key: Key, index: Index) -> Examples:
         for name, change in changes:
             images = jax.vmap(change)(images, example_keys(stream(key, name), index))
         return images

@@ -4,8 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from genjax.config import GANConfig
-from genjax.core.types import BatchSpec
+from genjax.config import GANConfig, Goodfellow, norm_of
+from genjax.core.schema import Spec
 from genjax.errors import UserError, lookup
 from genjax.families.gan.conditioning import make_conditioning
 from genjax.families.gan.networks import MINIBATCH, Discriminator, Generator
@@ -13,12 +13,12 @@ from genjax.families.gan.penalties import PENALTIES
 from genjax.nn.networks import make_decoder, make_encoder, make_layers
 
 
-def make_networks(config: GANConfig, spec: BatchSpec, axis_name: str | None) -> tuple[Any, Any]:
+def make_networks(config: GANConfig, spec: Spec, axis_name: str | None) -> tuple[Any, Any]:
     """Builds G and D, without parameters.
 
     Args:
       config: of the GAN.
-      spec: shape of the data.
+      spec: of the data.
       axis_name: mapped axis over the devices, if any.
 
     Returns:
@@ -28,41 +28,55 @@ def make_networks(config: GANConfig, spec: BatchSpec, axis_name: str | None) -> 
       UserError: an unknown name, or an image size a network can't make.
     """
     dtype = jnp.dtype(config.dtype)
-    virtual = config.generator.norm == "virtual"
+    virtual = norm_of(config.generator) == "virtual"
     g_layers = make_layers(config.generator, dtype, axis_name, spec.size if virtual else 0)
-    decoder = make_decoder(config.generator, spec.image, g_layers, "generator")
+    decoder = make_decoder(config.generator, spec.shape, g_layers, "generator")
     d_layers = make_layers(config.discriminator, dtype, axis_name)
-    encoder = make_encoder(config.discriminator, d_layers, "discriminator")
+    encoder = make_encoder(config.discriminator, spec.shape, d_layers, "discriminator")
     minibatch = lookup(MINIBATCH, config.minibatch, "minibatch layer")
     recognition = make_conditioning(config, spec.classes).recognition
     discriminator = Discriminator(
         encoder,
         d_layers,
-        config.discriminator.conditioning,
+        config.discriminator_conditioning,
         None if minibatch is None else minibatch(axis_name),
         () if recognition is None else recognition.sizes(config, spec.classes),
     )
-    return Generator(decoder, config.generator.conditioning, virtual), discriminator
+    return Generator(decoder, config.generator_conditioning, virtual), discriminator
 
 
-def check_axes(config: GANConfig) -> None:
-    """Refuses axes that do not fit each other; raises UserError with what to change."""
+def check_axes(config: GANConfig, spec: Spec) -> None:
+    """Refuses axes that do not fit each other or the data.
+
+    Args:
+      config: of the GAN.
+      spec: of the data.
+
+    Raises:
+      UserError: they don't; the message says what to change.
+    """
+    for_images = [name for name in config.penalties if lookup(PENALTIES, name, "penalty").images]
+    for_images += config.augmentations
+    if for_images and len(spec.shape) != 3:
+        raise UserError(
+            f"{for_images[0]!r} is for images, but examples have shape {spec.shape}; leave it out"
+        )
     differentiating = [
         name for name in config.penalties if lookup(PENALTIES, name, "penalty").differentiates
     ]
-    if differentiating and config.discriminator.norm == "batch":
+    norm = norm_of(config.discriminator)
+    if differentiating and norm == "batch":
         raise UserError(
             f"penalty {differentiating[0]!r} takes the gradient of each example's logit alone, and "
             "batch norm makes it depend on the others; set --model.discriminator.norm to layer or "
             "none"
         )
-    d = config.discriminator
-    if config.joint_pass and (
-        d.norm == "batch" or config.minibatch != "none" or d.name == "goodfellow"
-    ):
+    name = config.discriminator.name
+    dropout = isinstance(config.discriminator, Goodfellow)
+    if config.joint_pass and (norm == "batch" or config.minibatch != "none" or dropout):
         raise UserError(
-            f"joint_pass needs a D that judges each image alone, but it has norm {d.norm!r}, "
-            f"minibatch {config.minibatch!r} and network {d.name!r}, and goodfellow has dropout; "
+            f"joint_pass needs a D that judges each image alone, but it has norm {norm!r}, "
+            f"minibatch {config.minibatch!r} and network {name!r}, and goodfellow has dropout; "
             "turn it off"
         )
     if config.ema_ramp is not None and config.ema_decay is None:

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from genjax.config import GANConfig
 from genjax.core.rng import example_keys, stream
-from genjax.core.types import Condition, Index, Key, Labels, PerExample
+from genjax.core.schema import Field, Spec
+from genjax.core.types import Embedding, Index, Key, Labels, PerExample
 from genjax.errors import UserError, lookup
 from genjax.families.gan.networks import GENERATOR_CONDITIONING
 
@@ -26,7 +27,7 @@ class Recognition(NamedTuple):
     """
 
     sizes: Callable[[GANConfig, int], tuple[tuple[str, int], ...]]
-    loss: Callable[[GANConfig, Auxiliary, Condition], PerExample]
+    loss: Callable[[GANConfig, Auxiliary, Embedding], PerExample]
     on_real: bool
 
 
@@ -37,12 +38,12 @@ def cross_entropy(
     return -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1)
 
 
-def class_loss(config: GANConfig, outputs: Auxiliary, condition: Condition) -> PerExample:
+def class_loss(config: GANConfig, outputs: Auxiliary, condition: Embedding) -> PerExample:
     """``-log P(C = c | x)``, of an auxiliary classifier (Odena et al. 2017, equation 3)."""
     return cross_entropy(outputs["class"], condition)
 
 
-def code_loss(config: GANConfig, outputs: Auxiliary, condition: Condition) -> PerExample:
+def code_loss(config: GANConfig, outputs: Auxiliary, condition: Embedding) -> PerExample:
     """``-log Q(c | x)``, whose expectation is H(c) minus the bound on the mutual information.
 
     The categorical code has a softmax; each continuous one a Gaussian of unit variance, as in the
@@ -94,8 +95,15 @@ class Conditioning(NamedTuple):
 
     classes: int
     labelled: bool
-    draw: Callable[[Key, Index, Labels | None], Condition | None]
+    draw: Callable[[Key, Index, Labels | None], Embedding | None]
     recognition: Recognition | None
+
+    def given(self, spec: Spec) -> Spec:
+        """What samples are made from: labels, infogan's categories in their place, or nothing."""
+        if not self.classes:
+            return spec._replace(given=())
+        label = Field((), "int32", self.classes)
+        return spec._replace(fields={**spec.fields, "label": label}, given=("label",))
 
 
 def make_conditioning(config: GANConfig, classes: int) -> Conditioning:
@@ -111,12 +119,12 @@ def make_conditioning(config: GANConfig, classes: int) -> Conditioning:
     Raises:
       UserError: unknown names, one network conditional and the other not, or data without labels.
     """
-    generator, discriminator = config.generator.conditioning, config.discriminator.conditioning
+    generator, discriminator = config.generator_conditioning, config.discriminator_conditioning
     lookup(dict.fromkeys(GENERATOR_CONDITIONING), generator, "conditioning of the generator")
     recognition = lookup(RECOGNITION, discriminator, "conditioning of the discriminator")
     if (generator == "none") != (discriminator == "none"):
         raise UserError(
-            f"the generator's conditioning is {generator!r} and the discriminator's "
+            f"generator_conditioning is {generator!r} and discriminator_conditioning is "
             f"{discriminator!r}; set both, or neither"
         )
     if generator == "none":
@@ -125,18 +133,19 @@ def make_conditioning(config: GANConfig, classes: int) -> Conditioning:
         return Conditioning(config.code_categories, False, _draw_codes(config), recognition)
     if not classes:
         raise UserError(
-            f"conditioning {discriminator!r} needs class labels, and the data set has none"
+            f"discriminator_conditioning {discriminator!r} needs class labels, and the data set "
+            "has none"
         )
 
-    def one_hot(key: Key, index: Index, labels: Labels | None) -> Condition:
+    def one_hot(key: Key, index: Index, labels: Labels | None) -> Embedding:
         assert labels is not None
         return jax.nn.one_hot(labels, classes)
 
     return Conditioning(classes, True, one_hot, recognition)
 
 
-def _draw_codes(config: GANConfig) -> Callable[[Key, Index, Labels | None], Condition]:
-    def draw(key: Key, index: Index, labels: Labels | None) -> Condition:
+def _draw_codes(config: GANConfig) -> Callable[[Key, Index, Labels | None], Embedding]:
+    def draw(key: Key, index: Index, labels: Labels | None) -> Embedding:
         keys = example_keys(stream(key, "code"), index)
 
         def one(key: Key) -> tuple[Array, Array]:

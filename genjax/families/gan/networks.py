@@ -1,5 +1,6 @@
 """Generator and discriminator: an architecture's decoder or encoder, with labels brought in."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.core.types import Condition, Images, Logits
+from genjax.core.types import Embedding, Examples, Logits
 from genjax.nn.layers import Dense, Layers, MinibatchDiscrimination, MinibatchStddev
 
 GENERATOR_CONDITIONING = ("none", "concat", "cbn")
@@ -34,8 +35,8 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "batch latent"], train: bool, condition: Condition | None = None
-    ) -> Images:
+        self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
+    ) -> Examples:
         first = 0
         if self.virtual:
             fixed_z: Array = self.variable("reference", "z", lambda: z).value
@@ -99,7 +100,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Images, train: bool, condition: Condition | None = None
+        self, images: Examples, train: bool, condition: Embedding | None = None
     ) -> Judgement:
         init = self.encoder.head_init
 
@@ -109,9 +110,9 @@ class Discriminator(nn.Module):
 
         if self.conditioning == "concat":
             assert condition is not None
-            height, width = images.shape[1:3]
-            label_map = head(height * width, "label_map", use_bias=False)(condition)
-            label_map = label_map.reshape(-1, height, width, 1)
+            places = images.shape[1:-1]
+            label_map = head(math.prod(places), "label_map", use_bias=False)(condition)
+            label_map = label_map.reshape(-1, *places, 1)
             images = jnp.concatenate([images, label_map.astype(images.dtype)], -1)
         features = self.encoder(images, train)
         judged = features if self.minibatch is None else self.minibatch(features)

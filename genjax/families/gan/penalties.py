@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int
 
 from genjax.core.algorithm import pmean
 from genjax.core.rng import example_keys, stream
-from genjax.core.types import Images, Index, Key, Logits, Params, PerExample
+from genjax.core.types import Examples, Index, Key, Logits, Params, PerExample
 from genjax.families.gan.augment import translation
 
-Critic = Callable[[Images], Logits]
+Critic = Callable[[Examples], Logits]
 """D with its parameters and the batch's conditions filled in; real and generated images at the same
 place of the batch share their condition."""
 
@@ -37,8 +37,8 @@ class Scene(NamedTuple):
     """
 
     critic: Critic
-    real: Images
-    fake: Images
+    real: Examples
+    fake: Examples
     real_logits: Logits
     fake_logits: Logits
     average_real: Float[Array, ""]
@@ -55,16 +55,18 @@ class Penalty(NamedTuple):
       compute: ``scene -> [batch]``; the caller averages and weighs.
       differentiates: whether it takes the gradient of each example's logit by that example's
         pixels, which batch norm in D makes meaningless.
+      images: whether it is for images alone.
     """
 
     compute: Callable[[Scene], PerExample]
     differentiates: bool = False
+    images: bool = False
 
 
-def gradient_square(critic: Critic, images: Images) -> PerExample:
+def gradient_square(critic: Critic, images: Examples) -> PerExample:
     """``|grad_x D(x)|^2`` of each example, float32 [batch]."""
     gradient = jax.grad(lambda x: jnp.sum(critic(x)))(images)
-    return jnp.sum(jnp.square(gradient.astype(jnp.float32)), axis=(1, 2, 3))
+    return jnp.sum(jnp.square(gradient.astype(jnp.float32)), axis=tuple(range(1, gradient.ndim)))
 
 
 def _distance_from_one(square: PerExample) -> PerExample:
@@ -90,7 +92,8 @@ def wgan_gp(scene: Scene) -> PerExample:
     Reference: Gulrajani et al. 2017, equation 3; its weight there is 10.
     """
     keys = example_keys(scene.key, scene.place)
-    share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
+    share = jax.vmap(jax.random.uniform)(keys)
+    share = share.reshape(-1, *[1] * (scene.real.ndim - 1))
     between = share * scene.real + (1 - share) * scene.fake
     return _distance_from_one(gradient_square(scene.critic, between))
 
@@ -108,7 +111,7 @@ def dragan(scene: Scene) -> PerExample:
     # Rounding may make the variance of nearly constant images negative.
     std = jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0))
 
-    def noise(key: Key) -> Float[Array, "height width channels"]:
+    def noise(key: Key) -> Array:
         u = jax.random.uniform(stream(key, "pixels"), scene.real.shape[1:])
         return jax.random.uniform(stream(key, "share")) * 0.5 * std * u
 
@@ -128,7 +131,7 @@ def lecam(scene: Scene) -> PerExample:
     return real + jnp.square(scene.fake_logits - scene.average_real)
 
 
-def _consistency(scene: Scene, images: Images, logits: Logits, name: str) -> PerExample:
+def _consistency(scene: Scene, images: Examples, logits: Logits, name: str) -> PerExample:
     keys = example_keys(stream(scene.key, name), scene.place)
     return jnp.square(logits - scene.critic(jax.vmap(translation)(images, keys)))
 
@@ -153,8 +156,8 @@ def bcr(scene: Scene) -> PerExample:
 
 
 PENALTIES: dict[str, Penalty] = {
-    "bcr": Penalty(bcr),
-    "cr": Penalty(cr),
+    "bcr": Penalty(bcr, images=True),
+    "cr": Penalty(cr, images=True),
     "dragan": Penalty(dragan, differentiates=True),
     "lecam": Penalty(lecam),
     "r1": Penalty(r1, differentiates=True),

@@ -1,6 +1,5 @@
 """The variational autoencoder: its step, its bounds on the likelihood, and what it makes."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,21 +9,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import VAEConfig
-from genjax.core.algorithm import Algorithm, global_norm, pmean
+from genjax.core.algorithm import Algorithm, pmean
+from genjax.core.from_loss import Context, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import (
     apply_training,
-    make_player,
-    move_average,
     sampling_variables,
-    update_player,
 )
 from genjax.core.rng import example_index, latents, stream
+from genjax.core.schema import Spec
 from genjax.core.types import (
     Batch,
-    BatchSpec,
     Condition,
-    Images,
+    Embedding,
+    Examples,
     Index,
     Key,
     Labels,
@@ -44,12 +42,11 @@ from genjax.families.vae.networks import (
     draw,
     kl_divergence,
     log_density,
-    require_plain,
 )
 from genjax.nn.networks import make_decoder, make_encoder, make_layers
 
 SHOWN = 16
-"""Images that are shown beside their reconstructions."""
+"""Examples that are shown beside their reconstructions."""
 _MANIFOLD_SIDE = 16
 
 
@@ -114,7 +111,9 @@ def importance_bounds(
     return Bounds(mean, largest + jnp.log(total / samples))
 
 
-def make_vae(config: VAEConfig, spec: BatchSpec, axis_name: str | None = None) -> Algorithm:
+def make_vae(
+    config: VAEConfig, spec: Spec, axis_name: str | None = None, accumulate: int = 1
+) -> Algorithm:
     """Builds a variational autoencoder.
 
     A step minimises ``-log p(x|z) + beta KL(q(z|x) || p(z))``, averaged over the batch, with one
@@ -124,11 +123,12 @@ def make_vae(config: VAEConfig, spec: BatchSpec, axis_name: str | None = None) -
 
     Args:
       config: the model.
-      spec: shape of the data.
+      spec: of the data.
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
+      accumulate: parts of the batch whose gradients are averaged; each counts its own free bits.
 
     Returns:
-      The algorithm. It takes ``batch["image"]`` in [-1, 1] and, if it is conditional,
+      The algorithm. It takes the target in [-1, 1] and, if it is conditional,
       ``batch["label"]``. `evaluate` needs a key of its own for each batch.
 
     Raises:
@@ -140,85 +140,82 @@ def make_vae(config: VAEConfig, spec: BatchSpec, axis_name: str | None = None) -
     likelihood = lookup(LIKELIHOODS, config.likelihood, "likelihood")
     _check(config, spec, likelihood)
     network = make_autoencoder(config, spec, axis_name, likelihood)
-    optimizer = make_optimizer(config.optimizer)
     binary = likelihood.binary and config.binarize
 
-    def init(key: Key) -> VAEState:
-        images, noise = jnp.zeros((1, *spec.image)), jnp.zeros((1, config.latent))
-        condition = one_hot(jnp.zeros(1, jnp.int32))
-        variables = network.init(stream(key, "init autoencoder"), images, False, noise, condition)
-        return VAEState(
-            step=jnp.zeros((), jnp.int32),
-            key=key,
-            autoencoder=make_player(variables, optimizer, average=config.ema_decay is not None),
+    def variables(key: Key) -> Variables:
+        images, noise = jnp.zeros((1, *spec.shape)), jnp.zeros((1, config.latent))
+        found: Variables = network.init(
+            stream(key, "init autoencoder"),
+            images,
+            False,
+            noise,
+            one_hot(jnp.zeros(1, jnp.int32)),
         )
+        return found
 
-    def one_hot(labels: Labels) -> Condition | None:
+    def one_hot(labels: Labels) -> Embedding | None:
         return jax.nn.one_hot(labels, spec.classes) if config.conditional else None
 
-    def observe(batch: Batch, key: Key, index: Index) -> tuple[Images, Condition | None]:
+    def observe(batch: Batch, key: Key, index: Index) -> tuple[Examples, Embedding | None]:
         """The images as the likelihood wants them, and their condition."""
-        images = batch["image"]
+        images = batch[spec.target]
         if binary:
             images = binarize(images, stream(key, "binarize"), index)
         return images, one_hot(batch["label"]) if config.conditional else None
 
     def loss(
-        params: Params, player: NetState, batch: Batch, step: Int[Array, ""], key: Key
-    ) -> tuple[Any, tuple[Metrics, Variables]]:
-        index = example_index(batch["image"].shape[0], axis_name)
-        images, condition = observe(batch, key, index)
-        noise = latents(stream(key, "latent"), index, config.latent)
-        (posterior, output, log_scale), variables = apply_training(
+        params: Params, batch: Batch, context: Context
+    ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
+        images, condition = observe(batch, context.key, context.place)
+        noise = latents(stream(context.key, "latent"), context.place, config.latent)
+        (posterior, output, log_scale), changed = apply_training(
             network,
             params,
-            player.variables,
+            context.variables,
             images,
             noise,
             condition,
-            rngs={"dropout": stream(key, "dropout")},
+            rngs={"dropout": context.dropout},
         )
         reconstruction = -jnp.mean(likelihood.log_prob(images, output, log_scale))
         divergence = jnp.mean(kl_divergence(posterior), axis=0)
         charged = divergence
         if config.free_bits:
             charged = jnp.maximum(pmean(divergence, axis_name), config.free_bits)
-        total = reconstruction + kl_weight(config, step) * jnp.sum(charged)
+        total = reconstruction + kl_weight(config, context.step) * jnp.sum(charged)
         kl = jnp.sum(divergence)
         metrics = {
             "autoencoder/loss": total,
             "autoencoder/elbo": -reconstruction - kl,
             "autoencoder/kl": kl,
             "autoencoder/reconstruction": reconstruction,
-            "autoencoder/bits_per_dim": bits_per_dim(-reconstruction - kl, spec.image, likelihood),
+            "autoencoder/bits_per_dim": bits_per_dim(-reconstruction - kl, spec.shape, likelihood),
         }
-        return total, (metrics, variables)
+        return total, (metrics, changed)
 
-    def step(state: VAEState, batch: Batch) -> tuple[VAEState, Metrics]:
-        player = state.autoencoder
-        key = stream(state.key, "autoencoder update", state.step)
-        (_, (metrics, variables)), grads = jax.value_and_grad(loss, has_aux=True)(
-            player.params, player, batch, state.step, key
-        )
-        grads = pmean(grads, axis_name)
-        player = update_player(player, grads, variables, optimizer)
-        if config.ema_decay is not None:
-            player = move_average(player, config.ema_decay)
-        metrics = {**pmean(metrics, axis_name), "autoencoder/gradient_norm": global_norm(grads)}
-        return dataclasses.replace(state, step=state.step + 1, autoencoder=player), metrics
+    minimiser = from_loss(
+        VAEState,
+        "autoencoder",
+        variables,
+        loss,
+        make_optimizer(config.optimizer, spec.size),
+        config.ema_decay,
+        accumulate,
+        axis_name,
+    )
 
-    def encode(state: VAEState, images: Images, condition: Condition | None) -> Posterior:
+    def encode(state: VAEState, images: Examples, condition: Embedding | None) -> Posterior:
         variables = sampling_variables(state.autoencoder)
         posterior: Posterior = network.apply(variables, images, condition, method="encode")
         return posterior
 
-    def decode(state: VAEState, z: Array, condition: Condition | None) -> tuple[Images, Array]:
+    def decode(state: VAEState, z: Array, condition: Embedding | None) -> tuple[Examples, Array]:
         variables = sampling_variables(state.autoencoder)
-        output: tuple[Images, Array] = network.apply(variables, z, condition, method="decode")
+        output: tuple[Examples, Array] = network.apply(variables, z, condition, method="decode")
         return output
 
-    def evaluate(state: VAEState, batch: Batch, key: Key) -> Metrics:
-        index = example_index(batch["image"].shape[0], None)
+    def evaluate(state: VAEState, batch: Batch, key: Key) -> dict[str, PerExample]:
+        index = example_index(batch[spec.target].shape[0], None)
         images, condition = observe(batch, key, index)
         posterior = encode(state, images, condition)
         prior = Posterior(jnp.zeros(()), jnp.zeros(()))
@@ -229,51 +226,54 @@ def make_vae(config: VAEConfig, spec: BatchSpec, axis_name: str | None = None) -
             return log_prob + log_density(z, prior) - log_density(z, posterior)
 
         bounds = importance_bounds(log_weight, config.importance_samples, len(index))
-        iwae = jnp.mean(bounds.iwae)
         return {
-            "evaluation/elbo": jnp.mean(bounds.elbo),
-            "evaluation/iwae": iwae,
-            "evaluation/bits_per_dim": bits_per_dim(iwae, spec.image, likelihood),
-            "evaluation/kl": jnp.mean(jnp.sum(kl_divergence(posterior), axis=-1)),
+            "evaluation/loss": -bounds.elbo,
+            "evaluation/elbo": bounds.elbo,
+            "evaluation/iwae": bounds.iwae,
+            "evaluation/bits_per_dim": bits_per_dim(bounds.iwae, spec.shape, likelihood),
+            "evaluation/kl": jnp.sum(kl_divergence(posterior), axis=-1),
         }
 
-    def generate(state: VAEState, z: Array, labels: Labels) -> Images:
-        return likelihood.mean(decode(state, z, one_hot(labels))[0])
+    def generate(state: VAEState, z: Array, labels: Labels | None) -> Examples:
+        condition = None if labels is None else one_hot(labels)
+        return likelihood.mean(decode(state, z, condition)[0])
 
-    def sample(state: VAEState, key: Key, index: Index, label: Labels | None) -> Images:
-        labels = index % max(spec.classes, 1) if label is None else label
-        return generate(state, latents(key, index, config.latent), labels)
+    def sample(state: VAEState, key: Key, index: Index, given: Condition) -> Examples:
+        return generate(state, latents(key, index, config.latent), given.get("label"))
 
-    def panels(state: VAEState, batch: Batch, key: Key) -> list[Images]:
+    def show(state: VAEState, batch: Batch, key: Key) -> dict[str, Examples]:
         batch = {name: rows[:SHOWN] for name, rows in batch.items()}
-        images, condition = observe(batch, key, example_index(batch["image"].shape[0], None))
+        images, condition = observe(batch, key, example_index(batch[spec.target].shape[0], None))
         z = encode(state, images, condition).mean
-        shown = [alternate(images, likelihood.mean(decode(state, z, condition)[0]))]
+        shown = {
+            "reconstructions": alternate(images, likelihood.mean(decode(state, z, condition)[0]))
+        }
         if config.latent == 2:
             grid = manifold_grid(_MANIFOLD_SIDE)
             for label in range(spec.classes if config.conditional else 1):
-                shown.append(generate(state, grid, jnp.full(len(grid), label)))
+                labels = jnp.full(len(grid), label)
+                shown[f"manifold {label}"] = generate(state, grid, labels)
         return shown
 
     return Algorithm(
-        init,
-        step,
-        sample,
-        evaluate,
+        spec=spec if config.conditional else spec._replace(given=()),
         examples=spec.size,
-        classes=spec.classes if config.conditional else 0,
-        panels=panels,
+        init=minimiser.init,
+        step=minimiser.step,
+        sample=sample,
+        evaluate=evaluate,
+        show=show,
     )
 
 
 def make_autoencoder(
-    config: VAEConfig, spec: BatchSpec, axis_name: str | None, likelihood: Likelihood
+    config: VAEConfig, spec: Spec, axis_name: str | None, likelihood: Likelihood
 ) -> Any:
     """Builds the network, without parameters.
 
     Args:
       config: the model.
-      spec: shape of the data.
+      spec: of the data.
       axis_name: mapped axis over the devices, if any.
       likelihood: an entry of `LIKELIHOODS`.
 
@@ -285,9 +285,11 @@ def make_autoencoder(
     """
     dtype = jnp.dtype(config.dtype)
     layers = make_layers(config.encoder, dtype, axis_name)
-    encoder = Encoder(make_encoder(config.encoder, layers, "encoder"), config.latent, layers)
+    encoder = Encoder(
+        make_encoder(config.encoder, spec.shape, layers, "encoder"), config.latent, layers
+    )
     d_layers = make_layers(config.decoder, dtype, axis_name)
-    decoder = make_decoder(config.decoder, spec.image, d_layers, "decoder")
+    decoder = make_decoder(config.decoder, spec.shape, d_layers, "decoder")
     return Autoencoder(encoder, Decoder(decoder, likelihood.scaled, config.scale))
 
 
@@ -298,7 +300,7 @@ def kl_weight(config: VAEConfig, step: Int[Array, ""]) -> Float[Array, ""] | flo
     return config.beta * jnp.minimum(1.0, step / config.beta_warmup)
 
 
-def alternate(images: Images, others: Images) -> Float[Array, "2*batch height width channels"]:
+def alternate(images: Examples, others: Examples) -> Float[Array, "2*batch height width channels"]:
     """Two batches one image after the other, ``[a0, b0, a1, b1, ...]``."""
     return jnp.stack([images, others], axis=1).reshape(-1, *images.shape[1:])
 
@@ -319,10 +321,8 @@ def manifold_grid(side: int) -> Float[Array, "grid 2"]:
     return jnp.stack(jnp.meshgrid(quantiles, quantiles, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _check(config: VAEConfig, spec: BatchSpec, likelihood: Likelihood) -> None:
+def _check(config: VAEConfig, spec: Spec, likelihood: Likelihood) -> None:
     """Refuses settings that do not fit each other or the data."""
-    require_plain(config.encoder, "encoder")
-    require_plain(config.decoder, "decoder")
     if config.conditional and not spec.classes:
         raise UserError("a conditional model needs class labels, and the data set has none")
     if config.scale is not None and not likelihood.scaled:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.core.rng import example_keys
-from genjax.core.types import Images, Index, Key, PerExample
+from genjax.core.types import Examples, Index, Key, PerExample
 
 _LEVEL = 1 / 127.5
 """Distance between two neighbouring levels of a byte, with images in [-1, 1]."""
@@ -31,15 +31,15 @@ class Likelihood(NamedTuple):
         density; 1 where it is a probability.
     """
 
-    log_prob: Callable[[Images, Images, LogScale], PerExample]
-    mean: Callable[[Images], Images]
+    log_prob: Callable[[Examples, Examples, LogScale], PerExample]
+    mean: Callable[[Examples], Examples]
     scaled: bool
     binary: bool
     level: float
 
 
-def _total(log_prob: Float[Array, "batch height width channels"]) -> PerExample:
-    return jnp.sum(log_prob, axis=(1, 2, 3))
+def _total(log_prob: Examples) -> PerExample:
+    return jnp.sum(log_prob, axis=tuple(range(1, log_prob.ndim)))
 
 
 def bernoulli() -> Likelihood:
@@ -52,7 +52,7 @@ def bernoulli() -> Likelihood:
     Reference: Kingma & Welling 2014, appendix C.1.
     """
 
-    def log_prob(images: Images, output: Images, log_scale: LogScale) -> PerExample:
+    def log_prob(images: Examples, output: Examples, log_scale: LogScale) -> PerExample:
         target = (images + 1) / 2
         # t l - softplus(l), in an order in which what is left of a large, right l does not vanish.
         linear = target * output - jnp.maximum(output, 0)
@@ -72,7 +72,7 @@ def gaussian() -> Likelihood:
     Reference: Kingma & Welling 2014, appendix C.2.
     """
 
-    def log_prob(images: Images, output: Images, log_scale: LogScale) -> PerExample:
+    def log_prob(images: Examples, output: Examples, log_scale: LogScale) -> PerExample:
         distance = (images - output) * jnp.exp(-log_scale)
         constant = 0.5 * math.log(2 * math.pi)
         return _total(-0.5 * jnp.square(distance) - log_scale - constant)
@@ -92,7 +92,7 @@ def discretized_logistic() -> Likelihood:
     """
     half = _LEVEL / 2
 
-    def log_prob(images: Images, output: Images, log_scale: LogScale) -> PerExample:
+    def log_prob(images: Examples, output: Examples, log_scale: LogScale) -> PerExample:
         inverse = jnp.exp(-log_scale)
         above = (images + half - output) * inverse
         below = (images - half - output) * inverse
@@ -108,7 +108,7 @@ def discretized_logistic() -> Likelihood:
     return Likelihood(log_prob, _clip, True, False, 1.0)
 
 
-def _clip(output: Images) -> Images:
+def _clip(output: Examples) -> Examples:
     return jnp.clip(output, -1, 1)
 
 
@@ -119,7 +119,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
 }
 
 
-def binarize(images: Images, key: Key, index: Index) -> Images:
+def binarize(images: Examples, key: Key, index: Index) -> Examples:
     """Draws black-and-white pixels, each white with its grey value as probability.
 
     Args:
@@ -137,8 +137,8 @@ def binarize(images: Images, key: Key, index: Index) -> Images:
 
 
 def bits_per_dim(
-    log_prob: Float[Array, ""], image: tuple[int, int, int], likelihood: Likelihood
-) -> Float[Array, ""]:
+    log_prob: Float[Array, "..."], shape: tuple[int, ...], likelihood: Likelihood
+) -> Float[Array, "..."]:
     """Code length of an image a pixel and channel, ``-(log p / dims + log level) / log 2``.
 
     Only a likelihood of 8-bit data, such as ``discretized_logistic``, gives figures that compare
@@ -146,11 +146,11 @@ def bits_per_dim(
     black-and-white pixels.
 
     Args:
-      log_prob: float32 scalar, (a bound on) the log-likelihood of an image in nats.
-      image: (height, width, channels).
+      log_prob: float32, (a bound on) the log-likelihood of an image in nats.
+      shape: of an image, (height, width, channels).
       likelihood: what it was computed with.
 
     Returns:
-      float32 scalar.
+      float32, of the shape of `log_prob`.
     """
-    return -(log_prob / math.prod(image) + math.log(likelihood.level)) / math.log(2)
+    return -(log_prob / math.prod(shape) + math.log(likelihood.level)) / math.log(2)

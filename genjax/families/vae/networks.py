@@ -7,9 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.config import NetworkConfig
-from genjax.core.types import Condition, Images
-from genjax.errors import UserError
+from genjax.core.types import Embedding, Examples
 from genjax.families.vae.likelihoods import LogScale
 from genjax.nn.layers import Dense, Layers
 
@@ -72,16 +70,16 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Images, train: bool, condition: Condition | None = None
+        self, images: Examples, train: bool, condition: Embedding | None = None
     ) -> Posterior:
         def dense(size: int, name: str, use_bias: bool = True) -> Dense:
             layers, init = self.layers, self.network.head_init
             return Dense(size, use_bias, layers.dtype, init, layers.spectral_norm, name=name)
 
         if condition is not None:
-            height, width = images.shape[1:3]
-            label_map = dense(height * width, "label_map", use_bias=False)(condition)
-            label_map = label_map.reshape(-1, height, width, 1).astype(images.dtype)
+            places = images.shape[1:-1]
+            label_map = dense(math.prod(places), "label_map", use_bias=False)(condition)
+            label_map = label_map.reshape(-1, *places, 1).astype(images.dtype)
             images = jnp.concatenate([images, label_map], -1)
         moments = dense(2 * self.latent, "moments")(self.network(images, train))
         return Posterior(*jnp.split(moments.astype(jnp.float32), 2, axis=-1))
@@ -104,8 +102,8 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "batch latent"], train: bool, condition: Condition | None = None
-    ) -> tuple[Images, LogScale]:
+        self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
+    ) -> tuple[Examples, LogScale]:
         if condition is not None:
             z = jnp.concatenate([z, condition], -1)
         output = self.network(z, train).astype(jnp.float32)
@@ -128,47 +126,20 @@ class Autoencoder(nn.Module):
 
     def __call__(
         self,
-        images: Images,
+        images: Examples,
         train: bool,
         noise: Float[Array, "batch latent"],
-        condition: Condition | None = None,
-    ) -> tuple[Posterior, Images, LogScale]:
+        condition: Embedding | None = None,
+    ) -> tuple[Posterior, Examples, LogScale]:
         posterior = self.encoder(images, train, condition)
         return posterior, *self.decoder(draw(posterior, noise), train, condition)
 
-    def encode(self, images: Images, condition: Condition | None = None) -> Posterior:
+    def encode(self, images: Examples, condition: Embedding | None = None) -> Posterior:
         """The posterior of each image, as after training."""
         return self.encoder(images, False, condition)
 
     def decode(
-        self, z: Float[Array, "batch latent"], condition: Condition | None = None
-    ) -> tuple[Images, LogScale]:
+        self, z: Float[Array, "batch latent"], condition: Embedding | None = None
+    ) -> tuple[Examples, LogScale]:
         """What the decoder says of z, as after training."""
         return self.decoder(z, False, condition)
-
-
-def require_plain(config: NetworkConfig, what: str) -> None:
-    """Refuses what belongs to the networks of a GAN alone.
-
-    Args:
-      config: of the network.
-      what: what the network is in its model, for errors.
-
-    Raises:
-      UserError: labels, orthogonal regularisation or virtual batch norm.
-    """
-    if config.conditioning != "none":
-        raise UserError(
-            f"the {what}'s conditioning is {config.conditioning!r}, but only a GAN's networks are "
-            "given labels so; leave it at none"
-        )
-    if config.orthogonal:
-        raise UserError(
-            f"the {what}'s orthogonal regularisation is {config.orthogonal}, but only a GAN has "
-            "it; leave it at 0"
-        )
-    if config.norm == "virtual":
-        raise UserError(
-            f"the {what}'s norm is 'virtual', but only a GAN's generator can have it; "
-            "choices: batch, layer, none"
-        )

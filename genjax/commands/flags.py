@@ -1,0 +1,136 @@
+"""The flags of an experiment: one for each field of the kinds of parts that it has."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import textwrap
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import UseAppendAction
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
+
+from genjax.config import DataConfig, EvalConfig, Experiment, MonitorConfig
+from genjax.config.choose import choose, plugins_of
+from genjax.config.fields import choices_of
+from genjax.config.tags import Tagged
+from genjax.presets import DEFAULT, preset
+
+Chosen = Annotated[Experiment, tyro.conf.arg(name="")]
+"""A parameter whose fields are flags of the command itself."""
+Plugins = UseAppendAction[tuple[Path, ...]]
+"""A parameter for ``--plugin FILE``, perhaps several times."""
+
+_PARTS = (Tagged, Experiment, DataConfig, EvalConfig, MonitorConfig)
+# Of a preset, and of a flag of its own.
+_HIDDEN = {"family", "plugins"}
+
+
+class Prepared(typing.NamedTuple):
+    """What a command line says before its flags are parsed.
+
+    Attributes:
+      experiment: the preset with ``--config``, ``--plugin`` and the kinds of its parts.
+      arguments: without the name of the preset.
+      preset: that name.
+      registry: makes the flags.
+    """
+
+    experiment: Experiment
+    arguments: Sequence[str]
+    preset: str
+    registry: ConstructorRegistry
+
+
+def prepare(arguments: Sequence[str]) -> Prepared:
+    """Finds the experiment whose fields the flags of a command line may change.
+
+    Args:
+      arguments: perhaps the name of a preset, then flags.
+
+    Returns:
+      The experiment, with what is left to parse.
+
+    Raises:
+      UserError: an unknown preset or kind, or a file that can't be used.
+    """
+    plugins = plugins_of(arguments)
+    named = bool(arguments) and not arguments[0].startswith("-")
+    base = preset(arguments[0] if named else DEFAULT)
+    experiment = choose(arguments, base)
+    every = tuple(dict.fromkeys((*experiment.plugins, *plugins)))
+    # As it is not checked yet, it can't be made anew.
+    object.__setattr__(experiment, "plugins", every)
+    flags = arguments[named:]
+    registry = _make_registry(explain=bool({"-h", "--help"} & set(flags)))
+    return Prepared(experiment, flags, base.name, registry)
+
+
+def _make_registry(explain: bool) -> ConstructorRegistry:
+    """Tells tyro how to parse the parts of a configuration.
+
+    Args:
+      explain: with the words that each field may hold, which imports their registries.
+
+    Returns:
+      The registry of tyro.
+    """
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def part(info: StructTypeInfo) -> StructConstructorSpec | None:
+        """Of the type that the default has, not of the base that a field is annotated with."""
+        config = info.default
+        if not isinstance(config, _PARTS):
+            return None
+        kind: Any = type(config)
+        hidden, fields = {}, []
+        kinds = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            value = getattr(config, field.name)
+            wanted = type(value) if isinstance(value, _PARTS) else kinds[field.name]
+            if field.name in _HIDDEN:
+                hidden[field.name] = value
+                continue
+            if isinstance(config, Tagged) and field.name == config.tag:
+                wanted = Literal[tuple(sorted(config.registry))]
+            text = _explain(kind, field) if explain else None
+            default = tyro.MISSING if value is dataclasses.MISSING else value
+            fields.append(StructFieldSpec(field.name, wanted, default, text))
+        return StructConstructorSpec(functools.partial(kind, **hidden), tuple(fields))
+
+    return registry
+
+
+def _explain(kind: type[Any], field: "dataclasses.Field[Any]") -> str | None:
+    """What a field is, and the words that it may hold."""
+    text = next((docs[field.name] for docs in map(_docs, kind.__mro__) if field.name in docs), None)
+    words = choices_of(field)
+    return text if words is None else f"{text} Choices: {', '.join(words)}."
+
+
+@functools.cache
+def _docs(kind: type[Any]) -> dict[str, str]:
+    """The strings below the fields of a class, by field."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found = {}
+    [declared] = tree.body
+    assert isinstance(declared, ast.ClassDef)
+    for before, after in zip(declared.body, declared.body[1:], strict=False):
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
+            match after:
+                case ast.Expr(ast.Constant(str(text))):
+                    found[before.target.id] = " ".join(text.split())
+    return found

@@ -1,0 +1,146 @@
+"""Generative adversarial networks, alone and with an autoencoder."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from genjax.config.fields import check_numbers, require, setting
+from genjax.config.model import Model, check_average
+from genjax.config.networks import DCGAN, Network
+from genjax.config.optimizers import Adam, Optimizer
+from genjax.config.tags import register
+from genjax.errors import UserError
+
+_LOSSES = "genjax.families.gan.losses:LOSSES"
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GANConfig(Model):
+    """A generative adversarial network, composed from its axes."""
+
+    family: Literal["gan"] = "gan"
+    generator: Network = DCGAN()
+    generator_conditioning: str = setting(
+        "none", choices="genjax.families.gan.networks:GENERATOR_CONDITIONING"
+    )
+    """How labels come into the generator."""
+    generator_orthogonal: float = 0.0
+    """Weight of the orthogonal regularisation of the generator's weight matrices."""
+    generator_optimizer: Optimizer = Adam()
+    discriminator: Network = DCGAN()
+    discriminator_conditioning: str = setting(
+        "none", choices="genjax.families.gan.conditioning:RECOGNITION"
+    )
+    """How labels come into the discriminator, or out of it."""
+    discriminator_orthogonal: float = 0.0
+    """Weight of the orthogonal regularisation of the discriminator's weight matrices."""
+    discriminator_optimizer: Optimizer = Adam()
+    loss: str = setting("non_saturating", choices=_LOSSES)
+    """Adversarial loss."""
+    label_smoothing: float = 0.0
+    """Probability that D's loss takes a real image for a generated one (one-sided smoothing)."""
+    penalties: dict[str, tuple[float, int]] = setting(
+        factory=dict, choices="genjax.families.gan.penalties:PENALTIES"
+    )
+    """Terms of D's loss, each with its weight and the number of D updates between two uses (its
+    weight is multiplied by that number)."""
+    weight_clip: float | None = None
+    """Bound on the absolute value of D's parameters, enforced after each update."""
+    minibatch: str = setting("none", choices="genjax.families.gan.networks:MINIBATCH")
+    """What D sees of the rest of its batch."""
+    augmentations: tuple[str, ...] = setting(
+        (), choices="genjax.families.gan.augment:AUGMENTATIONS"
+    )
+    """Differentiable changes of all that D sees."""
+    feature_matching: bool = False
+    """G matches the mean of D's features on real images instead of fooling D."""
+    historical_averaging: float = 0.0
+    """Weight of the squared distance of each player's parameters from their mean over time."""
+    top_k: float = 1.0
+    """Share of G's batch, the most realistic to D, that G finally learns from."""
+    top_k_decay: float = 0.9999
+    """Factor by which that share falls from 1 in each step, down to top_k."""
+    auxiliary_weight: float = 1.0
+    """Weight of the classification (acgan) or mutual-information (infogan) term."""
+    code_categories: int = 10
+    """Values of infogan's categorical code."""
+    code_continuous: int = 2
+    """Number of infogan's continuous codes, uniform on [-1, 1)."""
+    latent: int = 100
+    """Dimensions of z ~ N(0, I)."""
+    share_generated: bool = False
+    """G learns from the images of D's last update instead of fresh ones, so that it runs forward
+    once less; the two players then see the same noise."""
+    joint_pass: bool = False
+    """D judges real and generated images in one pass over twice the batch; the same up to rounding.
+    Not with batch norm, a minibatch layer or dropout in D."""
+    discriminator_updates: int = 1
+    """Discriminator updates before each generator update, each on a batch of its own."""
+    ema_decay: float | None = None
+    """Decay a step of the generator's moving average, which then makes the samples."""
+    ema_ramp: float | None = None
+    """Bound on the average's half-life, as a share of the steps made so far."""
+
+    def __post_init__(self) -> None:
+        check_numbers(
+            self,
+            latent=2**16,
+            discriminator_updates=100,
+            code_categories=2**16,
+            code_continuous=2**16,
+        )
+        for name in ("latent", "discriminator_updates", "code_categories"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        for name in (
+            "generator_orthogonal",
+            "discriminator_orthogonal",
+            "historical_averaging",
+            "auxiliary_weight",
+            "code_continuous",
+        ):
+            require(getattr(self, name) >= 0, self, name, "at least 0")
+        require(0 <= self.label_smoothing < 0.5, self, "label_smoothing", "in [0, 0.5)")
+        require(0 < self.top_k <= 1, self, "top_k", "in (0, 1]")
+        require(0 < self.top_k_decay <= 1, self, "top_k_decay", "in (0, 1]")
+        check_average(self)
+        for name in ("weight_clip", "ema_ramp"):
+            value = getattr(self, name)
+            require(value is None or value > 0, self, name, "above 0")
+        for name, (weight, every) in self.penalties.items():
+            if not 0 < weight < math.inf or not 1 <= every < 2**31:
+                raise UserError(
+                    f"GANConfig.penalties has {name!r} with weight {weight} and interval {every}; "
+                    "they must be above 0 and finite, and at least 1"
+                )
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VAEGANConfig(Model):
+    """A variational autoencoder whose likelihood is measured in a discriminator's features."""
+
+    family: Literal["vae_gan"] = "vae_gan"
+    encoder: Network = DCGAN()
+    encoder_optimizer: Optimizer = Adam()
+    generator: Network = DCGAN()
+    generator_optimizer: Optimizer = Adam()
+    discriminator: Network = DCGAN()
+    discriminator_optimizer: Optimizer = Adam()
+    loss: str = setting("non_saturating", choices=_LOSSES)
+    """Adversarial loss, as in a GAN."""
+    latent: int = 100
+    """Dimensions of z ~ N(0, I)."""
+    beta: float = 1.0
+    """Weight of the KL divergence in the encoder's loss."""
+    reconstruction: float = 1e-2
+    """Weight of the feature reconstruction against the adversarial term in the generator's loss."""
+    ema_decay: float | None = None
+    """Decay a step of the generator's moving average, which then makes the samples."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, latent=2**16)
+        require(self.latent >= 1, self, "latent", "at least 1")
+        for name in ("beta", "reconstruction"):
+            require(getattr(self, name) >= 0, self, name, "at least 0")
+        check_average(self)

@@ -1,0 +1,25 @@
+"""What all models have in common."""
+
+import dataclasses
+from typing import Any, Literal
+
+from genjax.config.fields import require
+from genjax.config.tags import Tagged
+
+ComputeDtype = Literal["float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(Tagged, what="family", tag="family"):
+    """A model of some family."""
+
+    family: str
+    """Family of the model."""
+    dtype: ComputeDtype = "float32"
+    """Type of the computation; parameters, statistics and losses stay float32."""
+
+
+def check_average(config: Any) -> None:
+    """Refuses an `ema_decay` out of range."""
+    decay = config.ema_decay
+    require(decay is None or 0 <= decay < 1, config, "ema_decay", "in [0, 1)")

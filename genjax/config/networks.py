@@ -1,0 +1,119 @@
+"""Architectures of networks: one dataclass each, with the fields that it reads."""
+
+import dataclasses
+from typing import Any, Literal
+
+from genjax.config.fields import check_numbers, require, setting
+from genjax.config.tags import Tagged, register
+
+Convolutions = Literal["auto", "stock"]
+Remat = Literal["none", "activations", "all"]
+
+_NORMS = "genjax.nn.norms:NORMS|none"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network(Tagged, what="network"):
+    """One network of a model."""
+
+    name: str
+    """Architecture."""
+    spectral_norm: bool = False
+    """Divide every weight matrix by its largest singular value."""
+    remat: Remat = "none"
+    """What the backward pass computes again instead of keeping it in memory (jax.checkpoint):
+    nothing, all but the outputs of convolutions and matrix products, or all."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, width=2**16, depth=1000)
+        for name in ("width", "depth"):
+            require(getattr(self, name, 1) >= 1, self, name, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Convolutional(Network):
+    """A network of convolutions."""
+
+    convolutions: Convolutions = "auto"
+    """Form of the convolutions and of their derivatives: auto is the fastest that is known for the
+    platform, stock is XLA's own. They are equal up to rounding."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DCGAN(Convolutional):
+    """Strided convolutions (Radford et al. 2016)."""
+
+    name: Literal["dcgan"] = "dcgan"
+    width: int = 64
+    """Channels of the layer nearest to the image; each further one has twice as many."""
+    norm: str = setting("batch", choices=_NORMS)
+    """Normalisation of hidden layers; virtual is for a GAN's generator."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DCGANTutorial(Convolutional):
+    """The networks of the usual MNIST tutorial, of fixed width and without normalisation."""
+
+    name: Literal["dcgan_tutorial"] = "dcgan_tutorial"
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SNGAN(Convolutional):
+    """Residual networks (Miyato et al. 2018)."""
+
+    name: Literal["sngan"] = "sngan"
+    width: int = 64
+    """Channels of all layers; 256 in the paper's generator, 128 in its discriminator."""
+    norm: str = setting("batch", choices=_NORMS)
+    """Normalisation of hidden layers; virtual is for a GAN's generator."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MLP(Network):
+    """Fully connected layers."""
+
+    name: Literal["mlp"] = "mlp"
+    width: int = 64
+    """Units of a hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
+    norm: str = setting("batch", choices=_NORMS)
+    """Normalisation of hidden layers; virtual is for a GAN's generator."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Goodfellow(Network):
+    """The networks of the first GAN (Goodfellow et al. 2014): two layers, without normalisation."""
+
+    name: Literal["goodfellow"] = "goodfellow"
+    width: int = 64
+    """Units of a hidden layer; 1200 in the paper's generator, 240 in its discriminator."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WaveGAN(Convolutional):
+    """Strided convolutions of raw audio (Donahue et al. 2019)."""
+
+    name: Literal["wavegan"] = "wavegan"
+    width: int = 64
+    """Channels of the layer nearest to the audio; each further one has twice as many."""
+    norm: str = setting("none", choices=_NORMS)
+    """Normalisation of hidden layers; virtual is for a GAN's generator."""
+    shuffle: int = 2
+    """Most steps by which a discriminator's activations are shifted at random (phase shuffle)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.shuffle <= 8, self, "shuffle", "at least 0, at most 8")
+
+
+def norm_of(config: Network) -> str:
+    """The normalisation of a network's hidden layers; ``none`` where its architecture has none."""
+    norm: Any = getattr(config, "norm", "none")
+    return str(norm)

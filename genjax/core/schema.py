@@ -1,0 +1,93 @@
+"""What data are, and what a model must know of them; nothing here imports JAX."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+class Field(NamedTuple):
+    """One array of an example, without the axis over the batch.
+
+    Attributes:
+      shape: of the array.
+      dtype: its type, by NumPy's name.
+      levels: classes of a label or entries of a vocabulary, which are numbered from 0; 0 for a
+        continuous quantity.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    levels: int = 0
+
+
+class Schema(NamedTuple):
+    """What the examples of a data set are, without the examples.
+
+    Attributes:
+      domain: entry of `genjax.domains.DOMAINS`.
+      fields: the arrays of an example as they are stored, by name; the domain's own comes first.
+      facts: what else is known and JSON can hold, such as ``class_names``, ``sample_rate``,
+        ``mixture`` or ``vocabulary``.
+    """
+
+    domain: str
+    fields: Mapping[str, Field]
+    facts: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def classes(self) -> int:
+        """Number of class labels; 0 without labels."""
+        return self.fields["label"].levels if "label" in self.fields else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a data set, in memory or on the disk.
+
+    Attributes:
+      name: of the data set.
+      split: of it.
+      count: number of examples.
+      schema: what the examples are.
+      read: from numbers below `count`, int64 [n], to arrays [n, ...] by field, as they are stored.
+      arrays: those fields that lie in memory whole, [count, ...]; where it has all of them, the
+        device can hold them.
+      digest: says what the examples are, whatever their order; see `genjax.data.digest`.
+    """
+
+    name: str
+    split: str
+    count: int
+    schema: Schema
+    read: Callable[[Any], Mapping[str, Any]]
+    arrays: Mapping[str, Any]
+    digest: Callable[[], str]
+
+
+class Spec(NamedTuple):
+    """What a model must know of its data before it sees any.
+
+    Attributes:
+      size: examples in one update, over all devices.
+      fields: the arrays of an example as the model sees them, by name.
+      target: the field that is generated.
+      given: the fields that it is generated from.
+      facts: of the schema.
+    """
+
+    size: int
+    fields: Mapping[str, Field]
+    target: str
+    given: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is generated, without the axis over the batch."""
+        return self.fields[self.target].shape
+
+    @property
+    def classes(self) -> int:
+        """Number of the class labels that are given; 0 without."""
+        return self.fields["label"].levels if "label" in self.given else 0

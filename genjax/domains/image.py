@@ -1,0 +1,98 @@
+"""Images: bytes on the disk, [-1, 1] for a model, tiles in a grid for a person."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from genjax.core.rng import example_keys
+from genjax.core.schema import Field
+from genjax.core.types import Images, Index, Key, RawImages
+from genjax.domains.domain import Domain, Layout, Picture, Samples
+from genjax.domains.grid import image_grid
+
+_CELLS = 7
+
+
+def scale_images(images: RawImages) -> Images:
+    """Maps uint8 0..255 to float32 [-1, 1]: ``x / 127.5 - 1``."""
+    return images.astype(jnp.float32) / 127.5 - 1.0
+
+
+def quantize_images(images: Images) -> RawImages:
+    """Maps float [-1, 1] to the nearest uint8, the inverse of `scale_images`."""
+    levels = jnp.round((images.astype(jnp.float32) + 1.0) * 127.5)
+    return jnp.clip(levels, 0, 255).astype(jnp.uint8)
+
+
+def flip_images(images: Images, key: Key, index: Index) -> Images:
+    """Mirrors each image left to right with probability 1/2.
+
+    Args:
+      images: float32 [batch, height, width, channels].
+      key: key of the draw.
+      index: int32 [batch], positions in the whole batch.
+
+    Returns:
+      The images, some of them mirrored.
+    """
+    heads = jax.vmap(jax.random.bernoulli)(example_keys(key, index))
+    return jnp.where(heads[:, None, None, None], images[:, :, ::-1], images)
+
+
+def pixel_features(
+    images: UInt8[np.ndarray, "n height width channels"],
+) -> Float[np.ndarray, "n d"]:
+    """Averages each image over at most 7 x 7 cells.
+
+    They see layout and variety but no detail: distances between them rank the checkpoints of one
+    run, and compare with no paper's.
+
+    Args:
+      images: uint8 [n, height, width, channels].
+
+    Returns:
+      float64 [n, cells * channels], in [0, 1].
+    """
+    cells = images.astype(np.float64) / 255
+    for axis in (1, 2):
+        size = cells.shape[axis]
+        edges = np.linspace(0, size, min(size, _CELLS), endpoint=False).astype(int)
+        sums = np.add.reduceat(cells, edges, axis=axis)
+        shape = [1] * cells.ndim
+        shape[axis] = -1
+        cells = sums / np.diff([*edges, size]).reshape(shape)
+    return cells.reshape(len(images), -1)
+
+
+def render_images(samples: Samples, facts: Mapping[str, Any], layout: Layout) -> list[Picture]:
+    """Sets images out in one grid, with those above in grids of their own.
+
+    Args:
+      samples: uint8 [n, height, width, channels].
+      facts: of the data.
+      layout: columns, and what stands above.
+
+    Returns:
+      One picture.
+    """
+    panels = (*layout.above.values(), samples)
+    return [Picture(np.concatenate([image_grid(panel, layout.columns) for panel in panels]))]
+
+
+IMAGE = Domain(
+    field="image",
+    plural="images",
+    axes=3,
+    to_model=scale_images,
+    to_stored=quantize_images,
+    model_field=lambda field: Field(field.shape, "float32"),
+    render=render_images,
+    pictured=64,
+    coarse=lambda samples, facts: pixel_features(np.asarray(samples)),
+    coarse_name="pixel_frechet",
+    augment={"flip": flip_images},
+)

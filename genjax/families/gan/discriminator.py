@@ -1,0 +1,224 @@
+"""D's side of the game: its loss, and its updates in a step."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from genjax.core.algorithm import ema_update, global_norm, pmean
+from genjax.core.from_loss import mean_over_parts
+from genjax.core.players import apply_training, update_player
+from genjax.core.rng import example_index, stream
+from genjax.core.types import (
+    Batch,
+    Embedding,
+    Examples,
+    Index,
+    Key,
+    Metrics,
+    NetState,
+    Params,
+    PerExample,
+    Variables,
+)
+from genjax.families.gan.game import (
+    Drawn,
+    Game,
+    GANState,
+    draw,
+    generate,
+    judge,
+    part_key,
+    recognition_loss,
+    split_updates,
+)
+from genjax.families.gan.losses import preference
+from genjax.families.gan.networks import Judgement
+from genjax.families.gan.penalties import Scene, penalty_terms
+from genjax.families.gan.techniques import clip_weights, weight_terms
+
+_LOGIT_DECAY = 0.99
+
+
+class Seen(NamedTuple):
+    """What D sees in an update.
+
+    Attributes:
+      real: real examples.
+      fake: generated ones.
+      condition: of both.
+      place: int32 [batch], of the examples in the whole batch.
+      number: int32 scalar, updates of D before this one.
+      key: of the penalties' draws.
+      dropout: of what D draws.
+    """
+
+    real: Examples
+    fake: Examples
+    condition: Embedding | None
+    place: Index
+    number: Int[Array, ""]
+    key: Key
+    dropout: Key
+
+
+def _judge_both(
+    game: Game, params: Params, variables: Variables, seen: Seen
+) -> tuple[Judgement, Judgement, Variables]:
+    condition, key = seen.condition, seen.dropout
+    if not game.config.joint_pass:
+        real, variables = judge(game, params, variables, seen.real, condition, stream(key, "real"))
+        fake, variables = judge(game, params, variables, seen.fake, condition, stream(key, "fake"))
+        return real, fake, variables
+    # Side by side rather than one after the other, so that devices keep their examples.
+    pairs = jnp.stack((seen.real, seen.fake), 1).reshape(-1, *seen.real.shape[1:])
+    twice = None if condition is None else jnp.repeat(condition, 2, axis=0)
+    both, variables = judge(game, params, variables, pairs, twice, key)
+    real, fake = (jax.tree.map(lambda x, i=i: x[i::2], both) for i in (0, 1))
+    return real, fake, variables
+
+
+def discriminator_loss(
+    params: Params, game: Game, player: NetState, aux: Mapping[str, Any], seen: Seen
+) -> tuple[Any, tuple[Metrics, Variables, Mapping[str, Any]]]:
+    """D's loss: the adversarial term, its further task, penalties and terms of its weights.
+
+    Args:
+      params: D's parameters.
+      game: the GAN.
+      player: D; its collections are used.
+      aux: of the state.
+      seen: what D sees.
+
+    Returns:
+      The loss, and its metrics, D's other collections and what moves of `aux` afterwards.
+    """
+    config = game.config
+    real, fake, variables = _judge_both(game, params, player.variables, seen)
+    adversarial = jnp.mean(
+        game.loss.discriminator(real.logits, fake.logits, config.label_smoothing)
+    )
+    metrics = {
+        "discriminator/loss": adversarial,
+        "discriminator/real_logit": jnp.mean(real.logits),
+        "discriminator/fake_logit": jnp.mean(fake.logits),
+        "discriminator/accuracy": preference(real.logits, fake.logits),
+    }
+    total = adversarial
+    if game.conditioning.recognition is not None:
+        recognised = recognition_loss(game, fake, seen.condition)
+        if game.conditioning.recognition.on_real:
+            recognised += recognition_loss(game, real, seen.condition)
+        total += config.auxiliary_weight * recognised
+        metrics["discriminator/recognition"] = recognised
+
+    decay = jnp.minimum(_LOGIT_DECAY, seen.number / (seen.number + 1.0))
+    averages = jax.lax.stop_gradient(
+        {
+            name: ema_update(aux[name], jnp.mean(judged.logits), decay)
+            for name, judged in (("average_real", real), ("average_fake", fake))
+        }
+    )
+    draws = stream(seen.dropout, "penalty")
+
+    def critic(x: Examples) -> PerExample:
+        judged, _ = apply_training(
+            game.d_network, params, variables, x, seen.condition, rngs={"dropout": draws}
+        )
+        return judged.logits
+
+    own = example_index(seen.real.shape[0], game.axis_name)
+    scene = Scene(
+        critic,
+        seen.real,
+        seen.fake,
+        real.logits[own],
+        fake.logits[own],
+        averages["average_real"],
+        averages["average_fake"],
+        stream(seen.key, "penalty"),
+        seen.place,
+        game.axis_name,
+    )
+    penalty, latest = penalty_terms(config.penalties, scene, seen.number, aux["penalty"])
+    total += penalty
+    metrics |= {f"discriminator/{name}": value for name, value in latest.items()}
+    total += weight_terms(
+        params,
+        config.discriminator_orthogonal,
+        config.historical_averaging,
+        aux.get("history", {}).get("discriminator"),
+    )
+    return total, (metrics, variables, {**averages, "penalty": latest})
+
+
+def _gradient(
+    game: Game,
+    state: GANState,
+    key: Key,
+    number: Int[Array, ""],
+    shared: bool,
+    examples: Any,
+    part: int,
+) -> tuple[Params, tuple[Metrics, Variables, Mapping[str, Any]], Drawn | None]:
+    """Of one update of D by some examples of its batch; keeps the generated ones if `shared`."""
+    d, g = state.discriminator, state.generator
+    images, labels, place = examples
+    drawn = None
+    if shared:
+        drawn = draw(game, g, key, place, labels)
+        fake, condition = drawn.images, drawn.condition
+    else:
+        fake, condition, _ = generate(game, g, g.params, key, place, labels)
+    seen = Seen(
+        game.augment(images, stream(key, "augment real"), place),
+        game.augment(fake, stream(key, "augment fake"), place),
+        condition,
+        place,
+        number,
+        key,
+        part_key(key, part),
+    )
+    (_, found), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(
+        d.params, game, d, state.aux, seen
+    )
+    return grads, found, drawn
+
+
+def update_discriminator(
+    game: Game, state: GANState, batch: Batch
+) -> tuple[GANState, Metrics, Drawn | None]:
+    """Makes all of D's updates in a step, each on real examples and noise of its own.
+
+    Args:
+      game: the GAN.
+      state: before.
+      batch: of the whole step.
+
+    Returns:
+      The state with the new D; the metrics of the last update; and with `share_generated` the
+      generated examples of that update.
+    """
+    config = game.config
+    real, labels = split_updates(game, batch)
+    place = example_index(real.shape[0], game.axis_name)
+    for update in range(config.discriminator_updates):
+        key = stream(state.key, "discriminator update", state.step, update)
+        number = state.step * config.discriminator_updates + update
+        shared = config.share_generated and update == config.discriminator_updates - 1
+        own = (real[:, update], None if labels is None else labels[:, update], place)
+        grads, (metrics, variables, moved), drawn = mean_over_parts(
+            partial(_gradient, game, state, key, number, shared), own, game.accumulate
+        )
+        grads = pmean(grads, game.axis_name)
+        aux = {**state.aux, **moved, "penalty": pmean(moved["penalty"], game.axis_name)}
+        d = update_player(state.discriminator, grads, variables, game.d_optimizer)
+        if config.weight_clip is not None:
+            d = dataclasses.replace(d, params=clip_weights(d.params, config.weight_clip))
+        state = dataclasses.replace(state, discriminator=d, aux=aux)
+    norm = {"discriminator/gradient_norm": global_norm(grads)}
+    return state, {**pmean(metrics, game.axis_name), **norm}, drawn

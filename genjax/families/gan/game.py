@@ -1,0 +1,255 @@
+"""What both updates of a GAN share: its parts, its state, and what its networks say."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from genjax.config import GANConfig, norm_of
+from genjax.core.optimizers import make_optimizer
+from genjax.core.players import apply_training, make_player
+from genjax.core.rng import latents, stream
+from genjax.core.schema import Spec
+from genjax.core.types import (
+    Batch,
+    Embedding,
+    Examples,
+    Index,
+    Key,
+    Labels,
+    NetState,
+    Params,
+    Variables,
+)
+from genjax.errors import UserError, lookup
+from genjax.families.gan.augment import make_augmentation
+from genjax.families.gan.composition import check_axes, make_networks
+from genjax.families.gan.conditioning import Conditioning, make_conditioning
+from genjax.families.gan.losses import LOSSES, AdversarialLoss
+from genjax.families.gan.networks import Judgement
+from genjax.nn.layers import gather_batch
+
+
+@flax.struct.dataclass
+class GANState:
+    """Everything that adversarial training changes.
+
+    Attributes:
+      step: int32 scalar, generator updates made.
+      key: the base key of the run; it never changes.
+      generator: G's parameters, statistics, optimizer and moving average.
+      discriminator: D's.
+      aux: running values that some techniques need: ``average_real`` and ``average_fake``, averages
+        of D's logits (lecam); ``penalty``, the latest value of each lazy penalty by name;
+        ``history``, the mean over time of each player's parameters (historical averaging).
+    """
+
+    step: Int[Array, ""]
+    key: Key
+    generator: NetState
+    discriminator: NetState
+    aux: Mapping[str, Any]
+
+
+class Game(NamedTuple):
+    """A GAN, composed.
+
+    Attributes:
+      config: the axes.
+      spec: of the data.
+      loss: the two sides of the adversarial game.
+      conditioning: what the networks are given beside their inputs.
+      augment: ``(examples, key, place) -> examples``, of all that D sees.
+      g_network: G without parameters.
+      d_network: D without parameters.
+      g_optimizer: of G.
+      d_optimizer: of D.
+      axis_name: mapped axis over the devices, if any.
+      accumulate: parts of the batch whose gradients are averaged.
+    """
+
+    config: GANConfig
+    spec: Spec
+    loss: AdversarialLoss
+    conditioning: Conditioning
+    augment: Callable[[Examples, Key, Index], Examples]
+    g_network: Any
+    d_network: Any
+    g_optimizer: optax.GradientTransformation
+    d_optimizer: optax.GradientTransformation
+    axis_name: str | None
+    accumulate: int
+
+
+class Drawn(NamedTuple):
+    """Generated examples, from which a gradient can be pulled back.
+
+    Attributes:
+      images: in [-1, 1].
+      pull: from the gradient by the images to that by G's parameters, in a tuple.
+      condition: of the images.
+      variables: G's other collections afterwards.
+    """
+
+    images: Examples
+    pull: Callable[[Examples], tuple[Params]]
+    condition: Embedding | None
+    variables: Variables
+
+
+def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: int) -> Game:
+    """Composes a GAN from its axes.
+
+    Args:
+      config: the axes.
+      spec: of the data.
+      axis_name: mapped axis over the devices, if any.
+      accumulate: parts of the batch whose gradients are averaged.
+
+    Returns:
+      The game.
+
+    Raises:
+      UserError: an unknown name, axes that do not fit each other, or data that a network can't
+        make.
+    """
+    loss = lookup(LOSSES, config.loss, "adversarial loss")
+    check_axes(config, spec)
+    if accumulate > 1 and config.share_generated:
+        raise UserError(
+            f"accumulate is {accumulate}, but share_generated keeps a whole batch of images; turn "
+            "one of them off"
+        )
+    return Game(
+        config,
+        spec,
+        loss,
+        make_conditioning(config, spec.classes),
+        make_augmentation(config.augmentations),
+        *make_networks(config, spec, axis_name),
+        make_optimizer(config.generator_optimizer, spec.size),
+        make_optimizer(config.discriminator_optimizer, spec.size),
+        axis_name,
+        accumulate,
+    )
+
+
+def first_state(game: Game, key: Key) -> GANState:
+    """The state before the first step."""
+    config, conditioning = game.config, game.conditioning
+    # More than one example only for virtual batch norm, whose reference batch this is.
+    size = game.spec.size if norm_of(config.generator) == "virtual" else 1
+    index = jnp.arange(size)
+    labels = index % conditioning.classes if conditioning.labelled else None
+    reference = stream(key, "reference")
+    condition = conditioning.draw(reference, index, labels)
+    z = latents(reference, index, config.latent)
+    g = game.g_network.init(stream(key, "init generator"), z, False, condition)
+    image = jnp.zeros((1, *game.spec.shape))
+    seen = None if condition is None else condition[:1]
+    d = game.d_network.init(stream(key, "init discriminator"), image, False, seen)
+    aux: dict[str, Any] = {
+        "average_real": jnp.zeros(()),
+        "average_fake": jnp.zeros(()),
+        "penalty": {name: jnp.zeros(()) for name in config.penalties},
+    }
+    if config.historical_averaging:
+        aux["history"] = {
+            "generator": jax.tree.map(jnp.copy, g["params"]),
+            "discriminator": jax.tree.map(jnp.copy, d["params"]),
+        }
+    return GANState(
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        generator=make_player(g, game.g_optimizer, average=config.ema_decay is not None),
+        discriminator=make_player(d, game.d_optimizer, average=False),
+        aux=aux,
+    )
+
+
+def split_updates(game: Game, batch: Batch) -> tuple[Examples, Labels | None]:
+    """The real examples of each of D's updates, [batch, updates, ...], and their labels if any."""
+    # Examples of one update are strided, so that splitting the batch over devices by its
+    # first axis never moves an image from one device to another.
+    updates = game.config.discriminator_updates
+    real = batch[game.spec.target].reshape(-1, updates, *game.spec.shape)
+    return real, batch["label"].reshape(-1, updates) if game.conditioning.labelled else None
+
+
+def part_key(key: Key, part: int) -> Key:
+    """Of what networks draw within: another one for each part of a batch, by its number."""
+    return stream(key, "part", part) if part else key
+
+
+def generate(
+    game: Game, player: NetState, params: Params, key: Key, place: Index, labels: Labels | None
+) -> tuple[Examples, Embedding | None, Variables]:
+    """Runs G in training mode on fresh noise.
+
+    Args:
+      game: the GAN.
+      player: G; its collections are used.
+      params: G's parameters.
+      key: of the noise.
+      place: int32 [batch], of the examples in the whole batch.
+      labels: int32 [batch], or None.
+
+    Returns:
+      The examples, what they were made from, and G's other collections afterwards.
+    """
+    condition = game.conditioning.draw(key, place, labels)
+    z = latents(stream(key, "latent"), place, game.config.latent)
+    images, variables = apply_training(game.g_network, params, player.variables, z, condition)
+    return images, condition, variables
+
+
+def draw(game: Game, player: NetState, key: Key, place: Index, labels: Labels | None) -> Drawn:
+    """Generates examples, keeping what the gradient of G's parameters needs; see `generate`."""
+
+    def images_of(params: Params) -> tuple[Examples, tuple[Embedding | None, Variables]]:
+        images, condition, variables = generate(game, player, params, key, place, labels)
+        return images, (condition, variables)
+
+    images, pull, (condition, variables) = jax.vjp(images_of, player.params, has_aux=True)
+    return Drawn(images, pull, condition, variables)
+
+
+def judge(
+    game: Game,
+    params: Params,
+    variables: Variables,
+    images: Examples,
+    condition: Embedding | None,
+    key: Key,
+) -> tuple[Judgement, Variables]:
+    """Runs D in training mode.
+
+    Args:
+      game: the GAN.
+      params: D's parameters.
+      variables: D's other collections.
+      images: [batch, ...].
+      condition: of the images.
+      key: of what D draws.
+
+    Returns:
+      What D says, with the logits of the whole batch; and its other collections afterwards.
+    """
+    judgement, changed = apply_training(
+        game.d_network, params, variables, images, condition, rngs={"dropout": key}
+    )
+    return judgement._replace(logits=gather_batch(judgement.logits, game.axis_name)), changed
+
+
+def recognition_loss(
+    game: Game, judgement: Judgement, condition: Embedding | None
+) -> Float[Array, ""]:
+    """The mean loss of D's further task on a batch; 0 where it has none."""
+    task = game.conditioning.recognition
+    if task is None or condition is None:
+        return jnp.zeros(())
+    return jnp.mean(task.loss(game.config, judgement.auxiliary, condition))

@@ -1,0 +1,125 @@
+"""G's side of the game: its loss, and its update in a step."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from genjax.core.algorithm import global_norm, pmean
+from genjax.core.from_loss import mean_over_parts
+from genjax.core.players import move_average, ramped_decay, update_player
+from genjax.core.rng import example_index, stream
+from genjax.core.types import Batch, Embedding, Examples, Index, Key, Metrics
+from genjax.families.gan.game import (
+    Drawn,
+    Game,
+    GANState,
+    draw,
+    judge,
+    part_key,
+    recognition_loss,
+    split_updates,
+)
+from genjax.families.gan.techniques import move_history, top_k_weights, weight_terms
+
+
+def generator_loss(
+    images: Examples,
+    game: Game,
+    state: GANState,
+    condition: Embedding | None,
+    real_images: Examples,
+    place: Index,
+    key: Key,
+    part: int,
+) -> tuple[Any, Metrics]:
+    """G's loss by what D says of its examples.
+
+    Args:
+      images: generated.
+      game: the GAN.
+      state: its D judges.
+      condition: of the images.
+      real_images: for losses that compare.
+      place: int32 [batch], of the examples in the whole batch.
+      key: of the update.
+      part: of the batch, from 0.
+
+    Returns:
+      The loss, and its metrics.
+    """
+    config, d = game.config, state.discriminator
+    dropout = part_key(key, part)
+    images = game.augment(images, stream(key, "augment fake"), place)
+    fake, _ = judge(game, d.params, d.variables, images, condition, stream(dropout, "fake"))
+    real = None
+    if game.loss.paired or config.feature_matching:
+        real_images = game.augment(real_images, stream(key, "augment real"), place)
+        real, _ = judge(
+            game, d.params, d.variables, real_images, condition, stream(dropout, "real")
+        )
+    if config.feature_matching:
+        assert real is not None
+        means = pmean([jnp.mean(j.features, axis=0) for j in (real, fake)], game.axis_name)
+        value = jnp.sum(jnp.square(means[0] - means[1]))
+    else:
+        per_example = game.loss.generator(None if real is None else real.logits, fake.logits)
+        value = jnp.sum(
+            per_example * top_k_weights(fake.logits, config.top_k, config.top_k_decay, state.step)
+        )
+    metrics = {"generator/loss": value}
+    total = value
+    if game.conditioning.recognition is not None:
+        recognised = recognition_loss(game, fake, condition)
+        total += config.auxiliary_weight * recognised
+        metrics["generator/recognition"] = recognised
+    return total, metrics
+
+
+def update_generator(
+    game: Game, state: GANState, batch: Batch, shared: Drawn | None
+) -> tuple[GANState, Metrics]:
+    """Makes G's update, on fresh noise or on examples that D has just seen.
+
+    Args:
+      game: the GAN.
+      state: after D's updates.
+      batch: of the whole step.
+      shared: those examples; None draws fresh ones.
+
+    Returns:
+      The state after the step, and the metrics.
+    """
+    config, aux = game.config, state.aux
+    real, labels = split_updates(game, batch)
+    key = stream(state.key, "generator update", state.step)
+
+    def gradient(examples: Any, part: int) -> Any:
+        images, chosen, place = examples
+        drawn = draw(game, state.generator, key, place, chosen) if shared is None else shared
+        (_, metrics), d_images = jax.value_and_grad(generator_loss, has_aux=True)(
+            drawn.images, game, state, drawn.condition, images, place, key, part
+        )
+        return drawn.pull(d_images)[0], metrics, drawn.variables
+
+    chosen = None if labels is None else labels[:, -1]
+    whole = example_index(real.shape[0], game.axis_name)
+    grads, metrics, variables = mean_over_parts(
+        gradient, (real[:, -1], chosen, whole), game.accumulate
+    )
+    terms = jax.grad(weight_terms)(
+        state.generator.params,
+        config.generator_orthogonal,
+        config.historical_averaging,
+        aux.get("history", {}).get("generator"),
+    )
+    grads = pmean(jax.tree.map(jnp.add, grads, terms), game.axis_name)
+    g = update_player(state.generator, grads, variables, game.g_optimizer)
+    if config.ema_decay is not None:
+        g = move_average(g, ramped_decay(config.ema_decay, config.ema_ramp, state.step + 1))
+    if config.historical_averaging:
+        current = {"generator": g.params, "discriminator": state.discriminator.params}
+        aux = {**aux, "history": move_history(aux["history"], current, state.step)}
+    metrics = {**pmean(metrics, game.axis_name), "generator/gradient_norm": global_norm(grads)}
+    return dataclasses.replace(state, step=state.step + 1, generator=g, aux=aux), metrics

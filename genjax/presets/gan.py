@@ -1,0 +1,102 @@
+"""GANs of images."""
+
+import dataclasses
+
+from genjax.config import (
+    DCGAN,
+    SNGAN,
+    Adam,
+    DCGANTutorial,
+    Experiment,
+    GANConfig,
+    Goodfellow,
+    Linear,
+)
+from genjax.presets.base import experiment, on_digits
+
+# Mirza & Osindero's generator against Miyato & Koyama's discriminator; see
+# experiments/cgan_mnist.py.
+_CONDITIONAL = GANConfig(
+    generator_conditioning="concat",
+    discriminator=DCGAN(norm="none", spectral_norm=True),
+    discriminator_conditioning="projection",
+)
+
+
+def _tutorial(conditioning: str) -> GANConfig:
+    optimizer = Adam(learning_rate=1e-4, b1=0.9)
+    return GANConfig(
+        generator=DCGANTutorial(),
+        generator_conditioning=conditioning,
+        generator_optimizer=optimizer,
+        discriminator=DCGANTutorial(),
+        discriminator_conditioning=conditioning,
+        discriminator_optimizer=optimizer,
+    )
+
+
+def _sngan(updates: int) -> GANConfig:
+    """Miyato et al. 2018, table 2, setting F, with hinge loss and five updates of D."""
+    adam = Adam(learning_rate=2e-4, b1=0.0, b2=0.9)
+    return GANConfig(
+        generator=SNGAN(width=256),
+        generator_optimizer=dataclasses.replace(adam, schedule=Linear(length=updates)),
+        discriminator=SNGAN(width=128, norm="none", spectral_norm=True),
+        discriminator_optimizer=dataclasses.replace(adam, schedule=Linear(length=5 * updates)),
+        loss="hinge",
+        latent=128,
+        discriminator_updates=5,
+    )
+
+
+def _wgan_gp() -> GANConfig:
+    """Gulrajani et al. 2017, algorithm 1, on DCGAN's networks without batch norm."""
+    adam = Adam(learning_rate=1e-4, b1=0.5, b2=0.9)
+    return GANConfig(
+        generator=DCGAN(norm="none"),
+        generator_optimizer=adam,
+        discriminator=DCGAN(norm="none"),
+        discriminator_optimizer=adam,
+        loss="wasserstein",
+        penalties={"wgan_gp": (10.0, 1)},
+        latent=128,
+        discriminator_updates=5,
+    )
+
+
+def _infogan() -> GANConfig:
+    """Chen et al. 2016, appendix C.1: one code of ten categories and two continuous ones."""
+    return GANConfig(
+        generator_conditioning="concat",
+        generator_optimizer=Adam(learning_rate=1e-3, b1=0.5),
+        discriminator_conditioning="infogan",
+        discriminator_optimizer=Adam(learning_rate=2e-4, b1=0.5),
+        latent=62,
+    )
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    on_digits(experiment("dcgan-digits", "digits", GANConfig())),
+    experiment("dcgan-mnist", "mnist", GANConfig()),
+    experiment("dcgan-fashion", "fashion_mnist", GANConfig()),
+    experiment("dcgan-cifar10", "cifar10", GANConfig(), flip=True, steps=50_000),
+    experiment(
+        "gan-mnist",
+        "mnist",
+        # The published SGD of 0.1 diverges within a few hundred steps without its maximum norm on
+        # the weights; these keep Adam.
+        GANConfig(generator=Goodfellow(width=1200), discriminator=Goodfellow(width=240)),
+        steps=50_000,
+        batch_size=100,
+    ),
+    experiment("dcgan-tutorial", "mnist", _tutorial("none"), seed=42),
+    on_digits(experiment("cgan-digits", "digits", _CONDITIONAL)),
+    experiment("cgan-mnist", "mnist", _CONDITIONAL),
+    experiment("cgan-fashion", "fashion_mnist", _CONDITIONAL),
+    experiment("cgan-cifar10", "cifar10", _CONDITIONAL, flip=True, steps=50_000),
+    experiment("cgan-tutorial", "mnist", _tutorial("concat"), seed=42),
+    experiment("wgan-gp-mnist", "mnist", _wgan_gp(), steps=20_000, batch_size=50),
+    experiment("infogan-mnist", "mnist", _infogan()),
+    experiment("sngan-fashion", "fashion_mnist", _sngan(20_000), steps=20_000, batch_size=64),
+    experiment("sngan-cifar10", "cifar10", _sngan(50_000), flip=True, steps=50_000, batch_size=64),
+)

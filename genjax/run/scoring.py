@@ -1,0 +1,130 @@
+"""What is measured of a state while training goes on, and what makes a checkpoint the best."""
+
+import sys
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from genjax.config import Experiment
+from genjax.core.algorithm import Algorithm
+from genjax.core.compiler import jit
+from genjax.core.rng import stream
+from genjax.core.schema import Source
+from genjax.core.types import Key, State
+from genjax.data.progress import Progress, no_progress
+from genjax.errors import UserError, lookup
+from genjax.evals.training import make_scorer
+from genjax.run.sampling import Sampler, conditions_in_turn
+
+NO_SCORE = sys.float_info.max
+"""Of a checkpoint that is never the best."""
+
+HIGHER = {"accuracy", "diversity", "elbo", "high_quality", "iwae", "modes_covered"}
+"""Quantities of which more is better."""
+
+_BATCH = 250
+
+Evaluation = Callable[[State], tuple[float, dict[str, float]]]
+
+
+def make_evaluation(
+    experiment: Experiment,
+    algorithm: Algorithm,
+    source: Source,
+    held_out: Source | None,
+    sampler: Sampler,
+    key: Key,
+) -> Evaluation:
+    """Prepares what a run logs of its state beside its metrics.
+
+    Args:
+      experiment: `eval.rank` says what counts: None is how samples compare with the data,
+        ``held_out`` the loss on held-out data, ``none`` nothing, and any other name is that of a
+        logged quantity ``evaluation/name``. No samples are drawn for the second and the third.
+      algorithm: of the run.
+      source: what it learns from.
+      held_out: what it does not, or None.
+      sampler: from `genjax.run.sampling.make_sampler`.
+      key: of the samples.
+
+    Returns:
+      From a state to its score, lower is better, and metrics named ``evaluation/quantity``.
+
+    Raises:
+      UserError: there is no held-out data to rank by, or no such quantity.
+    """
+    config = experiment.eval
+    rank = config.rank
+    evaluate = _held_out_means(algorithm, held_out, config.held_out)
+    if rank == "held_out" and evaluate is None:
+        raise UserError(
+            "eval.rank is 'held_out', but there is no test split of these data or the family has "
+            "no loss on them; leave it out"
+        )
+    score = None
+    if rank not in ("held_out", "none"):
+        score = make_scorer(config, source, algorithm.spec.target, experiment.seed)
+        condition = conditions_in_turn(algorithm.spec, config.samples)
+
+    def evaluation(state: State) -> tuple[float, dict[str, float]]:
+        metrics: dict[str, float] = {}
+        value = NO_SCORE
+        if score is not None:
+            value, metrics = score(sampler(state, key, config.samples, condition))
+        if evaluate is not None:
+            metrics = {**metrics, **evaluate(state)}
+        if rank == "held_out":
+            value = metrics["evaluation/loss"]
+        elif rank not in (None, "none"):
+            value = lookup(metrics, f"evaluation/{rank}", "quantity for eval.rank")
+            value = -value if rank in HIGHER else value
+        return value, metrics
+
+    return evaluation
+
+
+def _held_out_means(
+    algorithm: Algorithm, held_out: Source | None, most: int
+) -> Callable[[State], dict[str, float]] | None:
+    if algorithm.evaluate is None or held_out is None or not most:
+        return None
+    return measure_held_out(algorithm, held_out, min(most, held_out.count), jax.random.key(0))
+
+
+def measure_held_out(
+    algorithm: Algorithm,
+    held_out: Source,
+    count: int,
+    key: Key,
+    size: int = _BATCH,
+    progress: Progress = no_progress,
+) -> Callable[[State], dict[str, float]]:
+    """Compiles the means of what an algorithm says of held-out data.
+
+    Args:
+      algorithm: it has `evaluate`.
+      held_out: the data; its first examples count.
+      count: how many.
+      key: of the noise; each batch draws its own.
+      size: examples at once.
+      progress: shows how far it is.
+
+    Returns:
+      From a state to the mean over the examples of each quantity.
+    """
+    assert algorithm.evaluate is not None
+    compiled = jit(algorithm.evaluate)
+
+    def evaluate(state: State) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        starts = range(0, count, size)
+        for start in progress(starts, "held-out data", len(starts)):
+            numbers = np.arange(start, min(start + size, count))
+            batch = held_out.read(numbers)
+            found = compiled(state, batch, stream(key, "likelihood", start))
+            for name, values in found.items():
+                totals[name] = totals.get(name, 0.0) + float(np.sum(np.asarray(values, np.float64)))
+        return {name: total / count for name, total in totals.items()}
+
+    return evaluate
