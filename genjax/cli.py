@@ -54,9 +54,9 @@ def main() -> None:
         if not arguments or arguments[0] in ("-h", "--help"):
             show_help("genjax", COMMANDS, "Generative models in JAX.")
         elif arguments[0] == "--version":
-            import importlib.metadata
+            from genjax.distribution import version_of
 
-            say(f"genjax {importlib.metadata.version('genjax')}")
+            say(f"genjax {version_of('genjax')}")
         elif arguments[0] not in COMMANDS:
             hint = suggest(arguments[0], COMMANDS)
             raise UserError(f"unknown command {arguments[0]!r}; {hint}")

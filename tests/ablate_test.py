@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 from filelock import FileLock
+from patience import PATIENCE_S
 from rich.console import Console
 
 from genjax.ablation.cells import RESULT, assemble, changed_since, finish, read_result
@@ -115,8 +116,9 @@ def test_an_ablation_that_is_asked_to_stop_saves_and_goes_on(file, tmp_path):
         return cells
 
     whole = run(tmp_path / "whole")
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         run(tmp_path / "halved", lambda step: step == 30)
+    assert stopped.value.step == 30
     halved = run(tmp_path / "halved")
     for one, other in zip(whole, halved, strict=True):
         assert (other.directory / "generator.safetensors").exists()
@@ -213,12 +215,12 @@ def written(directory: Path) -> int:
 
 def test_an_ablation_killed_three_times_has_the_same_records(file, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(ablate(file, whole), check=True, capture_output=True, timeout=240)
+    subprocess.run(ablate(file, whole), check=True, capture_output=True, timeout=PATIENCE_S)
     moments = random.Random(6)
     shares = sorted(moments.uniform(0.02, 0.85) for _ in range(3))
     for share in shares:
         process = subprocess.Popen(ablate(file, killed), stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + PATIENCE_S
         while written(killed) < share * written(whole):
             assert process.poll() is None, "the ablation ended by itself"
             assert time.monotonic() < deadline
@@ -228,7 +230,7 @@ def test_an_ablation_killed_three_times_has_the_same_records(file, tmp_path):
     assert (
         not (killed / "results.jsonl").exists() or len(without_times(killed / "results.jsonl")) < 4
     )
-    subprocess.run(ablate(file, killed), check=True, capture_output=True, timeout=240)
+    subprocess.run(ablate(file, killed), check=True, capture_output=True, timeout=PATIENCE_S)
     assert without_times(killed / "results.jsonl") == without_times(whole / "results.jsonl")
     assert len(without_times(whole / "results.jsonl")) == 4
 
@@ -281,7 +283,7 @@ def test_jobs_of_a_cluster(file, tmp_path):
         ],
         check=True,
         capture_output=True,
-        timeout=240,
+        timeout=PATIENCE_S,
     )
     assert len(without_times(out / "results.jsonl")) == 2
     assert list((out / "jobs").glob("*_log.out"))

@@ -108,7 +108,7 @@ def test_a_logarithmic_axis_is_for_large_bad_scores():
 
 def test_without_matplotlib(few, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.style", None)
-    with pytest.raises(UserError, match=r"pip install 'genjax\[plot\]'"):
+    with pytest.raises(UserError, match=r"pip install 'genjax-models\[plot\]'"):
         plot_curves(few, tmp_path)
 
 

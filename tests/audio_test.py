@@ -252,7 +252,8 @@ def test_missing_packages_are_named_and_soxr_is_not_always_needed(tmp_path: Path
     wavfile.write(tmp_path / "x.wav", RATE, stored(tone(440)))
     monkeypatch.setitem(sys.modules, "soxr", None)
     np.testing.assert_array_equal(read_sound(tmp_path / "x.wav", RATE), stored(tone(440)))
-    with pytest.raises(UserError, match=r"need the package soxr: pip install 'genjax\[audio\]'"):
+    message = r"need the package soxr: pip install 'genjax-models\[audio\]'"
+    with pytest.raises(UserError, match=message):
         read_sound(tmp_path / "x.wav", 16_000)
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(UserError, match="need the package soundfile"):

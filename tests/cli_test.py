@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from PIL import Image
 
 from genjax import cli
@@ -15,7 +16,7 @@ def genjax(*arguments, cwd=None):
         [sys.executable, "-m", "genjax", *arguments],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE_S,
         cwd=cwd,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import genjax, refusal
+from patience import PATIENCE_S
 from PIL import Image
 
 from genjax.config import DataConfig
@@ -62,7 +63,7 @@ def stored(tmp_path: Path) -> Path:
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def assert_nothing_is_taken_for_whole(source: Path, directory: Path) -> None:

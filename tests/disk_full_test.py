@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE_S
 
 from genjax.run import checkpoint
 
@@ -38,7 +39,7 @@ def genjax(*arguments: str, limit: int | None = None) -> subprocess.CompletedPro
         [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_S,
         env=environment,
     )
 

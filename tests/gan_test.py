@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,8 +30,8 @@ def scaled(batch):
     return {"image": scale_images(jnp.asarray(batch["image"]))}
 
 
-def close(a, b, **tolerances):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerances), a, b)
+def close(a, b, rtol=1e-7, atol=0.0):
+    chex.assert_trees_all_close(a, b, rtol=rtol, atol=atol)
 
 
 def same(a, b):

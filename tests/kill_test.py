@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 KILLS = 30
 TIMES = {"images_per_second", "seconds_per_step"}
 
@@ -25,7 +27,7 @@ def test_thirty_kills_change_nothing(tmp_path):
         [sys.executable, str(script), str(tmp_path), str(KILLS)],
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=4 * PATIENCE_S,
     )
     assert result.returncode == 0, result.stderr
     runs = [json.loads(line) for line in result.stdout.splitlines()]

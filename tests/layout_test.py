@@ -9,6 +9,7 @@ import genjax
 
 ORDER = (
     "errors",
+    "distribution",
     "cache",
     "config",
     "presets",

@@ -300,7 +300,7 @@ def test_a_run_resumes_in_another_mode(small_experiment, run, console, mode):
 def test_wandb_is_never_required(small_experiment, tmp_path, console, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     experiment = dataclasses.replace(small_experiment, wandb=True)
-    with pytest.raises(UserError, match=r"pip install 'genjax\[wandb\]'"):
+    with pytest.raises(UserError, match=r"pip install 'genjax-models\[wandb\]'"):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     assert not (tmp_path / "run").exists()
 

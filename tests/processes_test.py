@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from safetensors.numpy import load_file
 
 from genjax.errors import UserError
@@ -25,7 +26,6 @@ TINY = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")
 TINY += ("--model.discriminator.norm", "none")
 FLAGS = (*SIZES, *SGD, *OFTEN)
 TIMES = {"images_per_second", "seconds_per_step"}
-PATIENCE_S = 240
 
 
 def start(processes: int, *arguments: str, devices: int = 1, slurm: bool = False):
@@ -148,7 +148,8 @@ def test_the_others_end_when_one_is_killed(tmp_path, victim):
     started[victim].kill()
     began = time.monotonic()
     statuses, _, errors = end(started)
-    assert time.monotonic() - began < 60
+    # At once, or after 30 seconds without a sign of life; the rest is for a busy machine.
+    assert time.monotonic() - began < 240
     # JAX itself may be the first to notice, and aborts.
     assert statuses[1 - victim] in (1, -6)
     assert re.search(

@@ -250,6 +250,6 @@ def test_modes_are_measured():
     dataset = load(DataConfig("gaussians-8"))
     times = measure_modes(experiments, dataset)
     assert times.keys() == {"single", "vmap", "scan"}
-    assert all(0 < seconds < 10 for seconds in times.values())
+    assert all(seconds > 0 for seconds in times.values())
     assert kind(experiments) == kind([small(4, penalties={"r1": (1.0, 1)}), small(5)])
     assert kind(experiments) != kind(experiments[:1])

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 
+from patience import PATIENCE_S
+
 FLAGS = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "16")
 FLAGS += ("--steps", "12", "--log-every", "1", "--eval.samples", "256", "--mode", "jit")
 TIMES = {"images_per_second", "seconds_per_step"}
@@ -22,7 +24,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
         run = tmp_path / name
         command = [sys.executable, "-m", "genjax", "train", *FLAGS, "--out", str(run)]
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=240, env=environment
+            command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment
         )
         assert result.returncode == 0, result.stderr
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -7,6 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from patience import PATIENCE_S
 
 from genjax.core import compiler
 from genjax.errors import UserError
@@ -36,7 +37,7 @@ def sample(tmp_path, **settings):
         env=clean(tmp_path, **settings),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -69,7 +70,7 @@ def test_a_script_that_has_imported_jax_can_have_the_cache(tmp_path):
         "import jax; from genjax.run.startup import prepare_process; prepare_process(); "
         "jax.jit(lambda x: x + 1)(jax.numpy.zeros(3))"
     )
-    subprocess.run([sys.executable, "-c", code], env=clean(tmp_path), check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=clean(tmp_path), check=True, timeout=PATIENCE_S)
     assert programs(tmp_path)
 
 
@@ -129,5 +130,5 @@ def test_an_unknown_choice_is_refused(options):
 def test_the_loop_does_not_wait_for_pytorch():
     """A library of event files imports it where it is installed, which takes over a second."""
     code = "import sys, genjax.run.loop; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout == "False\n", done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import genjax, refusal
+from patience import PATIENCE_S
 from PIL import Image
 from scipy.io import wavfile
 
@@ -79,7 +80,7 @@ def config(directory: Path) -> DataConfig:
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def assert_nothing_is_taken_for_whole(source: Path, directory: Path) -> None:

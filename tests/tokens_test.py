@@ -145,7 +145,7 @@ def test_what_cannot_be_fitted_is_refused(arguments, message):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(UserError, match=r"pip install 'genjax\[text\]'"):
+    with pytest.raises(UserError, match=r"pip install 'genjax-models\[text\]'"):
         tokenizers.fit("bpe", TEXT)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,8 +48,8 @@ def build(config, size=8):
     return algorithm, jax.jit(algorithm.init)(KEY)
 
 
-def close(a, b, **tolerances):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerances), a, b)
+def close(a, b, rtol=1e-7, atol=0.0):
+    chex.assert_trees_all_close(a, b, rtol=rtol, atol=atol)
 
 
 def plain_losses(config, state, images):

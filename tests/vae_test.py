@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,8 +57,8 @@ def replace_player(state, **changes):
     return dataclasses.replace(state, autoencoder=player)
 
 
-def close(a, b, **tolerances):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerances), a, b)
+def close(a, b, rtol=1e-7, atol=0.0):
+    chex.assert_trees_all_close(a, b, rtol=rtol, atol=atol)
 
 
 def same(a, b):

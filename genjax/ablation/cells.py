@@ -1,6 +1,5 @@
 """Finishes the runs of an ablation: scores them, and writes one record each."""
 
-import importlib.metadata
 import json
 import math
 import time
@@ -13,6 +12,7 @@ from filelock import FileLock
 
 from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.results import FILE, Record, parse_record
+from genjax.distribution import version_of
 from genjax.errors import UserError, lookup, reason
 from genjax.evals.classifier import load_classifier
 from genjax.run import checkpoint
@@ -50,7 +50,7 @@ def surroundings() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "commit": git_commit(12),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: version_of(name) for name in _PACKAGES},
         "device": f"{jax.device_count()} x {device.device_kind}",
     }
 

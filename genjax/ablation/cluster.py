@@ -11,6 +11,7 @@ from genjax.ablation.grid import load_ablation, make_cells
 from genjax.ablation.plan import Group
 from genjax.ablation.run import Runner
 from genjax.data.progress import no_progress
+from genjax.distribution import install_extra
 from genjax.errors import UserError
 from genjax.run.startup import prepare_process
 
@@ -21,7 +22,7 @@ def import_submitit() -> ModuleType | Any:
         import submitit
     except ImportError:
         raise UserError(
-            "--cluster needs the package submitit: pip install 'genjax[cluster]', or leave it out"
+            f"--cluster needs the package submitit: {install_extra('cluster')}, or leave it out"
         ) from None
     return submitit
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genjax.distribution import install_extra
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def settings() -> Iterator[None]:
     try:
         import matplotlib.style
     except ImportError:
-        raise UserError("figures need matplotlib; run: pip install 'genjax[plot]'") from None
+        raise UserError(f"figures need matplotlib; run: {install_extra('plot')}") from None
     with matplotlib.style.context(["default", _STYLE]):
         yield
 

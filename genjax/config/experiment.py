@@ -147,7 +147,7 @@ class Experiment:
     """When the run has collapsed: warn in the log, stop, or go on from the last good checkpoint
     with other noise."""
     wandb: bool = setting(False, hashed=False)
-    """Also log to Weights & Biases (needs the extra genjax[wandb])."""
+    """Also log to Weights & Biases (needs the extra wandb)."""
     plugins: tuple[str, ...] = setting((), since=3, hashed=False)
     """Python files that are run before the rest of the configuration is read, by absolute path;
     what they register can be named in it."""

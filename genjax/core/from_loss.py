@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -128,6 +129,7 @@ def mean_over_parts(function: Callable[[Any, int], Any], examples: Any, parts: i
     """
     if parts == 1:
         return function(examples, 0)
+    chex.assert_equal_shape_prefix(jax.tree.leaves(examples), 1)
     results: list[Any] = []
     for part in range(parts):
         some = jax.tree.map(lambda x, p=part: x[p::parts], examples)

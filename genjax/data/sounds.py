@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int16
 
+from genjax.distribution import install_extra
 from genjax.errors import UserError, reason
 
 MOST_RATE = 1_000_000
@@ -117,7 +118,7 @@ def _import(name: str) -> Any:
         return __import__(name)
     # soundfile raises the second where its own library of the system is missing.
     except (ImportError, OSError) as error:
-        raise UserError(f"sounds need the package {name}: pip install 'genjax[audio]'") from error
+        raise UserError(f"sounds need the package {name}: {install_extra('audio')}") from error
 
 
 def _header(stream: BinaryIO, size: int) -> Header:

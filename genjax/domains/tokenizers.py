@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Int, Int32
 
+from genjax.distribution import install_extra
 from genjax.errors import UserError, lookup, reason
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -178,7 +179,7 @@ def _library() -> Any:
         import tokenizers
     except ImportError as error:
         raise UserError(
-            "byte pairs need the package tokenizers: pip install 'genjax[text]'"
+            f"byte pairs need the package tokenizers: {install_extra('text')}"
         ) from error
     return tokenizers
 

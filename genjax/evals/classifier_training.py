@@ -1,7 +1,6 @@
 """Trains the classifier of a data set, by a recipe that is the same for everybody."""
 
 import functools
-import importlib.metadata
 import math
 import time
 from typing import Any
@@ -24,6 +23,7 @@ from genjax.data import prepared
 from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load
+from genjax.distribution import version_of
 from genjax.domains import domain_of
 from genjax.domains.image import flip_images
 from genjax.errors import UserError
@@ -200,7 +200,7 @@ def train_features(
         accuracy(network, test, answers),
         held_out,
         round(seconds, 1),
-        importlib.metadata.version("genjax"),
+        version_of("genjax"),
     )
     save_classifier(trained)
     return trained

@@ -12,7 +12,6 @@
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -34,6 +33,7 @@ from genjax.core.compiler import xla_options
 from genjax.core.schema import Schema, Source
 from genjax.data.mixtures import MIXTURES
 from genjax.data.schema import image_schema, point_schema, schema_from_json, schema_to_json
+from genjax.distribution import version_of
 from genjax.errors import UserError
 
 LOCK = ".lock"
@@ -287,7 +287,7 @@ def _session(experiment: Experiment) -> dict[str, Any]:
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: version_of(name) for name in _PACKAGES},
         "machine": platform.platform(),
         "device": {
             "platform": devices[0].platform,

@@ -1,6 +1,5 @@
 """Scores a run, or images from elsewhere, and records the scores with their protocol."""
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from genjax.config.json import config_hash
 from genjax.core.schema import Source
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load, load_held_out
+from genjax.distribution import version_of
 from genjax.domains import domain_of
 from genjax.domains.domain import Layout
 from genjax.domains.previews import save_previews
@@ -206,7 +206,7 @@ def _score(compared: Comparison, protocol: Protocol, identity: Record) -> Evalua
     device = jax.devices()[0]
     context = {
         "seed": protocol.seed,
-        "genjax": importlib.metadata.version("genjax"),
+        "genjax": version_of("genjax"),
         "jax": jax.__version__,
         "device": f"{jax.local_device_count()} x {device.device_kind}",
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from genjax.config import Experiment
 from genjax.config.json import to_dict
+from genjax.distribution import install_extra
 from genjax.domains.domain import Preview
 from genjax.errors import UserError
 from genjax.run.events import EventFile
@@ -107,6 +108,6 @@ def import_wandb() -> ModuleType | Any:
         import wandb
     except ImportError:
         raise UserError(
-            "--wandb needs the package wandb: pip install 'genjax[wandb]', or leave it out"
+            f"--wandb needs the package wandb: {install_extra('wandb')}, or leave it out"
         ) from None
     return wandb

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -128,10 +129,16 @@ def _compile_group(
         load=load,
         place=place,
         step=jit(all_runs, donate_argnums=0, **arguments),
-        join=lambda states: jax.tree.map(lambda *leaves: jnp.stack(leaves), *states),
+        join=_stack,
         take=lambda states, run: jax.tree.map(lambda leaf: leaf[run], states),
         sharding=None,
     )
+
+
+def _stack(states: Sequence[State]) -> State:
+    """Joins states along a new first axis."""
+    chex.assert_trees_all_equal_shapes_and_dtypes(*states)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
 def _put(where: NamedSharding, tree: Any) -> Any:

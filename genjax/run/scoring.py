@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+import chex
 import jax
 import numpy as np
 
@@ -123,6 +124,8 @@ def measure_held_out(
             numbers = np.arange(start, min(start + size, count))
             batch = held_out.read(numbers)
             found = compiled(state, batch, stream(key, "likelihood", start))
+            # A family that returned means would be averaged wrongly.
+            chex.assert_shape(list(found.values()), (len(numbers),))
             for name, values in found.items():
                 totals[name] = totals.get(name, 0.0) + float(np.sum(np.asarray(values, np.float64)))
         return {name: total / count for name, total in totals.items()}
