@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genjax.config import (
@@ -193,26 +194,30 @@ def is_named(change: Change, message: str) -> bool:
     return message.startswith("unknown ") and any(repr(word) in message for word in several)
 
 
-CALM = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
+def examples(few, many):
+    """A test with few examples, and one with many in the full set."""
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.full)])
 
 
-def test_it_builds_or_names_the_field():
+@examples(40, 200)
+def test_it_builds_or_names_the_field(count):
     built = []
 
-    @settings(max_examples=120, **CALM)
+    @settings(max_examples=count)
     @given(changes("wild"))
     def check(drawn):
         built.append(build(*drawn) is not None)
 
     check()
     # Either way is taken often enough to show something.
-    assert 20 < sum(built) < len(built) - 20
+    assert count / 6 < sum(built) < len(built) - count / 6
 
 
-def test_what_builds_makes_a_finite_step():
+@examples(4, 20)
+def test_what_builds_makes_a_finite_step(count):
     built = []
 
-    @settings(max_examples=10, **CALM)
+    @settings(max_examples=count)
     @given(changes("sane"))
     def check(drawn):
         algorithm = build(*drawn)
@@ -221,7 +226,7 @@ def test_what_builds_makes_a_finite_step():
             step_is_finite(algorithm)
 
     check()
-    assert len(built) >= 5
+    assert len(built) >= count / 2
 
 
 def step_is_finite(algorithm):
@@ -238,10 +243,11 @@ def step_is_finite(algorithm):
         assert np.all(np.isfinite(leaf)), path
 
 
-def test_what_is_valid_survives_json_yaml_and_format_2():
+@examples(60, 600)
+def test_what_is_valid_survives_json_yaml_and_format_2(count):
     checked = []
 
-    @settings(max_examples=200, **CALM)
+    @settings(max_examples=count)
     @given(changes("sane"))
     def check(drawn):
         model, drawn = drawn
@@ -264,7 +270,7 @@ def test_what_is_valid_survives_json_yaml_and_format_2():
             checked.append(config)
 
     check()
-    assert len(checked) > 50
+    assert len(checked) > count / 4
 
 
 LATER = {"schedule", "clip", "weight_decay", "accumulate", "target", "given", "length", "rank"}

@@ -34,12 +34,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import jax
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from genjax.config import DCGAN, SGD, DataConfig, Experiment, GANConfig
 from genjax.evals.classifier import Trained
 from genjax.evals.classifier_training import train_features
 
 jax.config.update("jax_num_cpu_devices", 8)
+# How long an example takes depends on what else the machine does; which are drawn should not.
+settings.register_profile(
+    "genjax", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("genjax")
 
 # Declarations of operators live as long as their library does.
 _DECLARED: list[object] = []

@@ -346,7 +346,7 @@ def test_an_interruption_halfway_leaves_nothing(tmp_path: Path, error: type[Base
             yield item
 
     np.savez(tmp_path / "set.npz", images=pixels(50, 4, 4))
-    with pytest.raises(error, match="^halfway$"):
+    with pytest.raises(error, match=r"^halfway$"):
         import_dataset("mine", tmp_path, tmp_path / "out", breaking)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     with pytest.raises(UserError, match="unknown data set 'mine'"):

@@ -10,7 +10,6 @@ import socket
 import struct
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,23 +180,25 @@ def test_no_network_is_reported_in_time(
             quiet.listen()
         url = f"http://127.0.0.1:{quiet.getsockname()[1]}/file.gz"
         describe(monkeypatch, "mnist", files=(Remote(url, 1, ""),))
-        start = time.monotonic()
-        with pytest.raises(UserError, match=f"cannot reach {url}.*data import mnist --from"):
+        reason = "no answer in 4 s" if silent else "refused"
+        message = f"cannot reach {url} .*{reason}.*data import mnist --from"
+        with pytest.raises(UserError, match=message):
             prepare.prepare_dataset("mnist", tmp_path / "out")
-        assert time.monotonic() - start < 5
 
 
 def test_tfds_is_not_left_to_retry_without_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
+    asked = []
+
+    def refuse(host: str, *args: Any, **kwargs: Any) -> None:
+        asked.append(host)
         raise socket.gaierror("no name server")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    start = time.monotonic()
     with pytest.raises(UserError, match=r"cannot reach http.*data import kmnist --from"):
         prepare.prepare_dataset("kmnist", tmp_path / "out")
-    assert time.monotonic() - start < 5
+    assert len(asked) == 1
     assert not (tmp_path / "out" / "kmnist").exists()
 
 

@@ -4,8 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +21,18 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    asked = []
+
     def refuse(*args: Any, **kwargs: Any) -> None:
-        raise AssertionError("loading must not use the network")
+        asked.append(args)
+        raise OSError("loading must not use the network")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    # What asked may have gone on without an answer.
+    assert not asked
 
 
 def make(directory: Path, name: str = "mine", count: int = 20) -> Path:
@@ -121,10 +126,8 @@ def test_an_unknown_split_lists_the_splits(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_missing_sets_are_reported_at_once(tmp_path: Path, name: str, message: str) -> None:
-    start = time.monotonic()
     with pytest.raises(UserError, match=message) as caught:
         sources.load(DataConfig(name, directory=str(tmp_path / "nowhere")))
-    assert time.monotonic() - start < 5
     assert "\n" not in str(caught.value)
 
 

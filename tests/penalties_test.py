@@ -256,7 +256,9 @@ def test_consistency_asks_at_shifted_images(name):
     """Each by up to an eighth of its side, drawn for itself; zeros come in."""
     real, fake = (RNG.uniform(0.1, 1, (40, 16, 16, 1)).astype(np.float32) for _ in range(2))
     found = []
-    for images, points in zip((real, fake), asked_points(name, real, fake), strict=False):
+    asked = asked_points(name, real, fake)
+    assert len(asked) == {"cr": 1, "bcr": 2}[name]
+    for images, points in zip((real, fake), asked, strict=False):
         shifts = []
         for image, point in zip(images, points, strict=True):
             matches = shifts_of(image, point)

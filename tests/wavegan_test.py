@@ -345,7 +345,9 @@ def test_lengths_that_do_not_quarter_are_refused(samples):
         WaveGANDecoder((samples, 1), 4).init(KEY, jnp.zeros((1, 5)), False)
     message = str(caught.value)
     assert "\n" not in message
-    for offer in re.findall(r"\d+", message.split("use")[1]):
+    offers = re.findall(r"\d+", message.split("use")[1])
+    assert offers
+    for offer in offers:
         count = quarterings(int(offer))
         assert 8 <= int(offer) / 4**count < 32
     with pytest.raises(UserError, match=f"audio of {samples} samples"):

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -16,6 +17,7 @@ from genjax.commands.arguments import (
     progress,
     say,
 )
+from genjax.commands.sampling import sampling_options
 from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
 from genjax.errors import UserError
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 def evaluate(arguments: list[str]) -> None:
     """Score a run or other images: genjax evaluate RUN_DIR | --real SET --fake DIR."""
+    # Of a family's own flags, such as --temperature, none are there without a run.
+    options = sampling_options(arguments)
+    usual = options()
 
     def run(
         run_dir: Positional[Path | None] = None,
@@ -44,6 +49,7 @@ def evaluate(arguments: list[str]) -> None:
         out: Path | None = None,
         directory: Path | None = None,
         train_features: str | None = None,
+        sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
     ) -> None:
         """Score generated images against real ones, and record the scores with their protocol.
 
@@ -69,6 +75,8 @@ def evaluate(arguments: list[str]) -> None:
           out: File of JSON lines for the records; scores.jsonl in the folder of a run.
           directory: Folder of prepared data sets for --real, --fake and --train-features.
           train_features: Train the classifier of this data set instead, once for all scores.
+          sampling: How the family of the run draws its samples; recorded with each score, and
+            listed by genjax evaluate RUN_DIR --help.
         """
         folder = None if directory is None else str(directory)
         if train_features is not None:
@@ -90,7 +98,7 @@ def evaluate(arguments: list[str]) -> None:
         chunk = batch or (50 if features == "inception" else 250)
         protocol = Protocol(network, names, samples, seed, chunk)
         if run_dir is not None:
-            result = evaluate_run(run_dir, which, protocol, average, progress)
+            result = evaluate_run(run_dir, which, protocol, average, progress, sampling or None)
             out = out or run_dir / FILE
         else:
             assert real is not None

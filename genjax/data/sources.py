@@ -113,8 +113,10 @@ def load_held_out(config: DataConfig, progress: Progress = no_progress) -> Sourc
 
 
 def _check_options(config: DataConfig, domain: str) -> None:
-    """Refuses what is set for another kind of data."""
-    holds, options = lookup(_KINDS, domain, f"kind of data in {config.name}")
+    """Refuses what is set for another kind of data; a user's own kind may read any field."""
+    if domain not in _KINDS:
+        return
+    holds, options = _KINDS[domain]
     for name in ("resolution", "flip", "length"):
         value = getattr(config, name)
         if name not in options and value not in (None, False):
