@@ -2,12 +2,11 @@
 
 from genjax.config import Adam, DataConfig, EvalConfig, Experiment, GANConfig, WaveGAN
 
-# Three times the paper's step size, since the networks are narrower.
-_ADAM = Adam(learning_rate=3e-4, b1=0.5, b2=0.9)
+_ADAM = Adam(learning_rate=1e-4, b1=0.5, b2=0.9)
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    # Donahue et al. 2019, for two cores: half their length, a quarter of their width, half their
-    # batch, and two updates of D a step instead of five.
+    # Donahue et al. 2019, at half their length, a quarter of their width and half their batch. With
+    # three times the step size and two updates of D instead of five, D lost within 1,300 steps.
     Experiment(
         "wavegan-digits",
         DataConfig("spoken_digits", length=8192),
@@ -18,9 +17,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
             discriminator_optimizer=_ADAM,
             loss="wasserstein",
             penalties={"wgan_gp": (10.0, 1)},
-            discriminator_updates=2,
+            discriminator_updates=5,
         ),
-        steps=6000,
+        steps=5000,
         batch_size=32,
         eval=EvalConfig(samples=300),
     ),
