@@ -213,6 +213,7 @@ def written(directory: Path) -> int:
     return sum(len(folders) + len(files) for _, folders, files in os.walk(directory))
 
 
+@pytest.mark.full
 def test_an_ablation_killed_three_times_has_the_same_records(file, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(ablate(file, whole), check=True, capture_output=True, timeout=PATIENCE_S)
@@ -273,6 +274,7 @@ def test_command(file, tmp_path, monkeypatch, capsys):
         assemble(out, cells)
 
 
+@pytest.mark.full
 def test_jobs_of_a_cluster(file, tmp_path):
     pytest.importorskip("submitit", reason="needs the extra genjax[cluster]")
     out = tmp_path / "out"

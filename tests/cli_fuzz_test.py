@@ -1,4 +1,7 @@
-"""Random command lines, five hundred in the full set: each ends with status 0 or 2, and none with a traceback."""
+"""Random command lines end with status 0 or 2, and none with a traceback.
+
+There are five hundred in the full set, and the first of them otherwise.
+"""
 
 import json
 import random
@@ -176,7 +179,7 @@ def test_every_command_line_ends_well(place, count):
     print(found, succeeded)
     # The fuzz is worth something only where both happen, in many commands.
     assert found[0] > count // 20
-    assert len(succeeded) > 6
+    assert len(succeeded) > min(6, count // 25)
 
 
 @pytest.mark.parametrize(

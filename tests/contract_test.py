@@ -28,6 +28,10 @@ STILL = {
 }
 
 
+# One of each family, which is enough for a quick look.
+ONE_EACH = ("dcgan-digits", "vae-digits", "vae-gan-mnist", "gpt-shakespeare", "wavegan-digits")
+
+
 def leaf_at(tree, path):
     for key in path:
         tree = tree[key.key]
@@ -57,7 +61,11 @@ def cases():
         if key not in models:
             found.append((name, "pmap"))
         models.add(key)
-    return [*found, (DEFAULT, "mesh")]
+    quick = {(name, "jit") for name in ONE_EACH} | {(DEFAULT, "pmap"), (DEFAULT, "mesh")}
+    return [
+        pytest.param(*case, marks=pytest.mark.smoke if case in quick else pytest.mark.full)
+        for case in [*found, (DEFAULT, "mesh")]
+    ]
 
 
 @pytest.mark.parametrize(("name", "mode"), cases())

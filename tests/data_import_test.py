@@ -106,6 +106,7 @@ def test_real_mnist_test_split(tmp_path: Path) -> None:
     assert_same_examples(data, raw, labels)
 
 
+@pytest.mark.smoke
 def test_standard_sets_are_read_by_tfds_under_their_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +124,7 @@ def test_standard_sets_are_read_by_tfds_under_their_own_name(
     stock = tfds.data_source("mnist", split="train", data_dir=str(tmp_path / "out"))
     data = load("mnist", tmp_path / "out")
     assert "label" in data.arrays
+    assert len(stock) == 20
     for position, example in enumerate(stock):
         np.testing.assert_array_equal(example["image"], data.arrays["image"][position])
         assert example["label"] == data.arrays["label"][position]
@@ -183,6 +185,7 @@ def test_cifar10_folders_get_the_standard_labels(
         import_dataset("cifar10", tmp_path / "raw", tmp_path / "out2")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("as_file", [True, False])
 def test_npz_as_keras_writes_it(tmp_path: Path, as_file: bool) -> None:
     train, test = pixels(12, 6, 6, 3), pixels(4, 6, 6, 3)

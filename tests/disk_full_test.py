@@ -4,6 +4,7 @@ A limit on the size of files stands in for the disk: a write beyond it fails as 
 does, but for the words.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -45,15 +46,19 @@ def genjax(*arguments: str, limit: int | None = None) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Runs of four steps by the width of their layers."""
+def finished(tmp_path_factory):
+    """A function from the width of layers to a run of four steps that has such."""
     folder = tmp_path_factory.mktemp("full")
-    for width in ("8", "256"):
+
+    @functools.cache
+    def make(width):
         flags = (*SIZES, *OFTEN, "--model.generator.width", width)
         flags += ("--model.discriminator.width", width, "--sample-every", "5")
         result = genjax("train", *flags, "--steps", "4", "--out", str(folder / width))
         assert result.returncode == 0, result.stderr
-    return folder
+        return folder / width
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -62,14 +67,14 @@ def runs(tmp_path_factory):
         # Weights of 2 MB; nothing else has more than 30 kB.
         ("a checkpoint", "256", 100_000, "6"),
         # Lines of 430 bytes a step; a checkpoint has files of up to 23 kB.
-        ("metrics", "8", 30_000, "200"),
+        pytest.param("metrics", "8", 30_000, "200", marks=pytest.mark.full),
         # A grid of 64 images has 10 kB; the description of a run 2 kB.
-        ("a grid", "8", 5_000, "6"),
+        pytest.param("a grid", "8", 5_000, "6", marks=pytest.mark.full),
     ],
     ids=["checkpoint", "metrics", "grid"],
 )
-def test_a_full_disk_loses_nothing(runs, tmp_path, what, width, limit, steps):
-    run = shutil.copytree(runs / width, tmp_path / "run")
+def test_a_full_disk_loses_nothing(finished, tmp_path, what, width, limit, steps):
+    run = shutil.copytree(finished(width), tmp_path / "run")
     result = genjax("resume", str(run), "--steps", steps, limit=limit)
     assert result.returncode == 1, result.stderr
     # Nothing else, such as what Orbax's writers have to say of each array.

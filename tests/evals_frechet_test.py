@@ -73,6 +73,7 @@ def test_against_pytorch_fid(theirs, case):
     np.testing.assert_allclose(distance, theirs(a, b), rtol=tolerance)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("case", CASES)
 def test_against_singular_values(case):
     a, b, _, tolerance = CASES[case]

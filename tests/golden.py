@@ -1,7 +1,7 @@
 """Numbers of the first step of each preset, stored so that a change of them is noticed.
 
-Where they were changed on purpose, `GENJAX_RENEW_GOLDEN=1 pytest tests/contract_test.py` stores
-those that moved; the difference belongs into the commit that says why.
+Where they were changed on purpose, `GENJAX_RENEW_GOLDEN=1 pytest -m '' tests/contract_test.py`
+stores those that moved; the difference belongs into the commit that says why.
 """
 
 import json
@@ -83,5 +83,5 @@ def check_golden(name, numbers, folder=STORED) -> None:
     lines = [f"{key}: {stored.get(key)} is {numbers.get(key)}" for key in moved]
     assert not moved, (
         f"the first step of {name} does not give the numbers of {path.name}; if that is meant, "
-        f"`{RENEW}=1 pytest tests/contract_test.py` stores them anew:\n" + "\n".join(lines)
+        f"`{RENEW}=1 pytest -m '' tests/contract_test.py` stores them anew:\n" + "\n".join(lines)
     )

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from patience import PATIENCE_S
 
 KILLS = 30
@@ -21,6 +22,7 @@ def outcome(run: Path) -> dict[str, bytes]:
     return {**found, "metrics": json.dumps(plain).encode()}
 
 
+@pytest.mark.full
 def test_thirty_kills_change_nothing(tmp_path):
     script = Path(__file__).with_name("kill_at_random.py")
     result = subprocess.run(

@@ -8,6 +8,8 @@ import pytest
 
 from genjax.families.gan.losses import LOSSES
 
+pytestmark = pytest.mark.smoke
+
 REAL = np.array([-3.0, -0.4, 0.0, 1.7, 6.0])
 FAKE = np.array([2.0, 0.3, -0.1, -5.0, 4.0])
 SMOOTHINGS = [0.0, 0.1]

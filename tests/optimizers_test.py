@@ -21,6 +21,8 @@ from genjax.config import (
 )
 from genjax.core.optimizers import RULES, SCHEDULES, factor, make_optimizer
 
+pytestmark = pytest.mark.smoke
+
 BATCH = 8
 GRADIENTS = [1.0, -0.5, 2.0, 0.3, 1.0, 1.0]
 

@@ -79,7 +79,13 @@ AXES = {
 }
 
 
-@pytest.mark.parametrize("axes", AXES)
+# The others compile for longest.
+QUICK = ("batch norm", "dropout")
+
+
+@pytest.mark.parametrize(
+    "axes", [pytest.param(axes, marks=() if axes in QUICK else pytest.mark.full) for axes in AXES]
+)
 def test_modes_agree(small_experiment, raw_batch, axes):
     """With plain SGD: Adam would hide a gradient that is n times too large."""
     defaults = {"generator": SMALL, "discriminator": SMALL}

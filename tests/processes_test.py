@@ -107,7 +107,14 @@ def assert_equal(one: Path, other: Path, tolerance: float = 1e-5) -> None:
             np.testing.assert_allclose(ours[tensor], theirs[tensor], tolerance, tolerance)
 
 
-@pytest.mark.parametrize(("processes", "network"), [(2, ()), (4, TINY)], ids=["2-dcgan", "4-mlp"])
+@pytest.mark.parametrize(
+    ("processes", "network"),
+    [
+        pytest.param(2, TINY, id="2-mlp"),
+        pytest.param(2, (), id="2-dcgan", marks=pytest.mark.full),
+        pytest.param(4, TINY, id="4-mlp", marks=pytest.mark.full),
+    ],
+)
 def test_processes_equal_devices(tmp_path, processes, network):
     several, one = tmp_path / "several", tmp_path / "one"
     flags = (*FLAGS, *network, "--steps", "20")
@@ -126,6 +133,7 @@ def test_processes_equal_devices(tmp_path, processes, network):
     assert pictures == {f"step_{step:08d}.png" for step in range(4, 21, 4)}
 
 
+@pytest.mark.full
 def test_checkpoints_do_not_depend_on_the_number_of_processes(tmp_path):
     chain, whole = tmp_path / "chain", tmp_path / "whole"
     flags = (*FLAGS, *TINY)
@@ -139,6 +147,7 @@ def test_checkpoints_do_not_depend_on_the_number_of_processes(tmp_path):
     assert_equal(chain, whole)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("victim", [0, 1])
 def test_the_others_end_when_one_is_killed(tmp_path, victim):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -167,6 +176,7 @@ def test_the_others_end_when_one_is_killed(tmp_path, victim):
     assert_equal(killed, whole)
 
 
+@pytest.mark.full
 def test_all_save_when_one_is_asked_to_end(tmp_path):
     directory = tmp_path / "asked"
     rare = (*SIZES, *SGD, *TINY, "--log-every", "2", "--checkpoint-every", "4")
@@ -180,6 +190,7 @@ def test_all_save_when_one_is_asked_to_end(tmp_path):
     assert (directory / "checkpoints" / found[1]).is_dir()
 
 
+@pytest.mark.full
 def test_mistakes_end_all_processes(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()

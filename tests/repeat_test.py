@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from patience import PATIENCE_S
 
 FLAGS = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "16")
@@ -15,6 +16,7 @@ FLAGS += ("--steps", "12", "--log-every", "1", "--eval.samples", "256", "--mode"
 TIMES = {"images_per_second", "seconds_per_step"}
 
 
+@pytest.mark.full
 def test_the_same_seed_gives_the_same_bits(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     # Compiled twice, not once and read back.

@@ -85,7 +85,9 @@ def test_sigkill_and_resume_is_exact(tmp_path):
     assert [session.get("resumed_at") for session in sessions] == [None, max(steps)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.full)]
+)
 def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
     """Between two checkpoints; resumed, it has the parameters of a run that went through."""
     directory = tmp_path / "asked"

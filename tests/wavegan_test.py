@@ -66,7 +66,16 @@ def draw_case(operation, size, stride, length, inputs, outputs):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("size", "stride"), [(1, 1), (4, 1), (3, 2), (25, 4), (3, 4)])
+@pytest.mark.parametrize(
+    ("size", "stride"),
+    [
+        (25, 4),
+        (3, 2),
+        pytest.param(1, 1, marks=pytest.mark.full),
+        pytest.param(4, 1, marks=pytest.mark.full),
+        pytest.param(3, 4, marks=pytest.mark.full),
+    ],
+)
 def test_forms_equal_stock(form, size, stride):
     operation, stock = FORMS[form]
     if size < stride and form.startswith(("joined", "shifted")):
