@@ -14,7 +14,7 @@ from genjax.commands.data import data, presets
 from genjax.commands.results import plot, table
 from genjax.commands.runs import rerun, resume, sample, train
 from genjax.commands.scores import compare, evaluate
-from genjax.errors import RunFailed, UserError, suggest
+from genjax.errors import RunFailed, UserError, reason, suggest
 from genjax.run.startup import prepare_process
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -45,6 +45,8 @@ _WRONG_PATH = {
     errno.EROFS,
 }
 
+_NO_MEMORY = "out of memory; ask for less at once, such as a smaller batch"
+
 
 def main() -> None:
     """Entry point; exits with 0, 1 for a run that failed, 2 for the user's mistakes."""
@@ -70,5 +72,12 @@ def main() -> None:
         if error.errno not in _WRONG_PATH:
             fail(str(error), 1)
         fail(f"cannot use {error.filename!r}: {error.strerror}; name another path", 2)
+    except MemoryError as error:
+        fail(f"{_NO_MEMORY}: {reason(error)}", 1)
+    except RuntimeError as error:
+        # Of XLA, whose errors have no type of their own for this.
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        fail(f"{_NO_MEMORY}: {reason(error)}", 1)
     except KeyboardInterrupt:
         fail("interrupted", 130)

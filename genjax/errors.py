@@ -57,8 +57,9 @@ def suggest(value: str, choices: Iterable[str]) -> str:
       For example ``did you mean 'hinge'? choices: hinge, minimax``.
     """
     choices = sorted(choices)
-    close = difflib.get_close_matches(value, choices, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(value.casefold(), folded, n=1)
+    hint = f"did you mean {folded[close[0]]!r}? " if close else ""
     return f"{hint}choices: {', '.join(choices)}"
 
 

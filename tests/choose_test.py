@@ -155,7 +155,10 @@ def test_flags_go_before_a_file_and_a_file_before_the_preset(tmp_path):
         ("name: &a [*a]", "it must be of type str"),
         ('name: "\\ud800"', "name is"),
         ("format: 9", "is of format 9; this genjax reads up to 3"),
-        ("format: 3", "lacks the field 'name'"),
+        ("format: 3", "lacks the field 'name'; a file that says its format has all fields"),
+        ("steps: 3\nseed: 1\nsteps: 4", "is not valid YAML: 'steps' is there twice"),
+        ("model: {generator: {name: mlp, name: sngan}}", "'name' is there twice"),
+        ("model: {family: VAE}", "did you mean 'vae'"),
         ("plugins: [/nowhere.py]", "the plugin /nowhere.py is gone"),
     ],
 )
@@ -163,6 +166,52 @@ def test_what_is_wrong_in_a_file_is_named(text, message, tmp_path):
     file = tmp_path / "it.yaml"
     file.write_text(text)
     assert message in refusal("config", "--config", file)
+
+
+def test_what_is_there_twice_in_json_is_named(tmp_path):
+    file = tmp_path / "it.json"
+    file.write_text('{"steps": 3, "data": {"name": "a", "name": "b"}}')
+    assert "it.json is not valid JSON: 'name' is there twice" in refusal("config", "--config", file)
+
+
+def test_what_yaml_merges_is_not_there_twice(tmp_path):
+    file = tmp_path / "it.yaml"
+    file.write_text(
+        """
+        model:
+          discriminator: &small {name: mlp, width: 8, norm: none}
+          generator: {<<: *small, width: 4}
+        """
+    )
+    model = configured("--config", file).model
+    assert (model.generator.width, model.discriminator.width) == (4, 8)
+    assert model.generator.norm == "none"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [("--name", "\udcff", "name is '\\udcff'"), ("--monitor.lines", 10**20, "lines is 1000")],
+)
+def test_what_could_not_be_read_back_is_refused(flag, value, said, tmp_path):
+    """A run with such a configuration could never be opened."""
+    for command in (("config",), ("train", "--out", tmp_path / "run")):
+        assert f"the configuration: {said}" in refusal(*command, flag, value).replace(
+            "monitor: ", ""
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_penalties_are_given_by_name_whatever_the_preset_has():
+    """tyro would make a flag of each that the preset has, and take no other."""
+    assert preset("wgan-gp-mnist").model.penalties == {"wgan_gp": (10.0, 1)}
+    for words, expected in (
+        (("r1", "0.5", "2", "lecam", "1", "1"), {"r1": (0.5, 2), "lecam": (1.0, 1)}),
+        ((), {}),
+    ):
+        changed = configured("wgan-gp-mnist", "--model.penalties", *words)
+        assert changed.model.penalties == expected
+    line = refusal("config", "wgan-gp-mnist", "--model.penalties", "r1", "much")
+    assert "--model.penalties: 'r1 much' is not [STR FLOAT INT" in line
 
 
 def test_numbers_and_words_of_yaml():

@@ -45,6 +45,7 @@ def run(tmp_path_factory):
     return directory
 
 
+@pytest.mark.smoke
 def test_train_resume_and_sample(run, tmp_path):
     resumed = genjax("resume", str(run), "--steps", "6")
     assert resumed.returncode == 0, resumed.stderr

@@ -28,6 +28,8 @@ from genjax.config.tags import Tagged, is_base
 from genjax.errors import UserError
 from genjax.presets import PRESETS, preset
 
+pytestmark = pytest.mark.smoke
+
 ROOT = Path(__file__).parents[1]
 # Of presets with seeds 0 and 1, and of the ablations' runs, as format 2 had them.
 HASHES = json.loads((ROOT / "tests" / "fixtures" / "hashes.json").read_text())

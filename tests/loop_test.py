@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import sys
 
 import jax
@@ -32,17 +33,27 @@ def console():
     return Console(file=io.StringIO(), width=200)
 
 
-@pytest.fixture
-def run(small_experiment, tmp_path, console):
+@pytest.fixture(scope="module")
+def finished(small_experiment, tmp_path_factory):
     """A finished run of six steps, its folder and what it printed."""
-    loop.train(small_experiment, tmp_path / "run", load(small_experiment.data), console)
-    return tmp_path / "run", console.file.getvalue()
+    directory = tmp_path_factory.mktemp("loop") / "run"
+    console = Console(file=io.StringIO(), width=200)
+    loop.train(small_experiment, directory, load(small_experiment.data), console)
+    return directory, console.file.getvalue()
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of it."""
+    directory, printed = finished
+    return shutil.copytree(directory, tmp_path / "run"), printed
 
 
 def rows(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.smoke
 def test_run_directory(small_experiment, run):
     directory, printed = run
     assert config_json.load(directory / "config.json") == small_experiment
@@ -200,6 +211,26 @@ def test_a_misfit_writes_nothing(small_experiment, tmp_path, console):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("rank", "message"),
+    [
+        ("foo", "unknown eval.rank 'foo'; choices: diversity, held_out, none, pixel_frechet"),
+        ("Diversity", "did you mean 'diversity'"),
+        ("", "unknown eval.rank ''"),
+        ("elbo", "unknown eval.rank 'elbo'"),
+        ("held_out", "this model has no loss on held-out data; set it to none"),
+    ],
+)
+def test_a_rank_that_nothing_measures_writes_nothing(
+    small_experiment, tmp_path, console, rank, message
+):
+    scoring = dataclasses.replace(small_experiment.eval, rank=rank)
+    experiment = dataclasses.replace(small_experiment, eval=scoring)
+    with pytest.raises(UserError, match=message):
+        loop.train(experiment, tmp_path / "run", load(experiment.data), console)
+    assert not (tmp_path / "run").exists()
+
+
 def poison(monkeypatch, metric, value, at, forever=True):
     """Makes a metric of every step from `at` a value, and if not forever, only until a rollback."""
 
@@ -217,7 +248,10 @@ def poison(monkeypatch, metric, value, at, forever=True):
     monkeypatch.setattr(program, "make_algorithm", poisoned)
 
 
-@pytest.mark.parametrize(("at", "good"), [(1, "no checkpoint was written"), (5, "checkpoints/4")])
+@pytest.mark.parametrize(
+    ("at", "good"),
+    [pytest.param(1, "no checkpoint was written", marks=pytest.mark.full), (5, "checkpoints/4")],
+)
 def test_a_nan_stops_the_run(small_experiment, tmp_path, console, monkeypatch, at, good):
     poison(monkeypatch, "discriminator/loss", jnp.nan, at)
     message = f"step {at}: the discriminator's loss is nan; .*{good}"
@@ -226,7 +260,7 @@ def test_a_nan_stops_the_run(small_experiment, tmp_path, console, monkeypatch, a
     assert [row["step"] for row in rows(tmp_path / "run") if row["step"] >= at] == []
 
 
-@pytest.mark.parametrize(("at", "resumed_at"), [(1, 0), (5, 4)])
+@pytest.mark.parametrize(("at", "resumed_at"), [pytest.param(1, 0, marks=pytest.mark.full), (5, 4)])
 def test_a_nan_rolls_back(small_experiment, tmp_path, console, monkeypatch, at, resumed_at):
     poison(monkeypatch, "discriminator/loss", jnp.nan, at, forever=False)
     experiment = dataclasses.replace(small_experiment, on_nan="rollback")
@@ -239,6 +273,7 @@ def test_a_nan_rolls_back(small_experiment, tmp_path, console, monkeypatch, at, 
     assert f"to {f'step {resumed_at}' if resumed_at else 'the start'} with other noise" in printed
 
 
+@pytest.mark.full
 def test_rolling_back_in_vain_ends(small_experiment, tmp_path, console, monkeypatch):
     poison(monkeypatch, "discriminator/loss", jnp.nan, 5)
     monkeypatch.setattr(loop, "_ROLLBACKS", 1)
@@ -247,7 +282,9 @@ def test_rolling_back_in_vain_ends(small_experiment, tmp_path, console, monkeypa
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
 
 
-@pytest.mark.parametrize("policy", ["warn", "stop", "rollback"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("warn", marks=pytest.mark.full), "stop", "rollback"]
+)
 def test_a_collapse(small_experiment, tmp_path, console, monkeypatch, policy):
     poison(monkeypatch, "discriminator/accuracy", 3.0, 3, forever=False)
     experiment = dataclasses.replace(

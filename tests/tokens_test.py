@@ -190,6 +190,8 @@ def test_text_is_written_and_logged(tmp_path: Path):
     previews = render_tokens(tokenizers.encode(CHARACTERS, TEXT)[None], CHARACTERS, Layout())
     assert save_previews(tmp_path / "step.png", previews) == [tmp_path / "step.txt"]
     assert (tmp_path / "step.txt").read_bytes() == f"--- sample 0 ---\n{TEXT}\n".encode()
+    # A point in a name does not begin a suffix.
+    assert save_previews(tmp_path / "t0.5", previews) == [tmp_path / "t0.5.txt"]
     events = EventFile(tmp_path, None)
     events.show(3, previews)
     events.close()

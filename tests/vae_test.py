@@ -415,3 +415,24 @@ def test_mistakes_name_the_value_and_the_choices(small_vae):
         with pytest.raises(UserError, match=message):
             # Layers are made as they are first run.
             jax.eval_shape(lambda spec=spec, config=config: make_vae(config, spec).init(KEY))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "discretized_logistic"])
+def test_likelihoods_of_bytes_are_for_images(small_vae, likelihood):
+    for shape in ((2,), (64, 1)):
+        config = dataclasses.replace(small_vae, likelihood=likelihood)
+        with pytest.raises(UserError, match=f"{likelihood!r} is for images.* choices: gaussian"):
+            make_vae(config, image_spec(8, shape))
+
+
+def test_bits_are_counted_of_images_alone(small_vae):
+    """Of points there is no smallest difference, and that of sounds is another."""
+    config = dataclasses.replace(small_vae, likelihood="gaussian")
+    for shape, counted in ((IMAGE, True), ((2,), False)):
+        algorithm = make_vae(config, image_spec(8, shape))
+        state = jax.eval_shape(algorithm.init, KEY)
+        batch = {"image": jax.ShapeDtypeStruct((8, *shape), jnp.float32)}
+        _, metrics = jax.eval_shape(algorithm.step, state, batch)
+        found = jax.eval_shape(algorithm.evaluate, state, batch, KEY)
+        assert ("autoencoder/bits_per_dim" in metrics) == counted
+        assert ("evaluation/bits_per_dim" in found) == counted

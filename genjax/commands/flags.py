@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import UseAppendAction
 from tyro.constructors import (
     ConstructorRegistry,
+    PrimitiveTypeInfo,
     StructConstructorSpec,
     StructFieldSpec,
     StructTypeInfo,
@@ -103,12 +104,27 @@ def _make_registry(explain: bool) -> ConstructorRegistry:
                 continue
             if isinstance(config, Tagged) and field.name == config.tag:
                 wanted = Literal[tuple(sorted(config.registry))]
+            if typing.get_origin(wanted) is dict:
+                wanted = _of_any_names(wanted)
             text = _explain(kind, field) if explain else None
             default = tyro.MISSING if value is dataclasses.MISSING else value
             fields.append(StructFieldSpec(field.name, wanted, default, text))
         return StructConstructorSpec(functools.partial(kind, **hidden), tuple(fields))
 
     return registry
+
+
+def _of_any_names(table: Any) -> Any:
+    """A dict that is parsed as pairs, where tyro would make a flag of each that the default has."""
+    spec: Any = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(table, set()))
+
+    def parse(words: list[str]) -> Any:
+        try:
+            return spec.instance_from_str(words)
+        except ValueError:
+            raise ValueError(f"{' '.join(words)!r} is not {spec.metavar}") from None
+
+    return Annotated[table, dataclasses.replace(spec, instance_from_str=parse)]
 
 
 def _explain(kind: type[Any], field: "dataclasses.Field[Any]") -> str | None:

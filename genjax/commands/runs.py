@@ -181,6 +181,8 @@ def sample(arguments: list[str]) -> None:
         which = parse_checkpoint(checkpoint)
         check_file(out)
         check_file(npz)
+        if npz is not None and out is not None and npz.absolute() == out.absolute():
+            raise UserError(f"--out and --npz are both {npz}; name two files")
         if out is None and npz is None:
             out = run_dir / "samples.png"
         import numpy as np

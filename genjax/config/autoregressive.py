@@ -74,6 +74,8 @@ class AutoregressiveSampling:
 
     def __post_init__(self) -> None:
         check_numbers(self, length=10**6)
-        require(self.temperature >= 0, self, "temperature", "at least 0")
+        # Logits that are divided by less leave float32.
+        fits = self.temperature == 0 or self.temperature >= 1e-6
+        require(fits, self, "temperature", "0 or at least 1e-6")
         require(self.top_k is None or self.top_k >= 1, self, "top_k", "at least 1")
         require(self.length is None or self.length >= 1, self, "length", "at least 1")

@@ -22,6 +22,10 @@ from genjax.errors import UserError, reason, suggest
 _LARGEST = 2**32
 
 
+class _Lacking(UserError):
+    """A field that has no default is not there."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Turns a configuration into plain JSON values.
 
@@ -84,13 +88,32 @@ def from_json(text: str, where: str = "the configuration") -> Experiment:
 def parse_json(text: str, where: str) -> Any:
     """Reads plain values; raises UserError where it is not JSON."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_without_repetition)
         # Halves of characters, which JSON can escape, are refused: they can't be printed.
         json.dumps(value, ensure_ascii=False).encode()
     # Numbers of thousands of digits are ValueErrors, deep nesting is a RecursionError.
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not valid JSON: {reason(error)}") from None
     return value
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of which Python would take the last of equal names."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        found[name] = value
+    return found
+
+
+def check_writable(experiment: Experiment) -> None:
+    """Refuses what could not be read back: a run that has it could never be opened again.
+
+    Raises:
+      UserError: a field has a value of another type, or one that no file can hold.
+    """
+    from_plain(to_dict(experiment), "the configuration")
 
 
 def from_plain(value: Any, where: str, base: Experiment | None = None) -> Experiment:
@@ -110,14 +133,19 @@ def from_plain(value: Any, where: str, base: Experiment | None = None) -> Experi
     """
     if not isinstance(value, dict):
         raise UserError(f"{where} is {reprlib.repr(value)}; it must be an object")
-    written = FORMAT
+    written, hint = FORMAT, ""
     if base is None or "format" in value:
+        if base is not None:
+            hint = "; a file that says its format has all fields: without it, it may have some"
         value, written = upgrade(value, where)
         base = None
     plugins = value.get("plugins", ())
     if isinstance(plugins, list | tuple):
         load_plugins([file for file in plugins if isinstance(file, str)])
-    experiment = _decode(Experiment, value, where, written, base)
+    try:
+        experiment = _decode(Experiment, value, where, written, base)
+    except _Lacking as error:
+        raise UserError(f"{error}{hint}") from None
     assert isinstance(experiment, Experiment)
     return experiment
 
@@ -219,7 +247,7 @@ def _decode_dataclass(kind: Any, value: Any, where: str, written: int, base: Any
             continue
         decoded[name] = default_of(field) if since(field) > written else own[name]
         if decoded[name] is dataclasses.MISSING:
-            raise UserError(f"{where} lacks the field {name!r}")
+            raise _Lacking(f"{where} lacks the field {name!r}")
     for name in fields:
         if name in value:
             part = own[name] if dataclasses.is_dataclass(own[name]) else None

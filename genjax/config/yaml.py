@@ -47,7 +47,17 @@ def _kinds() -> tuple[Any, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            names = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
+                if key.value in names:
+                    said = f"{key.value!r} is there twice"
+                    raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+                names.add(key.value)
+            return node
 
     class Dumper(yaml.SafeDumper):
         pass

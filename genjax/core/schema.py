@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from genjax.errors import UserError
+
+NO_LABELS = "the data have none, or data.given leaves them out"
+"""Why a conditional model can't be, for the end of an error message."""
+
 
 class Field(NamedTuple):
     """One array of an example, without the axis over the batch.
@@ -91,3 +96,21 @@ class Spec(NamedTuple):
     def classes(self) -> int:
         """Number of the class labels that are given; 0 without."""
         return self.fields["label"].levels if "label" in self.given else 0
+
+
+def check_continuous(spec: Spec, what: str) -> None:
+    """Refuses tokens, for a model of real values.
+
+    Args:
+      spec: of the data.
+      what: the model, in words.
+
+    Raises:
+      UserError: what is generated are numbers of classes or of a vocabulary.
+    """
+    target = spec.fields[spec.target]
+    if target.levels:
+        raise UserError(
+            f"{what} generates real values, but {spec.target!r} are numbers below "
+            f"{target.levels:,}; choose other data, or an autoregressive model"
+        )

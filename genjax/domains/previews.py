@@ -45,16 +45,19 @@ def save_previews(path: Path, previews: Sequence[Preview]) -> list[Path]:
     Each file appears whole or not at all.
 
     Args:
-      path: of the files, whose suffix is replaced.
+      path: of the files. What has a suffix of a preview gets that of its kind instead; any other
+        name, which may have points in it, gets one more.
       previews: of types that differ.
 
     Returns:
       The files.
     """
+    known = {suffix for suffix, _ in _WRITERS.values()}
+    name = path.stem if path.suffix.lower() in known else path.name
     written = []
     for preview in previews:
         suffix, write = _WRITERS[type(preview)]
-        file = path.with_name(f"{path.stem}{suffix}")
+        file = path.with_name(f"{name}{suffix}")
         part = file.with_name(file.name + ".part")
         with part.open("wb") as stream:
             write(stream, preview)

@@ -1,7 +1,7 @@
 """How good the samples of a run are while it goes on: a number to rank checkpoints by."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,17 @@ from genjax.evals.modes import measure_modes
 
 _CHUNK = 500
 
-Scorer = Callable[[Any], tuple[float, dict[str, float]]]
+
+class Scorer(NamedTuple):
+    """Scores of samples.
+
+    Attributes:
+      names: of the metrics.
+      score: from samples, as they are stored, to a score, lower is better, and the metrics.
+    """
+
+    names: tuple[str, ...]
+    score: Callable[[Any], tuple[float, dict[str, float]]]
 
 
 def make_scorer(config: EvalConfig, source: Source, target: str, seed: int) -> Scorer:
@@ -35,34 +45,34 @@ def make_scorer(config: EvalConfig, source: Source, target: str, seed: int) -> S
       seed: of the run, which chooses the real examples.
 
     Returns:
-      A function from samples, as they are stored, to a score, lower is better, and metrics named
-      ``evaluation/quantity``.
+      The scores; metrics are named ``evaluation/quantity``.
 
     Raises:
       UserError: the classifier of the data set isn't trained yet.
     """
     count = source.count
     real = source.read(batch_indices(0, min(config.samples, count), count, seed))[target]
-    name, features = _choose_features(config, source)
+    distance, features = _choose_features(config, source)
     reference = measure_moments(features(real))
     variance = np.trace(covariance(reference))
     mixture = MIXTURES.get(source.schema.facts.get("mixture", ""))
 
+    own = ("modes_covered", "high_quality") if mixture is not None else (distance,)
+    names = tuple(f"evaluation/{name}" for name in (*own, "diversity"))
+
     def score(samples: Any) -> tuple[float, dict[str, float]]:
         found = measure_moments(features(samples))
-        metrics = {"evaluation/diversity": float(np.trace(covariance(found)) / variance)}
+        diversity = float(np.trace(covariance(found)) / variance)
         if mixture is None:
-            distance = frechet_distance(reference, found)
-            return distance, {f"evaluation/{name}": distance, **metrics}
-        covered, high_quality = measure_modes(samples, mixture)
-        missing = len(mixture.centres) - covered
-        return missing + (1 - high_quality), {
-            "evaluation/modes_covered": float(covered),
-            "evaluation/high_quality": high_quality,
-            **metrics,
-        }
+            value = frechet_distance(reference, found)
+            values: tuple[float, ...] = (value, diversity)
+        else:
+            covered, high_quality = measure_modes(samples, mixture)
+            value = len(mixture.centres) - covered + (1 - high_quality)
+            values = (float(covered), high_quality, diversity)
+        return value, dict(zip(names, values, strict=True))
 
-    return score
+    return Scorer(names, score)
 
 
 def _choose_features(

@@ -65,7 +65,7 @@ def make_spec(experiment: Experiment, schema: Schema) -> Spec:
       UserError: the data have no such field.
     """
     domain = domain_of(schema.domain)
-    target = experiment.data.target or domain.field
+    target = domain.field if experiment.data.target is None else experiment.data.target
     given = experiment.data.given
     if given is None:
         given = ("label",) if "label" in schema.fields else ()
@@ -105,6 +105,12 @@ def make_algorithm(
     family = FAMILIES[type(experiment.model)]
     options = () if family.sampling is None else (sampling,)
     algorithm = family.make(experiment.model, spec, axis_name, experiment.accumulate, *options)
+    unused = set(experiment.data.given or ()) - set(algorithm.spec.given)
+    if unused:
+        raise UserError(
+            f"data.given has {min(unused)!r}, from which this model generates nothing; leave it "
+            "out, or make the model conditional"
+        )
     changes = ("flip",) if experiment.data.flip else ()
     return with_stored(algorithm, domain_of(schema.domain), changes, axis_name)
 

@@ -20,7 +20,7 @@ from genjax.core.players import (
     update_player,
 )
 from genjax.core.rng import example_index, latents, stream
-from genjax.core.schema import Spec
+from genjax.core.schema import Spec, check_continuous
 from genjax.core.types import (
     Batch,
     Condition,
@@ -112,6 +112,7 @@ def make_vae_gan(
     Reference: Larsen et al. 2016, algorithm 1.
     """
     loss = lookup(LOSSES, config.loss, "adversarial loss")
+    check_continuous(spec, "a VAE/GAN")
     encoder, generator, discriminator = make_networks(config, spec, axis_name)
     optimizers = {
         "encoder": make_optimizer(config.encoder_optimizer, spec.size),

@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from rich.console import Console
 
 from genjax.config import Experiment
+from genjax.config.json import check_writable
 from genjax.core.compiler import xla_options
 from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
@@ -117,6 +118,8 @@ def train_runs(
     """
     experiments = [member.experiment for member in members]
     first = experiments[0]
+    for experiment in experiments:
+        check_writable(experiment)
     program = compile_runs(experiments, source.schema, grouping, jax.devices())
     algorithm = program.algorithm
     batch_indices(0, algorithm.examples, source.count, first.seed)

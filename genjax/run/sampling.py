@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from genjax.config import Experiment
+from genjax.config import MOST_SAMPLES, Experiment
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.parallel import spread
@@ -270,6 +270,11 @@ def sample_run(
         if not classes:
             raise _unconditional(run)
         count = per_class * classes
+        if count > MOST_SAMPLES:
+            raise UserError(
+                f"--per-class is {per_class}; with {classes} classes it must be at most "
+                f"{MOST_SAMPLES // classes:,}"
+            )
     condition = condition_of(run, count, label)
     if per_class is not None:
         condition["label"] = class_rows(classes, per_class)

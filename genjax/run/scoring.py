@@ -60,25 +60,28 @@ def make_evaluation(
     evaluate = _held_out_means(algorithm, held_out, config.held_out)
     if rank == "held_out" and evaluate is None:
         raise UserError(
-            "eval.rank is 'held_out', but there is no test split of these data or the family has "
-            "no loss on them; leave it out"
+            f"eval.rank is 'held_out', but {_without_loss(algorithm, held_out)}; set it to none"
         )
-    score = None
+    scorer = None
     if rank not in ("held_out", "none"):
-        score = make_scorer(config, source, algorithm.spec.target, experiment.seed)
+        scorer = make_scorer(config, source, algorithm.spec.target, experiment.seed)
         condition = conditions_in_turn(algorithm.spec, config.samples)
+        quantities = {*scorer.names, *(_held_out_names(algorithm, held_out) if evaluate else ())}
+        words = {name.removeprefix("evaluation/") for name in quantities}
+        if rank is not None:
+            lookup(dict.fromkeys(words | {"held_out", "none"}), rank, "eval.rank")
 
     def evaluation(state: State) -> tuple[float, dict[str, float]]:
         metrics: dict[str, float] = {}
         value = NO_SCORE
-        if score is not None:
-            value, metrics = score(sampler(state, key, config.samples, condition))
+        if scorer is not None:
+            value, metrics = scorer.score(sampler(state, key, config.samples, condition))
         if evaluate is not None:
             metrics = {**metrics, **evaluate(state)}
         if rank == "held_out":
             value = metrics["evaluation/loss"]
         elif rank not in (None, "none"):
-            value = lookup(metrics, f"evaluation/{rank}", "quantity for eval.rank")
+            value = metrics[f"evaluation/{rank}"]
             value = -value if rank in HIGHER else value
         return value, metrics
 
@@ -91,6 +94,22 @@ def _held_out_means(
     if algorithm.evaluate is None or held_out is None or not most:
         return None
     return measure_held_out(algorithm, held_out, min(most, held_out.count), jax.random.key(0))
+
+
+def _without_loss(algorithm: Algorithm, held_out: Source | None) -> str:
+    """Why there is no loss on held-out data."""
+    if algorithm.evaluate is None:
+        return "this model has no loss on held-out data"
+    return "there are no held-out data" if held_out is None else "eval.held_out is 0"
+
+
+def _held_out_names(algorithm: Algorithm, held_out: Source | None) -> list[str]:
+    """The names of what an algorithm says of held-out data, without computing it."""
+    assert algorithm.evaluate is not None
+    assert held_out is not None
+    state = jax.eval_shape(algorithm.init, jax.random.key(0))
+    batch = held_out.read(np.arange(1))
+    return list(jax.eval_shape(algorithm.evaluate, state, batch, jax.random.key(0)))
 
 
 def measure_held_out(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from genjax.config import GANConfig
 from genjax.core.rng import example_keys, stream
-from genjax.core.schema import Field, Spec
+from genjax.core.schema import NO_LABELS, Field, Spec
 from genjax.core.types import Embedding, Index, Key, Labels, PerExample
 from genjax.errors import UserError, lookup
 from genjax.families.gan.networks import GENERATOR_CONDITIONING
@@ -133,8 +133,7 @@ def make_conditioning(config: GANConfig, classes: int) -> Conditioning:
         return Conditioning(config.code_categories, False, _draw_codes(config), recognition)
     if not classes:
         raise UserError(
-            f"discriminator_conditioning {discriminator!r} needs class labels, and the data set "
-            "has none"
+            f"discriminator_conditioning {discriminator!r} needs class labels, and {NO_LABELS}"
         )
 
     def one_hot(key: Key, index: Index, labels: Labels | None) -> Embedding:

@@ -13,7 +13,7 @@ from genjax.config import GANConfig, norm_of
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import apply_training, make_player
 from genjax.core.rng import latents, stream
-from genjax.core.schema import Spec
+from genjax.core.schema import Spec, check_continuous
 from genjax.core.types import (
     Batch,
     Embedding,
@@ -118,6 +118,7 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
         make.
     """
     loss = lookup(LOSSES, config.loss, "adversarial loss")
+    check_continuous(spec, "a GAN")
     check_axes(config, spec)
     if accumulate > 1 and config.share_generated:
         raise UserError(

@@ -17,7 +17,7 @@ from genjax.core.players import (
     sampling_variables,
 )
 from genjax.core.rng import example_index, latents, stream
-from genjax.core.schema import Spec
+from genjax.core.schema import NO_LABELS, Spec, check_continuous
 from genjax.core.types import (
     Batch,
     Condition,
@@ -138,6 +138,7 @@ def make_vae(
     Reference: Kingma & Welling 2014, section 2.3; Kingma et al. 2016, "free bits".
     """
     likelihood = lookup(LIKELIHOODS, config.likelihood, "likelihood")
+    check_continuous(spec, "a VAE")
     _check(config, spec, likelihood)
     network = make_autoencoder(config, spec, axis_name, likelihood)
     binary = likelihood.binary and config.binarize
@@ -162,6 +163,12 @@ def make_vae(
         if binary:
             images = binarize(images, stream(key, "binarize"), index)
         return images, one_hot(batch["label"]) if config.conditional else None
+
+    def bits(where: str, log_prob: Array) -> dict[str, Array]:
+        """Bits per dimension, which are counted of bytes: of images alone."""
+        if len(spec.shape) != 3:
+            return {}
+        return {f"{where}/bits_per_dim": bits_per_dim(log_prob, spec.shape, likelihood)}
 
     def loss(
         params: Params, batch: Batch, context: Context
@@ -189,7 +196,7 @@ def make_vae(
             "autoencoder/elbo": -reconstruction - kl,
             "autoencoder/kl": kl,
             "autoencoder/reconstruction": reconstruction,
-            "autoencoder/bits_per_dim": bits_per_dim(-reconstruction - kl, spec.shape, likelihood),
+            **bits("autoencoder", -reconstruction - kl),
         }
         return total, (metrics, changed)
 
@@ -230,7 +237,7 @@ def make_vae(
             "evaluation/loss": -bounds.elbo,
             "evaluation/elbo": bounds.elbo,
             "evaluation/iwae": bounds.iwae,
-            "evaluation/bits_per_dim": bits_per_dim(bounds.iwae, spec.shape, likelihood),
+            **bits("evaluation", bounds.iwae),
             "evaluation/kl": jnp.sum(kl_divergence(posterior), axis=-1),
         }
 
@@ -324,7 +331,13 @@ def manifold_grid(side: int) -> Float[Array, "grid 2"]:
 def _check(config: VAEConfig, spec: Spec, likelihood: Likelihood) -> None:
     """Refuses settings that do not fit each other or the data."""
     if config.conditional and not spec.classes:
-        raise UserError("a conditional model needs class labels, and the data set has none")
+        raise UserError(f"a conditional model needs class labels, and {NO_LABELS}")
+    if likelihood.images and len(spec.shape) != 3:
+        others = [name for name, other in LIKELIHOODS.items() if not other.images]
+        raise UserError(
+            f"the likelihood {config.likelihood!r} is for images, but examples have shape "
+            f"{spec.shape}; choices: {', '.join(sorted(others))}"
+        )
     if config.scale is not None and not likelihood.scaled:
         raise UserError(
             f"scale is {config.scale}, but the likelihood {config.likelihood!r} has none; leave it "

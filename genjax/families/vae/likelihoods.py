@@ -29,6 +29,7 @@ class Likelihood(NamedTuple):
       binary: whether its pixels are black or white.
       level: width of the interval that stands for one level of a byte, where `log_prob` is a
         density; 1 where it is a probability.
+      images: whether it is for the bytes of images alone.
     """
 
     log_prob: Callable[[Examples, Examples, LogScale], PerExample]
@@ -36,6 +37,7 @@ class Likelihood(NamedTuple):
     scaled: bool
     binary: bool
     level: float
+    images: bool = False
 
 
 def _total(log_prob: Examples) -> PerExample:
@@ -59,7 +61,7 @@ def bernoulli() -> Likelihood:
         return _total(linear - jnp.log1p(jnp.exp(-jnp.abs(output))))
 
     # 2 sigmoid(l) - 1
-    return Likelihood(log_prob, lambda output: jnp.tanh(output / 2), False, True, 1.0)
+    return Likelihood(log_prob, lambda output: jnp.tanh(output / 2), False, True, 1.0, images=True)
 
 
 def gaussian() -> Likelihood:
@@ -105,7 +107,7 @@ def discretized_logistic() -> Likelihood:
             + jnp.where(darkest | brightest, 0, log_width)
         )
 
-    return Likelihood(log_prob, _clip, True, False, 1.0)
+    return Likelihood(log_prob, _clip, True, False, 1.0, images=True)
 
 
 def _clip(output: Examples) -> Examples:

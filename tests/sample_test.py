@@ -1,0 +1,93 @@
+"""`genjax sample`: of a run on a text, and of one with labels."""
+
+import numpy as np
+import pytest
+from in_process import genjax, refusal
+
+TEXT = "".join(f"{number} bottles of mead on the wall,\n" for number in range(100))
+SMALL = ("--batch-size", 4, "--steps", 1, "--eval.samples", 4, "--mode", "jit")
+
+
+@pytest.fixture(scope="module")
+def gpt(tmp_path_factory):
+    """A run on a text of windows of 8 characters."""
+    folder = tmp_path_factory.mktemp("gpt")
+    (folder / "song.txt").write_text(TEXT)
+    data = ("--directory", folder / "data")
+    assert genjax("data", "import", "song", "--from", folder / "song.txt", *data).status == 0
+    flags = ("--data.name", "song", "--data.directory", folder / "data", "--data.length", 8)
+    network = ("width", 8), ("depth", 1), ("heads", 2)
+    flags += tuple(word for name, value in network for word in (f"--model.network.{name}", value))
+    command = ("train", "gpt-shakespeare", *SMALL, *flags, "--out", folder / "run")
+    outcome = genjax(*command)
+    assert outcome.status == 0, outcome
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conditional") / "run"
+    flags = ("--model.generator.width", 4, "--model.discriminator.width", 4)
+    outcome = genjax("train", "cgan-digits", *SMALL, *flags, "--out", folder)
+    assert outcome.status == 0, outcome
+    return folder
+
+
+def test_options_of_a_family_stand_before_its_run_or_behind(gpt, tmp_path):
+    options = ("--prompt", "9 bottles", "--length", 3, "--n", 2)
+    texts = []
+    for number, words in enumerate(([gpt, *options], [*options, gpt], [*options[:2], gpt])):
+        file = tmp_path / f"{number}.txt"
+        outcome = genjax("sample", *words, "--out", file)
+        assert outcome.status == 0, outcome
+        texts.append(file.read_text())
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("--- sample 0 ---\n9 bottles")
+    assert "--temperature" in genjax("sample", "--n", 2, gpt, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--prompt", "Öl"), "the text has 'Ö' at 0"),
+        (("--temperature", -1), "temperature is -1.0; it must be 0 or at least 1e-6"),
+        # Logits divided by it are infinite, and the first character would always be drawn.
+        (("--temperature", "1e-45"), "it must be 0 or at least 1e-6"),
+        (("--temperature", "nan"), "temperature is nan; it must be finite"),
+        (("--top-k", 0), "top_k is 0; it must be at least 1"),
+        (("--length", 0), "length is 0; it must be at least 1"),
+        (("--label", 0), "is not conditional"),
+        (("--per-class", 1), "is not conditional"),
+    ],
+)
+def test_what_samples_of_a_text_are_refused(gpt, tmp_path, flags, said):
+    assert said in refusal("sample", gpt, *flags, "--out", tmp_path / "s.txt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prompt_may_be_as_long_as_it_likes(gpt, tmp_path):
+    prompt = TEXT[:1500]
+    outcome = genjax("sample", "--prompt", prompt, gpt, "--n", 1, "--out", tmp_path / "s")
+    assert outcome.status == 0, outcome
+    assert prompt in (tmp_path / "s.txt").read_text()
+
+
+def test_a_point_in_a_name_begins_no_suffix(gpt, tmp_path):
+    for name in ("t0.5", "t0.8"):
+        assert genjax("sample", gpt, "--n", 1, "--out", tmp_path / name).status == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t0.5.txt", "t0.8.txt"]
+
+
+def test_samples_of_a_class(conditional, tmp_path):
+    file = tmp_path / "some.npz"
+    assert genjax("sample", conditional, "--per-class", 2, "--npz", file).status == 0
+    with np.load(file) as found:
+        assert found["images"].shape == (20, 8, 8, 1)
+        np.testing.assert_array_equal(found["labels"], np.repeat(np.arange(10), 2))
+    for flags, said in (
+        (("--label", 10), "--label is 10; classes of this model: 0 to 9"),
+        (("--label", -1), "--label is -1"),
+        (("--per-class", 10**7), "--per-class is 10000000; with 10 classes it must be at most"),
+        (("--out", file, "--npz", file), f"--out and --npz are both {file}"),
+    ):
+        assert said in refusal("sample", conditional, *flags)
