@@ -2,7 +2,7 @@
 
 Command:   python experiments/wavegan_digits.py
 Needs:     the data set spoken_digits (`genjax data import`, from free-spoken-digit-dataset), two
-           CPU cores, half an hour
+           CPU cores, an hour and a half
 Writes:    runs/experiments/wavegan_digits, the folder of the run, and
            experiments/results/wavegan_digits.md and .png; a second call only measures it
 
@@ -11,6 +11,8 @@ split, of the same six speakers (`genjax evaluate --train-features spoken_digits
 from 1 to 10, and Frechet distance to the training recordings are those of 1,000 samples of the last
 checkpoint, of the 300 test recordings, and of noise: Gaussian noise with the loudness of recordings
 over time, averaged over all of them.
+
+The stored result is of a run that was stopped after step 1,500 of 5,000, and measured there.
 """
 
 from pathlib import Path
@@ -102,7 +104,7 @@ def main() -> None:
     RESULT.write_text(text, encoding="utf-8")
     console.print(text, markup=False)
     previews = domain_of("audio").render(samples[:16], run.schema.facts, Layout())
-    save_previews(RESULT, [preview for preview in previews if hasattr(preview, "pixels")])
+    save_previews(RESULT.with_suffix(""), [preview for preview in previews if hasattr(preview, "pixels")])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ LARGEST_SIDE = 8192
 MOST_SAMPLES = 10**7
 """Samples that are drawn or scored at once."""
 
+# What a float32 holds; it takes smaller numbers for 0.
+_SMALLEST, _LARGEST = 1.2e-38, 3.4e38
+
 
 def setting(
     default: Any = dataclasses.MISSING,
@@ -86,7 +89,7 @@ def require(holds: bool, config: Any, name: str, wanted: str) -> None:
 
 
 def check_numbers(config: Any, **most: int) -> None:
-    """Refuses what no computation takes: numbers that are not finite, integers beyond 32 bits.
+    """Refuses what no computation takes: numbers that are not finite, or that 32 bits can't hold.
 
     Args:
       config: a dataclass.
@@ -100,6 +103,8 @@ def check_numbers(config: Any, **most: int) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float):
                 require(math.isfinite(number), config, field.name, "finite")
+                held = not number or _SMALLEST <= abs(number) <= _LARGEST
+                require(held, config, field.name, f"0 or {_SMALLEST:g} to {_LARGEST:g} in size")
             elif isinstance(number, int):
                 bound = most.get(field.name, 2**31 - 1)
                 require(number <= bound, config, field.name, f"at most {bound:,}")
