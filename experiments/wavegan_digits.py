@@ -104,7 +104,9 @@ def main() -> None:
     RESULT.write_text(text, encoding="utf-8")
     console.print(text, markup=False)
     previews = domain_of("audio").render(samples[:16], run.schema.facts, Layout())
-    save_previews(RESULT.with_suffix(""), [preview for preview in previews if hasattr(preview, "pixels")])
+    save_previews(
+        RESULT.with_suffix(""), [preview for preview in previews if hasattr(preview, "pixels")]
+    )
 
 
 if __name__ == "__main__":
