@@ -51,6 +51,7 @@ def difference(a, b):
     return max(jax.tree.leaves(jax.tree.map(apart, a, b)))
 
 
+@pytest.mark.full
 def test_the_run_is_the_same(small_experiment, tmp_path):
     """Fed from the host or the device bit for bit; more steps a call up to rounding."""
     states, lines = {}, {}

@@ -99,7 +99,7 @@ def test_structure_is_all_but_seeds_and_scalars():
     assert base.model.penalties == {"r1": (0.1, 2)}
 
 
-@pytest.mark.parametrize("how", ["vmap", "scan"])
+@pytest.mark.parametrize("how", ["vmap", pytest.param("scan", marks=pytest.mark.full)])
 def test_runs_in_one_program_have_the_numbers_of_single_runs(tmp_path, how):
     """Seeds and every scalar of a GAN at once."""
     dataset = load(DataConfig("gaussians-8"))
@@ -125,6 +125,7 @@ def test_runs_in_one_program_have_the_numbers_of_single_runs(tmp_path, how):
     assert not np.allclose(first, second)
 
 
+@pytest.mark.full
 def test_convolutions_and_batch_norm_in_one_program(tmp_path, small_gan):
     experiments = [
         dataclasses.replace(small(seed), data=DataConfig("digits"), model=small_gan, steps=2)
@@ -167,6 +168,7 @@ def test_scalars_of_a_vae_share_a_program(tmp_path):
     assert rows(tmp_path / "b")[-1] == pytest.approx(rows(tmp_path / "alone")[-1], rel=1e-3)
 
 
+@pytest.mark.full
 def test_runs_are_spread_over_devices(tmp_path):
     dataset = load(DataConfig("gaussians-8"))
     experiments = [small(seed) for seed in range(jax.device_count())]
@@ -195,7 +197,7 @@ def members(experiments, directories, resume):
     return [Member(e, d, resume) for e, d in zip(experiments, directories, strict=True)]
 
 
-@pytest.mark.parametrize("how", ["vmap", "scan"])
+@pytest.mark.parametrize("how", ["vmap", pytest.param("scan", marks=pytest.mark.full)])
 def test_runs_that_are_asked_to_stop_save_and_go_on(tmp_path, how):
     """Bit for bit as if they had not been stopped, and with weights at the end."""
     source = load(DataConfig("gaussians-8"))

@@ -76,7 +76,10 @@ def distance(a, b):
     return np.sqrt(sum(jax.tree.leaves(squares)))
 
 
-@pytest.mark.parametrize(("name", "image"), [("dcgan", (28, 28, 1)), ("sngan", (8, 8, 3))])
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [("dcgan", (28, 28, 1)), pytest.param("sngan", (8, 8, 3), marks=pytest.mark.full)],
+)
 def test_twenty_steps_with_fast_and_with_stock_convolutions(small_gan, raw_batch, name, image):
     """Rounding, and what training makes of it, is all that differs.
 
