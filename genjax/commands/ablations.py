@@ -1,8 +1,7 @@
 """``genjax ablate``."""
 
 import shlex
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,10 +53,8 @@ def ablate(arguments: list[str]) -> None:
         from genjax.evals.metrics import METRICS
 
         ablation = load_ablation(file)
-        for metric, names in ablation.scores.items():
-            known = lookup(METRICS, metric, f"metric in SCORES of {file}").scores
-            for name in names if known else ():
-                lookup(dict.fromkeys(known), name, f"score of {metric} in SCORES of {file}")
+        for metric in ablation.scores:
+            lookup(METRICS, metric, f"metric in SCORES of {file}")
         if seeds:
             chosen = choose_seeds(seeds[0] if len(seeds) == 1 else seeds, "--seeds")
             ablation = ablation._replace(seeds=chosen)
@@ -74,15 +71,14 @@ def ablate(arguments: list[str]) -> None:
             _show_estimate(missing, finished)
             return
         if missing:
+            groups = make_plan(directory, missing, seed_mode)
             if cluster is None:
-                plan = partial(make_plan, directory, missing, seed_mode)
-                elsewhere = _run_here(file, ablation, directory, grid, missing, plan)
+                elsewhere = _run_here(file, ablation, directory, grid, groups)
                 if elsewhere:
                     say(f"{elsewhere} runs are being made by other processes")
             else:
                 from genjax.ablation.cluster import submit
 
-                groups = make_plan(directory, missing, seed_mode)
                 options = _cluster_options(cluster_option)
                 jobs = submit(groups, file, directory, ablation.seeds, steps, cluster, options)
                 say(f"{len(jobs)} jobs; their output is in {directory / 'jobs'}")
@@ -102,18 +98,16 @@ def _run_here(
     ablation: "Ablation",
     directory: Path,
     grid: "Sequence[Cell]",
-    missing: "Sequence[Cell]",
-    plan: "Callable[[], Sequence[Group]]",
+    groups: "Sequence[Group]",
 ) -> int:
-    """Runs what is missing in this process; asked to end, it saves what is being trained."""
+    """Runs groups in this process; asked to end, it saves what is being trained."""
     from genjax.ablation.run import Runner
     from genjax.run.interrupts import Stopped, requests_to_stop
 
     with requests_to_stop() as asked:
         runner = Runner(ablation, directory, grid, console, progress, stop=lambda step: asked())
         try:
-            runner.check(missing)
-            return runner.run(plan())
+            return runner.run(groups)
         except Stopped as stopped:
             again = f"`genjax ablate {shlex.quote(str(file))}` with the same flags continues"
             fail(f"{stopped}; {again}", 128 + (asked() or 0))

@@ -23,7 +23,6 @@ _SURROUNDINGS = (
     "device",
     "processes",
     "xla_options",
-    "grouping",
 )
 
 
