@@ -7,12 +7,14 @@ import random
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
 import jax
 import pytest
 from filelock import FileLock
+from in_process import refusal
 from patience import PATIENCE_S
 from rich.console import Console
 
@@ -92,6 +94,10 @@ def test_grid(file, tmp_path):
         ('BASELINE = "usual"', 'BASELINE = "other"', "unknown BASELINE of .* 'other'"),
         ("SEEDS = 2", "SEEDS = 0", "SEEDS of .* is 0"),
         ("SEEDS = 2", "SEEDS = (1, 1)", "seeds that differ"),
+        ("SEEDS = 2", "SEEDS = '2'", "SEEDS of .* is '2'; it must be a number of seeds"),
+        ("SEEDS = 2", "SEEDS = (1, 'b')", "seeds that differ"),
+        ("SEEDS = 2", "SEEDS = 2.5", "SEEDS of .* is 2.5"),
+        ("SAMPLES = 300", "SAMPLES = -20", "SAMPLES of .* is -20; it must be at least 2"),
         ("SEEDS = 2", "SEEDS = 2; 1 / 0", "fails: ZeroDivisionError"),
         ('"usual": base', '"usual": 3', "dict from name to Experiment"),
         ('"hinge + r1"', '"usual + "', "differ in letters or digits"),
@@ -124,8 +130,36 @@ def test_an_ablation_that_is_asked_to_stop_saves_and_goes_on(file, tmp_path):
         assert (other.directory / "generator.safetensors").exists()
         sessions = json.loads((other.directory / "manifest.json").read_text())["sessions"]
         assert [session.get("resumed_at") for session in sessions] == [None, 30]
+        # In other company, or alone, it would have other rounding errors.
+        assert [session["grouping"] for session in sessions] == ["vmap of 2 runs"] * 2
         ours, theirs = read_result(one), read_result(other)
         assert (ours["scores"], ours["curve"]) == (theirs["scores"], theirs["curve"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"high_quality"', '"quality"', "unknown score of mixture in SCORES"),
+        ('{"mixture": ("modes", "high_quality")}', '{"fid": ("fid",)}', "fid needs a feature"),
+        ('{"mixture": ("modes", "high_quality")}', '{"likelihood": ("elbo",)}', "likelihood needs"),
+        ("SEEDS = 2", "SEEDS = 2\nVARIANTS['hinge + r1'] = ranked", "unknown eval.rank 'foo'"),
+        ("SEEDS = 2", "SEEDS = 2\nVARIANTS['hinge + r1'] = sized", "data.length is 5"),
+    ],
+)
+def test_what_could_not_be_trained_or_scored_is_refused_at_once(file, tmp_path, old, new, said):
+    """Also of the last variant, before the first is trained."""
+    also = """
+        import dataclasses
+        first = VARIANTS["usual"]
+        ranked = dataclasses.replace(first, eval=dataclasses.replace(first.eval, rank="foo"))
+        sized = dataclasses.replace(first, data=dataclasses.replace(first.data, length=5))
+    """
+    assert old in FILE
+    file.write_text(
+        FILE.replace("SEEDS = 2", textwrap.dedent(also) + "SEEDS = 2").replace(old, new)
+    )
+    assert said in refusal("ablate", file, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_seeds():

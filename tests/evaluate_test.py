@@ -86,6 +86,28 @@ def test_usual_scores_of_a_run(usual):
     assert usual["elbo"] <= usual["iwae"]
 
 
+def test_metrics_say_which_scores_they_make(usual):
+    """An ablation asks for scores by name before it has any."""
+    assert all(metric.scores for metric in metrics.METRICS.values())
+    declared = {name for metric in metrics.METRICS.values() for name in metric.scores}
+    of_others = {"gan_test", "cas", "high_quality", "bits_per_token"}
+    assert declared == {*usual, *of_others}
+
+
+def test_a_metric_that_needs_no_network_is_given_none(run, monkeypatch, tmp_path):
+    """So no classifier has to be trained for it."""
+    monkeypatch.setenv("GENJAX_CACHE", str(tmp_path))
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=("likelihood", "ms_ssim"))
+    assert set(values(evaluate_run(run, "last", protocol))) == {
+        "ms_ssim",
+        "elbo",
+        "iwae",
+        "bits_per_dim",
+    }
+    with pytest.raises(UserError, match="no classifier of 'digits' yet"):
+        evaluate_run(run, "last", PROTOCOL_OF_TESTS)
+
+
 NETWORK = from_function(lambda images: images.reshape(len(images), -1) / 255.0, "pixels", True)
 """64 features and no weights, so that nothing is kept."""
 
@@ -214,6 +236,8 @@ def test_points_of_a_mixture(tmp_path):
     assert set(found) == {"modes", "high_quality"}
     with pytest.raises(UserError, match="fid needs a feature network, and there is none"):
         evaluate_run(tmp_path / "run", "last", PROTOCOL_OF_TESTS._replace(metrics=("fid",)))
+    elsewhere = evaluate_images("gaussians-8", "gaussians-8:test", PROTOCOL_OF_TESTS)
+    assert values(elsewhere)["modes"] == 8
 
 
 def test_a_classifier_learns_from_samples(run, digits_classifier, monkeypatch):
@@ -286,6 +310,11 @@ def test_commands(run, monkeypatch, capsys):
         (["--real", "digits", "--fake", "digits:tset"], "did you mean 'test'?"),
         (["--real", "digits", "--fake", "LARGE"], "of (9, 9, 1); give --resolution"),
         (["--real", "digits", "--fake", "digits", "--metrics", "likelihood"], "such as a VAE"),
+        (
+            ["--real", "digits", "--fake", "gaussians-8"],
+            "digits holds image, but gaussians-8 points",
+        ),
+        (["--real", "gaussians-8", "--fake", "gaussians-8:test", "--metrics", "fid"], "none for"),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(run, arguments, words, tmp_path, monkeypatch, capsys):

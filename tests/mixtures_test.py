@@ -182,7 +182,7 @@ def test_scores_rank_by_modes_then_by_quality():
     perfect = MIXTURES["gaussians-8"].centres.astype(np.float32)
     far = np.full((1, 2), 0.99, np.float32)
 
-    score_samples = make_scorer(EvalConfig(), data, "point", 0).score
+    score_samples = make_scorer(EvalConfig(), data, "point", 0)
 
     score, metrics = score_samples(perfect)
     assert score == 0
@@ -203,7 +203,7 @@ def test_scores_rank_by_modes_then_by_quality():
 
 def test_images_are_scored_by_their_pixels():
     data = sources.load(DataConfig("digits", split="test"))
-    score_samples = make_scorer(EvalConfig(), data, "image", 0).score
+    score_samples = make_scorer(EvalConfig(), data, "image", 0)
     score, metrics = score_samples(data.arrays["image"])
     assert score == pytest.approx(0, abs=1e-6)
     assert metrics.pop("evaluation/diversity") == pytest.approx(1)

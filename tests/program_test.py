@@ -14,10 +14,12 @@ from genjax.ablation.plan import kind, measure_modes
 from genjax.config import MLP, SGD, DataConfig, EvalConfig, Experiment, GANConfig, VAEConfig
 from genjax.data.schema import point_schema
 from genjax.data.sources import load
+from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.run import checkpoint
 from genjax.run.interrupts import Stopped
 from genjax.run.loop import Member, train, train_runs
+from genjax.run.program import compile_runs
 from genjax.run.rerun import compare_runs
 from genjax.run.scalars import structure, varying, with_scalars
 
@@ -245,6 +247,24 @@ def test_runs_without_a_common_step_begin_again(tmp_path):
     shutil.rmtree(folders[1] / "checkpoints")
     train_runs(members(experiments, folders, True), source, QUIET, "vmap")
     assert [rows(folder) for folder in folders] == expected
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "updates", "multiple"),
+    # Of the last, the examples of all updates together could be shared, but not those of one.
+    [(16, 4, 1, 32), (16, 16, 1, 128), (8, 2, 1, 16), (12, 1, 2, 8)],
+)
+def test_devices_must_share_each_part_of_a_batch(batch, accumulate, updates, multiple):
+    experiment = dataclasses.replace(
+        small(discriminator_updates=updates), mode="pmap", batch_size=batch, accumulate=accumulate
+    )
+    devices = jax.devices()
+    assert len(devices) == 8
+    schema = point_schema("gaussians-8", 8)
+    with pytest.raises(UserError, match=f"batch_size is {batch}.* to a multiple of {multiple}, or"):
+        compile_runs([experiment], schema, "single", devices)
+    fitting = dataclasses.replace(experiment, batch_size=multiple)
+    compile_runs([fitting], schema, "single", devices)
 
 
 def test_modes_are_measured():

@@ -1,5 +1,7 @@
 """Importing text, the windows that are read of it, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from in_process import genjax, refusal
@@ -119,6 +121,45 @@ def test_several_files_are_joined_by_name(tmp_path):
     source = open_text(tmp_path / "out", "own", length=270)
     text = tokenizers.decode(source.schema.facts, source.read(np.arange(1))["tokens"][0])
     assert text == ("a" * 100 + "\n" + "b" * 100 + "\n" + "c" * 100)[:270]
+
+
+def test_a_byte_order_mark_is_no_character(tmp_path):
+    """Of each file: some editors begin all with one."""
+    (tmp_path / "raw").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "raw" / f"{name}.txt").write_text(TEXT, encoding="utf-8-sig")
+    import_dataset("own", tmp_path / "raw", tmp_path / "out")
+    assert "\ufeff" not in open_text(tmp_path / "out", "own").schema.facts["vocabulary"]
+
+
+@pytest.mark.parametrize("name", ["song.md", "song", "raw/song.text"])
+def test_what_is_of_no_kind_is_told_all_kinds(tmp_path, name):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / name).write_text(TEXT)
+    source = tmp_path / name.partition("/")[0]
+    line = refusal("data", "import", "own", "--from", source, "--directory", tmp_path / "out")
+    assert f"{tmp_path / name} is nothing that can be imported; accepted: IDX" in line
+    assert "a .txt or a folder of .txt; a folder of .wav; or a .tar" in line
+
+
+def test_held_out_data_are_there_or_not_or_damaged(tmp_path):
+    """A fault of theirs must not look as if there were none."""
+    (tmp_path / "song.txt").write_text(TEXT)
+    path = import_dataset("own", tmp_path / "song.txt", tmp_path / "out").path
+    config = DataConfig("own", directory=str(tmp_path / "out"))
+    for changes, count in (
+        ({}, len(TEXT) // 10 // 64),
+        ({"split": "test"}, None),
+        # One window of the test split would be longer than all of it.
+        ({"length": len(TEXT) // 5}, None),
+    ):
+        held_out = load_held_out(dataclasses.replace(config, **changes))
+        assert (held_out and held_out.count) == count
+    tokens = path / "test" / "tokens.npy"
+    tokens.write_bytes(tokens.read_bytes()[:-9])
+    load(config)
+    with pytest.raises(UserError, match=r"test/tokens\.npy"):
+        load_held_out(config)
 
 
 def test_the_command(tmp_path):

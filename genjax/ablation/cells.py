@@ -117,9 +117,14 @@ def finish(ablation: Ablation, cell: Cell, how: str, failure: str | None) -> Rec
     return record
 
 
+def protocol_of(ablation: Ablation) -> Protocol:
+    """How the runs of an ablation are scored."""
+    return Protocol(load_classifier, tuple(ablation.scores), ablation.samples)
+
+
 def _evaluate(ablation: Ablation, cell: Cell) -> dict[str, Evaluation]:
     """Scores the last and the best checkpoint; where they are the same, once."""
-    protocol = Protocol(load_classifier, tuple(ablation.scores), ablation.samples)
+    protocol = protocol_of(ablation)
     folder = cell.directory / "checkpoints"
     with checkpoint.open_checkpoints(folder, cell.experiment.keep_checkpoints) as manager:
         same = checkpoint.find_step(manager, "last") == checkpoint.find_step(manager, "best")

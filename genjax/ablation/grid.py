@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genjax.config import Experiment
+from genjax.config import MOST_SAMPLES, Experiment
 from genjax.config.json import config_hash, former_hashes
 from genjax.config.plugins import run_file
 from genjax.errors import UserError, lookup
@@ -92,17 +92,26 @@ def load_ablation(file: Path) -> Ablation:
         raise UserError(f"VARIANTS of {file} must have names that differ in letters or digits")
     if not file.stem.strip("."):
         raise UserError(f"{file} gives the ablation no name; rename it")
-    if not isinstance(scores, dict) or not all(isinstance(v, tuple) for v in scores.values()):
+    if not isinstance(scores, dict) or not all(
+        isinstance(names, tuple) and all(isinstance(name, str) for name in (metric, *names))
+        for metric, names in scores.items()
+    ):
         raise UserError(f"SCORES of {file} must be a dict from metric to a tuple of its scores")
-    lookup(variants, str(declared["BASELINE"]), f"BASELINE of {file}")
+    baseline = str(declared["BASELINE"])
+    lookup(variants, baseline, f"BASELINE of {file}")
+    samples = declared.get("SAMPLES", _SAMPLES)
+    if type(samples) is not int or not 2 <= samples <= MOST_SAMPLES:
+        raise UserError(
+            f"SAMPLES of {file} is {samples!r}; it must be at least 2, at most {MOST_SAMPLES:,}"
+        )
     return Ablation(
         file.stem,
         (module.__doc__ or file.stem).strip().splitlines()[0],
         variants,
-        declared["BASELINE"],
+        baseline,
         choose_seeds(seeds, f"SEEDS of {file}"),
         scores,
-        declared.get("SAMPLES", _SAMPLES),
+        samples,
     )
 
 
@@ -125,8 +134,10 @@ def choose_seeds(seeds: Any, what: str) -> tuple[int, ...]:
     """
     if isinstance(seeds, int) and seeds > _MOST_SEEDS:
         raise UserError(f"{what} is {seeds}; it must be at most {_MOST_SEEDS:,}")
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not chosen or len(set(chosen)) < len(chosen):
+    several = isinstance(seeds, Iterable) and not isinstance(seeds, str)
+    chosen = tuple(seeds) if several else tuple(range(seeds)) if isinstance(seeds, int) else ()
+    whole = all(isinstance(seed, int) for seed in chosen)
+    if not chosen or not whole or len(set(chosen)) < len(chosen):
         raise UserError(f"{what} is {seeds!r}; it must be a number of seeds, or seeds that differ")
     return chosen
 

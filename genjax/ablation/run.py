@@ -8,7 +8,7 @@ import jax
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from genjax.ablation.cells import assemble, finish, read_result
+from genjax.ablation.cells import assemble, finish, protocol_of, read_result
 from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.plan import Group, kind, measure_modes, planned, settle
 from genjax.ablation.results import Record
@@ -17,8 +17,11 @@ from genjax.core.schema import Source
 from genjax.data.progress import Progress
 from genjax.data.sources import load, load_held_out
 from genjax.errors import RunFailed
+from genjax.families.registry import make_algorithm
 from genjax.run.console import print_line
+from genjax.run.evaluation import check_protocol
 from genjax.run.loop import Member, train_runs
+from genjax.run.scoring import check_rank
 
 _MEMORY = "RESOURCE_EXHAUSTED"
 
@@ -54,6 +57,21 @@ class Runner:
         self._stop = stop
         self._sources: dict[DataConfig, tuple[Source, Source | None]] = {}
         self._chosen: dict[str, Any] = {}
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuses runs that could not be trained or scored, before one of them is.
+
+        Args:
+          cells: the runs; those of a variant differ in their seeds alone.
+
+        Raises:
+          UserError: a configuration does not fit its data, or can't be scored as is asked for.
+        """
+        for cell in {cell.variant: cell for cell in cells}.values():
+            source, held_out = self._source(cell)
+            algorithm = make_algorithm(cell.experiment, source.schema)
+            check_rank(cell.experiment, algorithm, source.schema, held_out)
+            check_protocol(cell.experiment, source, held_out, protocol_of(self._ablation))
 
     def run(self, groups: Sequence[Group]) -> int:
         """Runs groups, one after the other.

@@ -1,7 +1,8 @@
 """``genjax ablate``."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,8 +54,10 @@ def ablate(arguments: list[str]) -> None:
         from genjax.evals.metrics import METRICS
 
         ablation = load_ablation(file)
-        for metric in ablation.scores:
-            lookup(METRICS, metric, f"metric in SCORES of {file}")
+        for metric, names in ablation.scores.items():
+            known = lookup(METRICS, metric, f"metric in SCORES of {file}").scores
+            for name in names if known else ():
+                lookup(dict.fromkeys(known), name, f"score of {metric} in SCORES of {file}")
         if seeds:
             chosen = choose_seeds(seeds[0] if len(seeds) == 1 else seeds, "--seeds")
             ablation = ablation._replace(seeds=chosen)
@@ -71,14 +74,15 @@ def ablate(arguments: list[str]) -> None:
             _show_estimate(missing, finished)
             return
         if missing:
-            groups = make_plan(directory, missing, seed_mode)
             if cluster is None:
-                elsewhere = _run_here(file, ablation, directory, grid, groups)
+                plan = partial(make_plan, directory, missing, seed_mode)
+                elsewhere = _run_here(file, ablation, directory, grid, missing, plan)
                 if elsewhere:
                     say(f"{elsewhere} runs are being made by other processes")
             else:
                 from genjax.ablation.cluster import submit
 
+                groups = make_plan(directory, missing, seed_mode)
                 options = _cluster_options(cluster_option)
                 jobs = submit(groups, file, directory, ablation.seeds, steps, cluster, options)
                 say(f"{len(jobs)} jobs; their output is in {directory / 'jobs'}")
@@ -98,16 +102,18 @@ def _run_here(
     ablation: "Ablation",
     directory: Path,
     grid: "Sequence[Cell]",
-    groups: "Sequence[Group]",
+    missing: "Sequence[Cell]",
+    plan: "Callable[[], Sequence[Group]]",
 ) -> int:
-    """Runs groups in this process; asked to end, it saves what is being trained."""
+    """Runs what is missing in this process; asked to end, it saves what is being trained."""
     from genjax.ablation.run import Runner
     from genjax.run.interrupts import Stopped, requests_to_stop
 
     with requests_to_stop() as asked:
         runner = Runner(ablation, directory, grid, console, progress, stop=lambda step: asked())
         try:
-            return runner.run(groups)
+            runner.check(missing)
+            return runner.run(plan())
         except Stopped as stopped:
             again = f"`genjax ablate {shlex.quote(str(file))}` with the same flags continues"
             fail(f"{stopped}; {again}", 128 + (asked() or 0))

@@ -148,7 +148,9 @@ def _choose(name: str, source: Path) -> Format:
     if not found:
         raise UserError(f"{source} is empty; {_ACCEPTED}")
     given = [known for known in FORMATS if known.plural in found]
-    first, *rest = given or FORMATS[:1]
+    if not given:
+        raise UserError(f"{found['']} is nothing that can be imported; {_ACCEPTED}")
+    first, *rest = given
     if rest and rest[0].plural != "text":
         both = " and ".join(f"{x.plural} ({found[x.plural]})" for x in (first, rest[0]))
         raise UserError(f"{source} holds {both}; import each kind by itself")

@@ -14,7 +14,8 @@ from genjax.data.memory import in_memory
 from genjax.data.prepared import Prepared
 from genjax.data.progress import Progress
 from genjax.data.schema import image_schema
-from genjax.errors import UserError, lookup, reason
+from genjax.data.splits import NoSplit, choose_split
+from genjax.errors import UserError, reason
 
 _BATCH = 1024
 
@@ -35,7 +36,7 @@ def open_prepared(config: DataConfig, found: Prepared, progress: Progress) -> So
     Raises:
       UserError: there is no such split, it is damaged, or it holds no images that can be used.
     """
-    count = lookup(found.splits, config.split, f"split of {config.name}")
+    count = choose_split(found.splits, config)
     again = f"delete the folder {found.path} and prepare {found.name!r} again"
     if not found.readable:
         raise UserError(
@@ -43,7 +44,7 @@ def open_prepared(config: DataConfig, found: Prepared, progress: Progress) -> So
             f"would need TensorFlow; {again}"
         )
     if not count:
-        raise UserError(f"split {config.split!r} of {found.name!r} in {found.path} is empty")
+        raise NoSplit(f"split {config.split!r} of {found.name!r} in {found.path} is empty")
     tfds = prepared.import_tfds()
     prepared.check_files(found)
     try:

@@ -4,9 +4,7 @@ Nothing here downloads: what isn't on the disk is reported at once, with the com
 """
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from genjax.config import DataConfig
 from genjax.core.schema import Schema, Source
@@ -15,11 +13,10 @@ from genjax.data.bundled import SOURCES, image_source
 from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.prepared_images import open_prepared
 from genjax.data.progress import Progress, no_progress
+from genjax.data.splits import NoSplit, choose_split
 from genjax.data.standard import STANDARD
 from genjax.data.windows import open_stored
 from genjax.errors import UserError, lookup
-
-T = TypeVar("T")
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
@@ -78,7 +75,7 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
     if config.name in SOURCES:
         bundled = SOURCES[config.name]
         _check_options(config, bundled.schema.domain)
-        _choose_split(config, bundled.splits)
+        choose_split(bundled.splits, config)
         return bundled.load(config, progress)
     directory = prepared.data_directory(config.directory)
     own = stored.find(config.name, directory)
@@ -93,7 +90,7 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
         files = idx.find(DEBIAN_FASHION_MNIST)
         if files:
             _check_options(config, "image")
-            pair = _choose_split(config, files)
+            pair = choose_split(files, config)
             pixels, labels = idx.read_split(pair)
             if labels.max() > 9:
                 raise UserError(f"{pair[1]} holds label {labels.max()}; fashion_mnist has 0 to 9")
@@ -103,12 +100,23 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
 
 
 def load_held_out(config: DataConfig, progress: Progress = no_progress) -> Source | None:
-    """The test split beside the split of a configuration; None where there is no other."""
+    """The test split beside the split of a configuration.
+
+    Args:
+      config: which data set and split, and the size of an example.
+      progress: shows how far the reading is.
+
+    Returns:
+      The split; None where there is no other, or it has no example.
+
+    Raises:
+      UserError: it is damaged.
+    """
     if config.split == "test":
         return None
     try:
         return load(dataclasses.replace(config, split="test"), progress)
-    except UserError:
+    except NoSplit:
         return None
 
 
@@ -125,10 +133,6 @@ def _check_options(config: DataConfig, domain: str) -> None:
                 f"data.{name} is {value}, but {config.name!r} holds {holds}, not {others}; leave "
                 "it out"
             )
-
-
-def _choose_split(config: DataConfig, splits: Mapping[str, T]) -> T:
-    return lookup(splits, config.split, f"split of {config.name}")
 
 
 def _missing(name: str, directory: Path) -> UserError:

@@ -120,7 +120,8 @@ def _read(path: Path) -> str:
     if not content:
         raise UserError(f"{path} is empty (0 bytes); remove it or get it again")
     try:
-        return content.decode()
+        # What some editors put at the beginning is no character of the text.
+        return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} isn't UTF-8: {error.reason} at byte {error.start:,}; convert it or remove it"

@@ -11,6 +11,7 @@ from genjax.data import memory, stored
 from genjax.data.corpora import SAMPLES, WINDOW
 from genjax.data.digest import window_digest
 from genjax.data.memory import in_memory
+from genjax.data.splits import NoSplit, choose_split
 from genjax.data.stored import Stored
 from genjax.errors import UserError, lookup
 
@@ -32,7 +33,7 @@ def open_stored(config: DataConfig, found: Stored) -> Source:
     Raises:
       UserError: there is no such split, it is shorter than an example, or damaged.
     """
-    lookup(found.splits, config.split, f"split of {config.name}")
+    choose_split(found.splits, config)
     opener = lookup(_OPENERS, found.schema.domain, f"kind of data in {found.path}")
     return opener(config, found)
 
@@ -52,7 +53,7 @@ def _open_tokens(config: DataConfig, found: Stored) -> Source:
             f"{known.count:,} below {vocabulary:,}",
         )
     if length > len(stream):
-        raise UserError(
+        raise NoSplit(
             f"data.length is {length}, but {config.split} of {config.name!r} has {len(stream):,} "
             "tokens; lower it"
         )

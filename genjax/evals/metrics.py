@@ -54,11 +54,15 @@ class Metric(NamedTuple):
       compute: makes them.
       missing: says what it lacks, in words, or None.
       usual: whether it is computed when no metric is asked for.
+      scores: the names that those may have; empty where nothing is said of them.
+      network: whether any depends on a feature network.
     """
 
     compute: Callable[[Comparison], list[Score]]
     missing: Callable[[Comparison], str | None]
     usual: bool = True
+    scores: tuple[str, ...] = ()
+    network: bool = True
 
 
 _NEIGHBOURS = 5
@@ -313,18 +317,38 @@ def _needs_mixture(compared: Comparison) -> str | None:
 
 
 METRICS: dict[str, Metric] = {
-    "fid": Metric(_fid, _needs_network),
-    "kid": Metric(_kid, _needs_network),
-    "is": Metric(_inception, _needs_logits),
-    "prdc": Metric(_prdc, _needs_network),
-    "class_fid": Metric(_class_fid, _needs_labels),
-    "cas": Metric(_cas, _needs_all(_needs_labels, _needs_classes, _needs_held_out), usual=False),
-    "ms_ssim": Metric(_ms_ssim, _needs_pictures),
-    "modes": Metric(_modes, _needs_classes),
-    "memorization": Metric(_memorization, _needs_held_out),
-    "likelihood": Metric(_likelihood, _needs_bounds),
-    "mixture": Metric(_mixture, _needs_mixture),
+    "fid": Metric(_fid, _needs_network, scores=("fid",)),
+    "kid": Metric(_kid, _needs_network, scores=("kid",)),
+    "is": Metric(_inception, _needs_logits, scores=("is",)),
+    "prdc": Metric(_prdc, _needs_network, scores=("precision", "recall", "density", "coverage")),
+    "class_fid": Metric(_class_fid, _needs_labels, scores=("class_fid",)),
+    "cas": Metric(
+        _cas,
+        _needs_all(_needs_labels, _needs_classes, _needs_held_out),
+        usual=False,
+        scores=("gan_test", "cas"),
+    ),
+    "ms_ssim": Metric(_ms_ssim, _needs_pictures, scores=("ms_ssim",), network=False),
+    "modes": Metric(_modes, _needs_classes, scores=("modes", "mode_kl")),
+    "memorization": Metric(_memorization, _needs_held_out, scores=("memorization",)),
+    "likelihood": Metric(_likelihood, _needs_bounds, scores=tuple(_BOUNDS), network=False),
+    "mixture": Metric(_mixture, _needs_mixture, scores=("modes", "high_quality"), network=False),
 }
+
+
+def check_metrics(compared: Comparison, metrics: Sequence[str]) -> None:
+    """Refuses metrics that lack something; nothing is computed.
+
+    Args:
+      compared: what they would be made of.
+      metrics: names of `METRICS`.
+
+    Raises:
+      UserError: an unknown metric, or one that lacks something.
+    """
+    for name in metrics:
+        if lacking := lookup(METRICS, name, "metric").missing(compared):
+            raise UserError(f"{name} needs {lacking}")
 
 
 def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> list[Score]:
@@ -351,9 +375,7 @@ def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> list[Sc
             for name, metric in METRICS.items()
             if metric.usual and metric.missing(compared) is None
         ]
-    for name, metric in chosen:
-        if lacking := metric.missing(compared):
-            raise UserError(f"{name} needs {lacking}")
+    check_metrics(compared, metrics)
     scores = []
     for _, metric in compared.progress(chosen, "scores", len(chosen)):
         scores += metric.compute(compared)

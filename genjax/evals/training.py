@@ -1,34 +1,33 @@
 """How good the samples of a run are while it goes on: a number to rank checkpoints by."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from genjax.config import EvalConfig
-from genjax.core.schema import Source
-from genjax.data.mixtures import MIXTURES
+from genjax.core.schema import Schema, Source
+from genjax.data.mixtures import MIXTURES, Modes
 from genjax.data.order import batch_indices
 from genjax.domains import domain_of
-from genjax.evals.classifier import load_classifier
+from genjax.errors import UserError
+from genjax.evals.classifier import FRONTS, load_classifier
 from genjax.evals.features import extract
 from genjax.evals.frechet import covariance, frechet_distance, measure_moments
 from genjax.evals.modes import measure_modes
 
 _CHUNK = 500
 
+Scorer = Callable[[Any], tuple[float, dict[str, float]]]
 
-class Scorer(NamedTuple):
-    """Scores of samples.
 
-    Attributes:
-      names: of the metrics.
-      score: from samples, as they are stored, to a score, lower is better, and the metrics.
-    """
-
-    names: tuple[str, ...]
-    score: Callable[[Any], tuple[float, dict[str, float]]]
+def score_names(config: EvalConfig, schema: Schema) -> tuple[str, ...]:
+    """The quantities that `make_scorer` logs, in its order, without ``evaluation/``."""
+    if _mixture_of(schema) is not None:
+        return ("modes_covered", "high_quality", "diversity")
+    coarse = domain_of(schema.domain).coarse_name
+    return (coarse if config.features == "pixels" else "fid_classifier", "diversity")
 
 
 def make_scorer(config: EvalConfig, source: Source, target: str, seed: int) -> Scorer:
@@ -45,20 +44,19 @@ def make_scorer(config: EvalConfig, source: Source, target: str, seed: int) -> S
       seed: of the run, which chooses the real examples.
 
     Returns:
-      The scores; metrics are named ``evaluation/quantity``.
+      A function from samples, as they are stored, to a score, lower is better, and metrics named
+      ``evaluation/quantity``.
 
     Raises:
       UserError: the classifier of the data set isn't trained yet.
     """
     count = source.count
     real = source.read(batch_indices(0, min(config.samples, count), count, seed))[target]
-    distance, features = _choose_features(config, source)
+    features = _choose_features(config, source)
     reference = measure_moments(features(real))
     variance = np.trace(covariance(reference))
-    mixture = MIXTURES.get(source.schema.facts.get("mixture", ""))
-
-    own = ("modes_covered", "high_quality") if mixture is not None else (distance,)
-    names = tuple(f"evaluation/{name}" for name in (*own, "diversity"))
+    mixture = _mixture_of(source.schema)
+    names = [f"evaluation/{name}" for name in score_names(config, source.schema)]
 
     def score(samples: Any) -> tuple[float, dict[str, float]]:
         found = measure_moments(features(samples))
@@ -72,16 +70,25 @@ def make_scorer(config: EvalConfig, source: Source, target: str, seed: int) -> S
             values = (float(covered), high_quality, diversity)
         return value, dict(zip(names, values, strict=True))
 
-    return Scorer(names, score)
+    return score
+
+
+def _mixture_of(schema: Schema) -> Modes | None:
+    return MIXTURES.get(schema.facts.get("mixture", ""))
 
 
 def _choose_features(
     config: EvalConfig, source: Source
-) -> tuple[str, Callable[[Any], Float[np.ndarray, "n d"]]]:
-    """The name of the distance in the log, and what it compares."""
+) -> Callable[[Any], Float[np.ndarray, "n d"]]:
+    """What is compared."""
     domain, facts = domain_of(source.schema.domain), source.schema.facts
-    if config.features == "pixels" or "mixture" in facts:
-        return domain.coarse_name, lambda samples: domain.coarse(samples, facts)
+    if config.features == "pixels" or _mixture_of(source.schema) is not None:
+        return lambda samples: domain.coarse(samples, facts)
+    if source.schema.domain not in FRONTS:
+        raise UserError(
+            f"eval.features is 'classifier', and there is none for {source.schema.domain}; set it "
+            "to pixels"
+        )
     network = load_classifier(source.name)
 
     def classify(samples: Any) -> Float[np.ndarray, "n d"]:
@@ -89,4 +96,4 @@ def _choose_features(
         chunks = (samples[start : start + _CHUNK] for start in starts)
         return extract(network, chunks, _CHUNK).features
 
-    return "fid_classifier", classify
+    return classify

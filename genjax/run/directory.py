@@ -106,13 +106,16 @@ def claim(directory: Path) -> Iterator[None]:
         yield
 
 
-def create(directory: Path, experiment: Experiment, source: Source) -> None:
+def create(
+    directory: Path, experiment: Experiment, source: Source, grouping: str | None = None
+) -> None:
     """Begins a run: makes its folders and writes its configuration and manifest.
 
     Args:
       directory: a folder that is empty or not there yet.
       experiment: the configuration.
       source: the data it trains on.
+      grouping: how it is trained together with others, which decides its rounding errors.
 
     Raises:
       UserError: the folder holds something, or can't be made.
@@ -134,14 +137,20 @@ def create(directory: Path, experiment: Experiment, source: Source) -> None:
                 "digest": source.digest(),
                 **schema_to_json(source.schema),
             },
-            "sessions": [_session(experiment)],
+            "sessions": [_session(experiment, grouping)],
         },
     )
     # The last of all: a folder with a configuration is a run.
     _write_config(directory, experiment)
 
 
-def extend(directory: Path, experiment: Experiment, step: int, failure: str | None = None) -> None:
+def extend(
+    directory: Path,
+    experiment: Experiment,
+    step: int,
+    failure: str | None = None,
+    grouping: str | None = None,
+) -> None:
     """Notes in an existing run that it is taken up again at a step; later metrics are dropped.
 
     Args:
@@ -149,11 +158,12 @@ def extend(directory: Path, experiment: Experiment, step: int, failure: str | No
       experiment: its configuration, perhaps with more steps.
       step: steps made so far.
       failure: why it went back to that step; None for a run that was only interrupted.
+      grouping: as of `create`.
     """
     rows = read_metrics(directory, step)
     _write(directory / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     manifest = read_manifest(directory)
-    session = {**_session(experiment), "resumed_at": step}
+    session = {**_session(experiment, grouping), "resumed_at": step}
     if failure is not None:
         session["went_back"] = failure
     manifest["sessions"].append(session)
@@ -278,7 +288,7 @@ def _write_config(directory: Path, experiment: Experiment) -> None:
     write_json(directory / "config.json", config_json.to_dict(experiment))
 
 
-def _session(experiment: Experiment) -> dict[str, Any]:
+def _session(experiment: Experiment, grouping: str | None) -> dict[str, Any]:
     """Where and with what a run runs."""
     devices = jax.devices()
     return {
@@ -296,6 +306,7 @@ def _session(experiment: Experiment) -> dict[str, Any]:
         },
         "processes": jax.process_count(),
         "xla_options": xla_options(),
+        **({} if grouping is None else {"grouping": grouping}),
     }
 
 

@@ -1,5 +1,6 @@
 """Scores a run, or images from elsewhere, and records the scores with their protocol."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,23 +9,27 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from genjax.config import Experiment
 from genjax.config.json import config_hash
+from genjax.core.algorithm import Algorithm
 from genjax.core.schema import Source
+from genjax.core.types import State
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load, load_held_out
 from genjax.distribution import version_of
 from genjax.domains import domain_of
 from genjax.domains.domain import Layout
 from genjax.domains.previews import save_previews
-from genjax.errors import UserError
+from genjax.errors import UserError, lookup
 from genjax.evals.classifier import FRONTS
 from genjax.evals.comparison import Comparison, Likelihood
 from genjax.evals.features import FeatureNetwork
 from genjax.evals.inputs import examples, open_images, shape_of
-from genjax.evals.metrics import compute_scores
+from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
+from genjax.families.registry import make_algorithm
 from genjax.run.checkpoint import Which
-from genjax.run.sampling import Run, open_run, samples_of
+from genjax.run.sampling import conditions_in_turn, open_run, samples_of
 from genjax.run.scoring import measure_held_out
 
 _BATCH = 200
@@ -95,11 +100,11 @@ def evaluate_run(
         real,
         samples_of(run, name, protocol.samples, protocol.seed, protocol.chunk),
         load_held_out(run.experiment.data, progress),
-        protocol.features(real.name) if real.schema.domain in FRONTS else None,
+        _network(protocol, real),
         protocol.seed,
         protocol.chunk,
         progress,
-        make_likelihood(run, protocol.seed),
+        make_likelihood(run.algorithm, run.state, run.experiment, protocol.seed),
     )
     identity = {
         "subject": name,
@@ -139,13 +144,16 @@ def evaluate_images(
     """
     reference, held_out = open_images(real, resolution, directory, progress)
     scored, _ = open_images(fake, resolution, directory, progress)
+    kinds = [source.schema.domain for source in (reference, scored)]
+    if kinds[0] != kinds[1]:
+        raise UserError(f"{real} holds {kinds[0]}, but {fake} {kinds[1]}; compare data of one kind")
     shapes = [shape_of(source) for source in (reference, scored)]
     if shapes[0] != shapes[1]:
         raise UserError(
-            f"{real} has images of shape {shapes[0]}, but {fake} of {shapes[1]}; "
+            f"{real} has examples of shape {shapes[0]}, but {fake} of {shapes[1]}; "
             "give --resolution, or images with as many channels"
         )
-    network = protocol.features(reference.name)
+    network = _network(protocol, reference)
     compared = Comparison(
         reference, scored, held_out, network, protocol.seed, protocol.chunk, progress
     )
@@ -161,26 +169,69 @@ def evaluate_images(
     return _score(compared, protocol, identity)
 
 
-def make_likelihood(run: Run, seed: int) -> Likelihood | None:
-    """The bounds on the likelihood that a run's model has.
+def make_likelihood(
+    algorithm: Algorithm, state: State | None, experiment: Experiment, seed: int
+) -> Likelihood | None:
+    """The bounds on the likelihood that a model has.
 
     Args:
-      run: from `genjax.run.sampling.open_run`.
+      algorithm: of the model.
+      state: at a checkpoint; None where nothing will be measured.
+      experiment: its configuration.
       seed: of the noise.
 
     Returns:
       Means over examples, each batch drawing noise of its own; None for models without.
     """
-    if run.algorithm.evaluate is None:
+    if algorithm.evaluate is None:
         return None
 
     def measure(held_out: Source, progress: Progress) -> dict[str, float]:
         key = jax.random.key(seed)
-        return measure_held_out(run.algorithm, held_out, held_out.count, key, _BATCH, progress)(
-            run.state
-        )
+        assert state is not None
+        means = measure_held_out(algorithm, held_out, held_out.count, key, _BATCH, progress)
+        return means(state)
 
-    return Likelihood(measure, getattr(run.experiment.model, "importance_samples", None))
+    return Likelihood(measure, getattr(experiment.model, "importance_samples", None))
+
+
+def check_protocol(
+    experiment: Experiment, real: Source, held_out: Source | None, protocol: Protocol
+) -> None:
+    """Refuses a protocol that a run could not be scored by, before it is trained.
+
+    Args:
+      experiment: its configuration.
+      real: what it will learn from.
+      held_out: what it won't.
+      protocol: how it will be scored.
+
+    Raises:
+      UserError: a metric does not apply, or the feature network isn't there.
+    """
+    algorithm = make_algorithm(experiment, real.schema)
+    spec = algorithm.spec
+    # Metrics ask for the labels alone before they compute anything.
+    labels = conditions_in_turn(spec, protocol.samples)
+    fields = {name: spec.fields[name] for name in (spec.target, *spec.given)}
+    drawn = real.schema._replace(fields=fields)
+    fake = dataclasses.replace(real, count=protocol.samples, schema=drawn, arrays=labels)
+    compared = Comparison(
+        real,
+        fake,
+        held_out,
+        _network(protocol, real),
+        likelihood=make_likelihood(algorithm, None, experiment, protocol.seed),
+    )
+    check_metrics(compared, protocol.metrics)
+
+
+def _network(protocol: Protocol, real: Source) -> FeatureNetwork | None:
+    """The feature network, where a metric looks through one and there is one for such data."""
+    chosen = [lookup(METRICS, name, "metric") for name in protocol.metrics]
+    if chosen and not any(metric.network for metric in chosen):
+        return None
+    return protocol.features(real.name) if real.schema.domain in FRONTS else None
 
 
 def save_closest(path: Path, compared: Comparison) -> None:

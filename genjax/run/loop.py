@@ -138,11 +138,12 @@ def train_runs(
     for name, value in xla_options().items():
         said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
         print_line(console, said)
+    together = None if len(members) == 1 else f"{grouping} of {len(members)} runs"
     with contextlib.ExitStack() as stack:
         managers = {}
         for place, member in enumerate(members):
             if not member.left:
-                first_does(partial(_begin, stack, member, source))
+                first_does(partial(_begin, stack, member, source, together))
                 managers[place] = stack.enter_context(
                     checkpoint.open_checkpoints(
                         member.directory / "checkpoints", member.experiment.keep_checkpoints
@@ -150,7 +151,17 @@ def train_runs(
                 )
         preview = make_previewer(algorithm, sampler, source)
         training = _Training(
-            members, source, program, managers, evaluations, preview, console, fail, stop, set()
+            members,
+            source,
+            program,
+            managers,
+            evaluations,
+            preview,
+            console,
+            fail,
+            stop,
+            together,
+            set(),
         )
         failure = None
         while managers:
@@ -184,6 +195,7 @@ class _Training(NamedTuple):
     console: Console
     fail: Fail | None
     stop: Callable[[int], Any]
+    together: str | None
     lost: set[int]
 
     @property
@@ -203,14 +215,16 @@ class _Training(NamedTuple):
                 self.fail(place, str(diverged))
 
 
-def _begin(stack: contextlib.ExitStack, member: Member, source: Source) -> None:
+def _begin(
+    stack: contextlib.ExitStack, member: Member, source: Source, together: str | None
+) -> None:
     """Claims the folder of a run, and makes it if it is new."""
     directory = member.directory
     if not member.resume:
         run_directory.check_new(directory)
     stack.enter_context(run_directory.claim(directory))
     if not member.resume:
-        run_directory.create(directory, member.experiment, source)
+        run_directory.create(directory, member.experiment, source, together)
 
 
 def _continue(training: _Training, failure: str | None) -> State:
@@ -254,7 +268,7 @@ def _continue(training: _Training, failure: str | None) -> State:
                 for line in run_directory.read_metrics(member.directory, first):
                     monitor.observe(line)
                 extend = partial(run_directory.extend, member.directory, member.experiment)
-                first_does(partial(extend, first, failure))
+                first_does(partial(extend, first, failure, training.together))
             if failure is not None:
                 number = run_directory.count_failures(member.directory)
                 other = stream(keys[place], "rollback", number)

@@ -15,6 +15,7 @@ from genjax.core.compiler import jit
 from genjax.core.parallel import choose_mode, compile_step, mapped_axis, repeat
 from genjax.core.schema import Schema
 from genjax.core.types import Batch, Key, Metrics, State
+from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.run.scalars import varying, with_scalars
 
@@ -79,6 +80,14 @@ def compile_runs(
         algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
         compiled = compile_step(algorithm, mode, devices)
         count = 1 if mode == "jit" else len(devices)
+        # In the other modes, updates and parts are those of the whole batch.
+        parts = count * experiment.accumulate
+        if mode == "pmap" and experiment.batch_size % parts:
+            raise UserError(
+                f"batch_size is {experiment.batch_size}, but with pmap {count} devices share each "
+                f"batch, and accumulate {experiment.accumulate} divides what each has; set it to a "
+                f"multiple of {parts}, or mode to mesh"
+            )
         where = f"mode {mode} on {count} x {devices[0].device_kind}"
         return Program(
             algorithm,

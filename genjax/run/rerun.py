@@ -23,6 +23,7 @@ _SURROUNDINGS = (
     "device",
     "processes",
     "xla_options",
+    "grouping",
 )
 
 

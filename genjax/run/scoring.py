@@ -11,11 +11,11 @@ from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.rng import stream
-from genjax.core.schema import Source
+from genjax.core.schema import Schema, Source
 from genjax.core.types import Key, State
 from genjax.data.progress import Progress, no_progress
 from genjax.errors import UserError, lookup
-from genjax.evals.training import make_scorer
+from genjax.evals.training import make_scorer, score_names
 from genjax.run.sampling import Sampler, conditions_in_turn
 
 NO_SCORE = sys.float_info.max
@@ -53,29 +53,22 @@ def make_evaluation(
       From a state to its score, lower is better, and metrics named ``evaluation/quantity``.
 
     Raises:
-      UserError: there is no held-out data to rank by, or no such quantity.
+      UserError: as `check_rank` does, or the classifier of the data set isn't trained yet.
     """
     config = experiment.eval
     rank = config.rank
+    check_rank(experiment, algorithm, source.schema, held_out)
     evaluate = _held_out_means(algorithm, held_out, config.held_out)
-    if rank == "held_out" and evaluate is None:
-        raise UserError(
-            f"eval.rank is 'held_out', but {_without_loss(algorithm, held_out)}; set it to none"
-        )
-    scorer = None
+    score = None
     if rank not in ("held_out", "none"):
-        scorer = make_scorer(config, source, algorithm.spec.target, experiment.seed)
+        score = make_scorer(config, source, algorithm.spec.target, experiment.seed)
         condition = conditions_in_turn(algorithm.spec, config.samples)
-        quantities = {*scorer.names, *(_held_out_names(algorithm, held_out) if evaluate else ())}
-        words = {name.removeprefix("evaluation/") for name in quantities}
-        if rank is not None:
-            lookup(dict.fromkeys(words | {"held_out", "none"}), rank, "eval.rank")
 
     def evaluation(state: State) -> tuple[float, dict[str, float]]:
         metrics: dict[str, float] = {}
         value = NO_SCORE
-        if scorer is not None:
-            value, metrics = scorer.score(sampler(state, key, config.samples, condition))
+        if score is not None:
+            value, metrics = score(sampler(state, key, config.samples, condition))
         if evaluate is not None:
             metrics = {**metrics, **evaluate(state)}
         if rank == "held_out":
@@ -88,28 +81,45 @@ def make_evaluation(
     return evaluation
 
 
+def check_rank(
+    experiment: Experiment, algorithm: Algorithm, schema: Schema, held_out: Source | None
+) -> None:
+    """Refuses an `eval.rank` that nothing measures.
+
+    Args:
+      experiment: the configuration.
+      algorithm: of the run.
+      schema: of its data.
+      held_out: data that it does not learn from, or None.
+
+    Raises:
+      UserError: there is no such quantity, or no held-out data to rank by.
+    """
+    config = experiment.eval
+    missing, names = None, list(score_names(config, schema))
+    if algorithm.evaluate is None:
+        missing = "this model has no loss on held-out data"
+    elif held_out is None:
+        missing = "there is no other split, test, with an example to hold out"
+    elif not config.held_out:
+        missing = "eval.held_out is 0"
+    else:
+        key = jax.random.key(0)
+        state = jax.eval_shape(algorithm.init, key)
+        found = jax.eval_shape(algorithm.evaluate, state, held_out.read(np.arange(1)), key)
+        names += [name.removeprefix("evaluation/") for name in found]
+    if config.rank == "held_out" and missing is not None:
+        raise UserError(f"eval.rank is 'held_out', but {missing}; set it to none")
+    if config.rank is not None:
+        lookup(dict.fromkeys([*names, "held_out", "none"]), config.rank, "eval.rank")
+
+
 def _held_out_means(
     algorithm: Algorithm, held_out: Source | None, most: int
 ) -> Callable[[State], dict[str, float]] | None:
     if algorithm.evaluate is None or held_out is None or not most:
         return None
     return measure_held_out(algorithm, held_out, min(most, held_out.count), jax.random.key(0))
-
-
-def _without_loss(algorithm: Algorithm, held_out: Source | None) -> str:
-    """Why there is no loss on held-out data."""
-    if algorithm.evaluate is None:
-        return "this model has no loss on held-out data"
-    return "there are no held-out data" if held_out is None else "eval.held_out is 0"
-
-
-def _held_out_names(algorithm: Algorithm, held_out: Source | None) -> list[str]:
-    """The names of what an algorithm says of held-out data, without computing it."""
-    assert algorithm.evaluate is not None
-    assert held_out is not None
-    state = jax.eval_shape(algorithm.init, jax.random.key(0))
-    batch = held_out.read(np.arange(1))
-    return list(jax.eval_shape(algorithm.evaluate, state, batch, jax.random.key(0)))
 
 
 def measure_held_out(
