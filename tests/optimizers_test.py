@@ -39,12 +39,12 @@ def adam(config, gradients, rates):
 
 
 def rmsprop(config, gradients, rates):
-    """Tieleman & Hinton 2012, with momentum."""
+    """Tieleman & Hinton 2012, with momentum; epsilon beside the root, as in PyTorch's."""
     v = trace = 0.0
     x = 1.0
     for g, rate in zip(gradients, rates, strict=True):
         v = config.decay * v + (1 - config.decay) * g**2
-        trace = config.momentum * trace + rate * g / np.sqrt(v + 1e-8)
+        trace = config.momentum * trace + rate * g / (np.sqrt(v) + 1e-8)
         x = x - trace
     return x
 

@@ -33,8 +33,10 @@ def _adam(config: Adam, rate: optax.ScalarOrSchedule) -> optax.GradientTransform
 
 RULES: dict[type[Optimizer], Rule] = {
     Adam: _adam,
+    # With epsilon beside the root, as in the recipes that were published: inside, it would shorten
+    # steps by 29 % at gradients of 1e-4, and to nothing below.
     RMSProp: lambda config, rate: optax.rmsprop(
-        rate, decay=config.decay, momentum=config.momentum or None
+        rate, decay=config.decay, momentum=config.momentum or None, eps_in_sqrt=False
     ),
     SGD: lambda config, rate: optax.sgd(rate, momentum=config.momentum or None),
 }
