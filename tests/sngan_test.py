@@ -1,4 +1,6 @@
-"""The residual networks of Miyato et al. 2018, table 4, against PyTorch in float64."""
+"""The residual networks of Miyato et al. 2018 against PyTorch in float64."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -83,8 +85,24 @@ def encode(theirs, images):
     return theirs.activate(7, x).sum((2, 3))
 
 
+def encode_wide(theirs, images, blocks):
+    """Blocks as (whether they halve, whether they have a 1 x 1 convolution), each but the first of
+    which widens in its second convolution; ReLU and a sum."""
+    x, conv, norm = images.permute(0, 3, 1, 2), 0, 0
+    for number, (halves, skip) in enumerate(blocks):
+        y = x
+        if number:
+            y, norm = theirs.activate(norm, y), norm + 1
+        y = theirs.activate(norm, theirs.conv(f"Conv_{conv}", y))
+        y = theirs.conv(f"Conv_{conv + 1}", y)
+        x = theirs.conv(f"Conv_{conv + 2}", x) if skip else x
+        conv, norm = conv + 2 + skip, norm + 1
+        x = theirs.pool(x) + theirs.pool(y) if halves else x + y
+    return theirs.activate(norm, x).sum((2, 3))
+
+
 @pytest.mark.parametrize(
-    ("side", "base", "blocks", "norm"), [(8, 2, 2, "none"), (28, 7, 2, "batch")]
+    ("side", "base", "blocks", "norm"), [(8, 2, 2, "none"), (28, 7, 2, "batch"), (48, 6, 3, "none")]
 )
 def test_decoder(torch, side, base, blocks, norm):
     module = SNGANDecoder((side, side, 3), 4, Layers(norm))
@@ -94,7 +112,9 @@ def test_decoder(torch, side, base, blocks, norm):
         variables, jnp.asarray(z)
     )
     assert images.shape == (3, side, side, 3)
-    expected = decode(Theirs(torch, variables), torch.tensor(z).double(), base, 4, blocks).numpy()
+    width = 4 * 2**blocks if side == 48 else 4
+    expected = decode(Theirs(torch, variables), torch.tensor(z).double(), base, width, blocks)
+    expected = expected.numpy()
     np.testing.assert_allclose(images, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
@@ -108,6 +128,25 @@ def test_encoder(torch, side, norm):
     )
     assert features.shape == (3, 4)
     expected = encode(Theirs(torch, variables), torch.tensor(images).double()).numpy()
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("side", "blocks"),
+    [
+        (48, [(True, True)] * 4 + [(False, True)]),
+        (64, [(True, True)] * 5),
+        (128, [(True, True)] * 5 + [(False, False)]),
+    ],
+)
+def test_wide_encoder(torch, side, blocks):
+    module = SNGANEncoder(1, Layers("none"))
+    images = RNG.uniform(-1, 1, (2, side, side, 3)).astype(np.float32)
+    variables = draw(module, jnp.asarray(images), True)
+    features = jax.jit(lambda v, x: module.apply(v, x, True))(variables, jnp.asarray(images))
+    assert features.shape == (2, 16)
+    theirs = Theirs(torch, variables)
+    expected = encode_wide(theirs, torch.tensor(images).double(), blocks).numpy()
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
@@ -142,6 +181,43 @@ def test_discriminator_of_the_paper():
     assert features.shape == (1, 128)
 
 
+@pytest.mark.parametrize(
+    ("side", "widths", "judges"),
+    [
+        (48, [512, 256, 128, 64], [64, 128, 256, 512, 1024]),
+        (64, [1024, 512, 256, 128, 64], [64, 128, 256, 512, 1024]),
+        (128, [1024, 1024, 512, 256, 128, 64], [64, 128, 256, 512, 1024, 1024]),
+    ],
+)
+def test_networks_of_larger_images(side, widths, judges):
+    """Channels of the blocks of tables 5 and 6, and of the authors' code at 64 pixels."""
+    decoder = DECODERS[SNGAN](SNGAN(width=64), (side, side, 3), Layers("batch"))
+    found = shapes(decoder, jnp.zeros((1, 128)), False)
+    assert found["Dense_0"][1] % widths[0] == 0
+    kernels = [found[f"Conv_{i}"] for i in range(len(found) - 1)]
+    expected = []
+    for before, width in itertools.pairwise(widths):
+        expected += [(3, 3, before, width), (3, 3, width, width), (1, 1, before, width)]
+    assert kernels == [*expected, (3, 3, widths[-1], 3)]
+
+    encoder = ENCODERS[SNGAN](SNGAN(width=64), Layers())
+    found = shapes(encoder, jnp.zeros((1, side, side, 3)), False)
+    expected = [(3, 3, 3, 64), (3, 3, 64, 64), (1, 1, 3, 64)]
+    for before, width in itertools.pairwise(judges):
+        expected += [(3, 3, before, before), (3, 3, before, width)]
+        expected += [(1, 1, before, width)] if before != width else []
+    assert found == {f"Conv_{i}": shape for i, shape in enumerate(expected)}
+
+
+@pytest.mark.parametrize(("side", "millions"), [(64, 10.1), (128, 29.0)])
+def test_parameters_of_the_published_discriminators(side, millions):
+    encoder = SNGANEncoder(64, Layers())
+    images = jnp.zeros((1, side, side, 3))
+    variables = jax.eval_shape(lambda: encoder.init(KEY, images, False))
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables))
+    assert round(count / 1e6, 1) == millions
+
+
 def test_start():
     """Glorot's uniform, with gain sqrt(2) on the residual branch, as in the authors' code."""
     images = jnp.zeros((1, 8, 8, 3))
@@ -157,5 +233,7 @@ def test_start():
 def test_sides_that_do_not_halve_are_refused():
     with pytest.raises(UserError, match="resolution 32"):
         SNGANEncoder(4).init(KEY, jnp.zeros((1, 30, 30, 1)), False)
+    with pytest.raises(UserError, match=r"96 pixels a side; set --data\.resolution 64, or"):
+        SNGANEncoder(4).init(KEY, jnp.zeros((1, 96, 96, 1)), False)
     with pytest.raises(UserError, match="resolution"):
         SNGANDecoder((30, 30, 1), 4).init(KEY, jnp.zeros((1, 5)), False)

@@ -62,11 +62,12 @@ class DCGANTutorial(Convolutional):
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SNGAN(Convolutional):
-    """Residual networks (Miyato et al. 2018)."""
+    """Residual networks (Miyato et al. 2018), in another shape from 48 pixels on."""
 
     name: Literal["sngan"] = "sngan"
     width: int = 64
-    """Channels of all layers; 256 in the paper's generator, 128 in its discriminator."""
+    """Channels: below 48 pixels of all layers, 256 in the paper's generator and 128 in its
+    discriminator; from 48 of the block nearest to the image, 64 in the paper."""
     norm: str = setting("batch", choices=_NORMS)
     """Normalisation of hidden layers; virtual is for a GAN's generator."""
 

@@ -1,4 +1,8 @@
-"""The residual networks of spectrally normalised GANs (Miyato et al. 2018), at 28 to 128 pixels."""
+"""The residual networks of spectrally normalised GANs (Miyato et al. 2018), at 8 to 128 pixels.
+
+Below 48 pixels all blocks have one width. From there on, channels double as the map halves, up to
+16 times those nearest to the image.
+"""
 
 import math
 from typing import Any
@@ -33,18 +37,37 @@ def average_pool(x: Float[Array, "batch h w c"]) -> Float[Array, "batch h2 w2 c"
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
 
 
+_FLAT = (1, 1, 0, 0)
+_PYRAMIDS = {48: (1, 1, 1, 1, 0), 64: (1, 1, 1, 1, 1), 128: (1, 1, 1, 1, 1, 0)}
+"""Of each block of the discriminator, whether it halves the map, by the side of the image; below
+those sides it is that of `_FLAT`."""
+_MOST = 16
+
+
+def _is_pyramid(side: int) -> bool:
+    """Whether the networks of this size widen; raises UserError where none were published."""
+    if side < min(_PYRAMIDS) or side in _PYRAMIDS:
+        return side in _PYRAMIDS
+    below = max(known for known in _PYRAMIDS if known < side)
+    raise UserError(
+        f"sngan has no networks for images of {side} pixels a side; set --data.resolution {below}, "
+        f"or another of {', '.join(map(str, _PYRAMIDS))} or less than {min(_PYRAMIDS)}"
+    )
+
+
 class SNGANDecoder(nn.Module):
-    """Projects a vector to a small map, then doubles it with residual blocks of one width.
+    """Projects a vector to a small map, then doubles it with residual blocks.
 
     A block is norm, ReLU, doubling, 3x3 convolution, norm, ReLU, 3x3 convolution, beside a
     doubling and a 1x1 convolution. Norm, ReLU and a 3x3 convolution follow.
 
     Attributes:
       image: (side, side, channels) of what it makes.
-      width: channels; 256 in the paper.
+      width: channels; of all blocks below 48 pixels, of the last one from there on.
       layers: what its layers have in common.
 
-    Reference: Miyato et al. 2018, table 4 (32 x 32).
+    Reference: Miyato et al. 2018, tables 4 (32 x 32), 5 (48 x 48) and 6 (128 x 128); 64 x 64 is
+    that of the authors' code.
     """
 
     image: tuple[int, int, int]
@@ -58,16 +81,19 @@ class SNGANDecoder(nn.Module):
         train: bool,
         condition: Float[Array, "batch labels"] | None = None,
     ) -> Images:
-        layers, width = self.layers, self.width
+        layers = self.layers
         side, _, channels = self.image
         count = halvings(side)
         base = side // 2**count
+        widths = [self.width] * (count + 1)
+        if _is_pyramid(side):
+            widths = [self.width * min(2**k, _MOST) for k in range(count, -1, -1)]
 
         def activate(x: Array) -> Array:
             return nn.relu(layers.normalize(x, train, condition))
 
-        x = layers.dense(base * base * width, _INIT)(z).reshape(-1, base, base, width)
-        for _ in range(count):
+        x = layers.dense(base * base * widths[0], _INIT)(z).reshape(-1, base, base, widths[0])
+        for width in widths[1:]:
             y = layers.conv(width, 3, 1, _RESIDUAL_INIT)(upsample(activate(x)))
             y = layers.conv(width, 3, 1, _RESIDUAL_INIT)(activate(y))
             # A 1x1 convolution and a doubling commute; this order does a quarter of the work.
@@ -76,16 +102,18 @@ class SNGANDecoder(nn.Module):
 
 
 class SNGANEncoder(nn.Module):
-    """Four residual blocks of one width, of which the first two halve the map; then ReLU and a sum.
+    """Residual blocks, of which the first ones halve the map; then ReLU and a sum.
 
     A block is ReLU, 3x3 convolution, ReLU, 3x3 convolution and perhaps 2x2 averaging, beside a
-    1x1 convolution where the map shrinks; the first block has no ReLU before it.
+    1x1 convolution where its shape changes; the first block has no ReLU before it. Below 48 pixels
+    there are four blocks of one width, and two halve.
 
     Attributes:
-      width: channels; 128 in the paper.
+      width: channels; of all blocks below 48 pixels, of the first one from there on.
       layers: what its layers have in common.
 
-    Reference: Miyato et al. 2018, table 4 (32 x 32).
+    Reference: Miyato et al. 2018, tables 4 (32 x 32), 5 (48 x 48) and 6 (128 x 128); 64 x 64 is
+    that of the authors' code.
     """
 
     width: int = 128
@@ -94,22 +122,25 @@ class SNGANEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
-        layers, width = self.layers, self.width
-        if images.shape[1] % 4:
+        layers, side = self.layers, images.shape[1]
+        if side % 4:
             raise UserError(
-                f"sngan can't judge images of {images.shape[1]} pixels a side; "
-                f"set --data.resolution {-(-images.shape[1] // 4) * 4}"
+                f"sngan can't judge images of {side} pixels a side; "
+                f"set --data.resolution {-(-side // 4) * 4}"
             )
+        widens = _is_pyramid(side)
         x = images
-        for block in range(4):
-            shrinks = block < 2
+        for block, shrinks in enumerate(_PYRAMIDS[side] if widens else _FLAT):
+            width = self.width * (min(2**block, _MOST) if widens else 1)
             y = nn.relu(layers.normalize(x, train)) if block else x
-            y = layers.conv(width, 3, 1, _RESIDUAL_INIT)(y)
+            # The first block widens at once, the others in their second convolution.
+            y = layers.conv(x.shape[-1] if block else width, 3, 1, _RESIDUAL_INIT)(y)
             y = nn.relu(layers.normalize(y, train))
             y = layers.conv(width, 3, 1, _RESIDUAL_INIT)(y)
             if shrinks:
-                y = average_pool(y)
+                y, x = average_pool(y), average_pool(x)
+            if shrinks or x.shape[-1] != width:
                 # A 1x1 convolution and an average commute; this order does a quarter of the work.
-                x = layers.conv(width, 1, 1, _INIT)(average_pool(x))
+                x = layers.conv(width, 1, 1, _INIT)(x)
             x = x + y
         return jnp.sum(nn.relu(layers.normalize(x, train)), axis=(1, 2))
