@@ -14,10 +14,11 @@ from specs import image_spec
 
 from genjax.config import MLP, SGD
 from genjax.core.rng import latents, stream
+from genjax.families.gan import augment
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 from genjax.families.gan.networks import Discriminator
-from genjax.families.gan.penalties import PENALTIES, Scene, penalty_terms
+from genjax.families.gan.penalties import PENALTIES, Origin, Scene, penalty_terms
 from genjax.nn.dcgan import DCGANEncoder
 from genjax.nn.layers import Layers
 
@@ -49,6 +50,8 @@ def make_scene(critic, real=REAL, fake=FAKE, key=KEY):
         critic,
         real,
         fake,
+        Origin(real, critic),
+        Origin(fake, critic),
         critic(real),
         critic(fake),
         jnp.float32(AVERAGE_REAL),
@@ -69,7 +72,9 @@ def asked_points(name, real=REAL, fake=FAKE, key=KEY):
 
     def run(key):
         scene = make_scene(lambda x: jnp.zeros(x.shape[0]), real, fake, key)
-        return PENALTIES[name].compute(scene._replace(critic=critic))
+        origins = Origin(scene.real, critic), Origin(scene.fake, critic)
+        scene = scene._replace(critic=critic, real_origin=origins[0], fake_origin=origins[1])
+        return PENALTIES[name].compute(scene)
 
     jax.jit(run)(key)
     jax.effects_barrier()
@@ -355,7 +360,9 @@ def test_a_lazy_penalty_is_not_computed_in_between():
     run = jax.jit(
         lambda number: penalty_terms(
             {"r1": (1.0, 2)},
-            make_scene(lambda x: jnp.zeros(x.shape[0]))._replace(critic=critic),
+            make_scene(lambda x: jnp.zeros(x.shape[0]))._replace(
+                real_origin=Origin(jnp.asarray(REAL), critic)
+            ),
             number,
             {"r1": jnp.zeros(())},
         )
@@ -423,3 +430,26 @@ def test_running_averages_and_laziness_in_a_step(small_gan):
                 moved,
             )
     assert values["r1"][0] == values["r1"][1] != values["r1"][2]
+
+
+def test_r1_differentiates_by_images_before_their_augmentation(small_gan, monkeypatch):
+    """D sees 2 x of each: its gradient by x is twice that by what it sees, at the same points."""
+    monkeypatch.setitem(augment.AUGMENTATIONS, "double", lambda image, key: 2 * image)
+    config = dataclasses.replace(
+        small_gan,
+        discriminator=MLP(width=4, depth=1, norm="none"),
+        penalties={"r1": (1.0, 1), "r2": (1.0, 1)},
+    )
+    found = {}
+    for names, images in (((), 2 * REAL), (("double",), REAL)):
+        algorithm = make_gan(
+            dataclasses.replace(config, augmentations=names), image_spec(BATCH, IMAGE)
+        )
+        _, metrics = jax.jit(algorithm.step)(
+            jax.jit(algorithm.init)(KEY), {"image": jnp.asarray(images)}
+        )
+        found[names] = {name: float(metrics[f"discriminator/{name}"]) for name in ("r1", "r2")}
+    assert found[()]["r1"] > 0
+    np.testing.assert_allclose(found["double",]["r1"], 4 * found[()]["r1"], rtol=1e-4)
+    # What is generated D sees twice as large, too, so that its gradient there is another.
+    assert found["double",]["r2"] > 1.1 * found[()]["r2"]

@@ -13,7 +13,7 @@ from genjax.core.rng import example_index, latents, stream
 from genjax.domains.image import IMAGE
 from genjax.families.gan.augment import AUGMENTATIONS, make_augmentation
 from genjax.families.gan.conditioning import make_conditioning
-from genjax.families.gan.penalties import PENALTIES, Scene
+from genjax.families.gan.penalties import PENALTIES, Origin, Scene
 from genjax.families.registry import with_stored
 from genjax.families.vae.likelihoods import binarize
 from genjax.nn.layers import Dropout, gather_batch
@@ -67,7 +67,8 @@ def penalty_draws(images, key, index, axis_name):
 
     real = jnp.ones_like(images).at[:, ::2].set(-1)
     logits = jnp.zeros(len(images))
-    scene = Scene(critic, real, images, logits, logits, 0.0, 0.0, key, index, axis_name)
+    origins = Origin(real, critic), Origin(images, critic)
+    scene = Scene(critic, real, images, *origins, logits, logits, 0.0, 0.0, key, index, axis_name)
     return {name: PENALTIES[name].compute(scene) for name in ("dragan", "wgan_gp")}
 
 

@@ -1,7 +1,7 @@
 """D's side of the game: its loss, and its updates in a step."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,10 +38,24 @@ from genjax.families.gan.game import (
 )
 from genjax.families.gan.losses import preference
 from genjax.families.gan.networks import Judgement
-from genjax.families.gan.penalties import Scene, penalty_terms
+from genjax.families.gan.penalties import Origin, Scene, penalty_terms
 from genjax.families.gan.techniques import clip_weights, weight_terms
 
 _LOGIT_DECAY = 0.99
+
+
+class Shown(NamedTuple):
+    """Examples that D is shown.
+
+    Attributes:
+      origin: before D's augmentation.
+      augment: from those to what D sees of them.
+      images: what it sees.
+    """
+
+    origin: Examples
+    augment: Callable[[Examples], Examples]
+    images: Examples
 
 
 class Seen(NamedTuple):
@@ -57,8 +71,8 @@ class Seen(NamedTuple):
       dropout: of what D draws.
     """
 
-    real: Examples
-    fake: Examples
+    real: Shown
+    fake: Shown
     condition: Embedding | None
     place: Index
     number: Int[Array, ""]
@@ -70,12 +84,13 @@ def _judge_both(
     game: Game, params: Params, variables: Variables, seen: Seen
 ) -> tuple[Judgement, Judgement, Variables]:
     condition, key = seen.condition, seen.dropout
+    images = seen.real.images, seen.fake.images
     if not game.config.joint_pass:
-        real, variables = judge(game, params, variables, seen.real, condition, stream(key, "real"))
-        fake, variables = judge(game, params, variables, seen.fake, condition, stream(key, "fake"))
+        real, variables = judge(game, params, variables, images[0], condition, stream(key, "real"))
+        fake, variables = judge(game, params, variables, images[1], condition, stream(key, "fake"))
         return real, fake, variables
     # Side by side rather than one after the other, so that devices keep their examples.
-    pairs = jnp.stack((seen.real, seen.fake), 1).reshape(-1, *seen.real.shape[1:])
+    pairs = jnp.stack(images, 1).reshape(-1, *images[0].shape[1:])
     twice = None if condition is None else jnp.repeat(condition, 2, axis=0)
     both, variables = judge(game, params, variables, pairs, twice, key)
     real, fake = (jax.tree.map(lambda x, i=i: x[i::2], both) for i in (0, 1))
@@ -131,11 +146,13 @@ def discriminator_loss(
         )
         return judged.logits
 
-    own = example_index(seen.real.shape[0], game.axis_name)
+    own = example_index(seen.real.images.shape[0], game.axis_name)
     scene = Scene(
         critic,
-        seen.real,
-        seen.fake,
+        seen.real.images,
+        seen.fake.images,
+        Origin(seen.real.origin, lambda x: critic(seen.real.augment(x))),
+        Origin(seen.fake.origin, lambda x: critic(seen.fake.augment(x))),
         real.logits[own],
         fake.logits[own],
         averages["average_real"],
@@ -174,9 +191,16 @@ def _gradient(
         fake, condition = drawn.images, drawn.condition
     else:
         fake, condition, _ = generate(game, g, g.params, key, place, labels)
+
+    def show(origin: Examples, name: str) -> Shown:
+        own = stream(key, f"augment {name}")
+        return Shown(
+            origin, lambda x: game.augment(x, own, place), game.augment(origin, own, place)
+        )
+
     seen = Seen(
-        game.augment(images, stream(key, "augment real"), place),
-        game.augment(fake, stream(key, "augment fake"), place),
+        show(images, "real"),
+        show(fake, "fake"),
         condition,
         place,
         number,

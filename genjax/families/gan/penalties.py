@@ -20,6 +20,18 @@ place of the batch share their condition."""
 _NORM_EPSILON = 1e-12
 
 
+class Origin(NamedTuple):
+    """What D's augmentation changes, and D behind it.
+
+    Attributes:
+      images: before the augmentation.
+      critic: from those to D's logits of what the augmentation makes of them, [batch].
+    """
+
+    images: Examples
+    critic: Critic
+
+
 class Scene(NamedTuple):
     """What a penalty may look at.
 
@@ -27,6 +39,8 @@ class Scene(NamedTuple):
       critic: ``images -> [batch]``.
       real: real images, as D sees them.
       fake: generated images, as D sees them.
+      real_origin: real images before D's augmentation.
+      fake_origin: generated images before D's augmentation.
       real_logits: D's logits of them.
       fake_logits: D's logits of them.
       average_real: running average of the real logits over all updates, scalar.
@@ -39,6 +53,8 @@ class Scene(NamedTuple):
     critic: Critic
     real: Examples
     fake: Examples
+    real_origin: Origin
+    fake_origin: Origin
     real_logits: Logits
     fake_logits: Logits
     average_real: Float[Array, ""]
@@ -75,13 +91,16 @@ def _distance_from_one(square: PerExample) -> PerExample:
 
 
 def r1(scene: Scene) -> PerExample:
-    """``|grad D(x)|^2 / 2`` at real images; its weight is gamma (Mescheder et al. 2018, eq. 9)."""
-    return 0.5 * gradient_square(scene.critic, scene.real)
+    """``|grad D(T(x))|^2 / 2`` at real images; its weight is gamma (Mescheder et al. 2018, eq. 9).
+
+    T is D's augmentation; the gradient is that by x, as in StyleGAN2-ADA's code and R3GAN's.
+    """
+    return 0.5 * gradient_square(scene.real_origin.critic, scene.real_origin.images)
 
 
 def r2(scene: Scene) -> PerExample:
-    """``|grad D(x)|^2 / 2`` at generated images (Mescheder et al. 2018, eq. 10)."""
-    return 0.5 * gradient_square(scene.critic, scene.fake)
+    """`r1` at generated images (Mescheder et al. 2018, equation 10)."""
+    return 0.5 * gradient_square(scene.fake_origin.critic, scene.fake_origin.images)
 
 
 def wgan_gp(scene: Scene) -> PerExample:
@@ -139,7 +158,8 @@ def _consistency(scene: Scene, images: Examples, logits: Logits, name: str) -> P
 def cr(scene: Scene) -> PerExample:
     """``(D(x) - D(T(x)))^2`` for real images, where T shifts by up to an eighth of the side.
 
-    The paper's T also mirrors, which would change what digits and letters mean.
+    The paper's T also mirrors, which would change what digits and letters mean. What a shift
+    uncovers is grey here, where other code reflects the image.
 
     Reference: Zhang et al. 2020 (consistency regularisation), equation 3; its weight there is 10.
     """
@@ -207,7 +227,9 @@ def _mean_penalty(name: str, scene: Scene) -> Float[Array, ""]:
 def orthogonal(params: Params) -> Float[Array, ""]:
     """How far the columns of all weight matrices are from orthogonal to each other.
 
-    ``sum_W |W^T W * (1 - I)|_F^2``, with one column of W an output; lengths are left free.
+    ``sum_W |W^T W * (1 - I)|_F^2``, with one column of W an output; lengths are left free. What
+    BigGAN's code adds to the gradients is half the gradient of this: its strength is twice the
+    weight here.
 
     Args:
       params: a network's parameters; leaves called ``kernel`` count.
