@@ -72,10 +72,11 @@ def ms_ssim(a: Pixels, b: Pixels) -> MsSsim:
     ``ssim = cs (2 m_a m_b + C1) / (m_a^2 + m_b^2 + C1)``
 
     where ``C1 = (0.01 * 255)^2`` and ``C2 = (0.03 * 255)^2``. Each scale averages 2 x 2 pixels of
-    the last; an odd side loses its last pixel. The paper's five scales need sides of 176 pixels.
-    Smaller images have as many as fit, with the first of the weights over their sum, and under 11
-    pixels a window of the largest odd number that fits. Averages of cs and ssim under 0 count as 0.
-    Channels are compared one by one and averaged.
+    the last; an odd side loses its last pixel. The paper's five scales need sides of 176 pixels,
+    smaller images have as many as fit, with the first of its weights. Weights are divided by their
+    sum, which is 1.0001 for all five, so that this is the usual value to the power of 1 / 1.0001.
+    Under 11 pixels the window is the largest odd number that fits. Averages of cs and ssim under 0
+    count as 0. Channels are compared one by one and averaged.
 
     Args:
       a: uint8, or float in [0, 255], [n, height, width, channels].

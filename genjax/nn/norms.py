@@ -79,7 +79,8 @@ class VirtualBatchNorm(nn.Module):
 class BatchNorm(nn.Module):
     """Moments of each channel over the batch, or their running averages.
 
-    In training the averages move a tenth of the way.
+    In training the averages move a tenth of the way. The average of the variance is that of the
+    batch's own (divided by n), where PyTorch keeps the unbiased one.
 
     Attributes:
       train: use the batch's moments, and move the averages.
