@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 from tyro.constructors import ConstructorRegistry
 
 from genjax.errors import UserError
@@ -142,9 +143,10 @@ def parse(
 def _one_line(box: str, prog: str) -> str:
     """Takes the sentence, and the flags that were perhaps meant, out of tyro's framed message.
 
-    The frame is drawn with hyphens where the terminal knows no other lines.
+    The frame is drawn with hyphens where the terminal knows no other lines, and with colours where
+    the standard output is a terminal.
     """
-    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
+    lines = [line.strip("│╭╮╰╯ ") for line in Text.from_ansi(box).plain.splitlines()]
     sections = [""]
     for line in lines[1:]:
         if line and not line.strip("─-"):

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a bar in a terminal, plain lines elsewhere."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -8,10 +9,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -19,6 +23,18 @@ T = TypeVar("T")
 def print_line(console: Console, message: str) -> None:
     """Prints a line as it is, however long: names in it may look like markup."""
     console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+_REFRESH_S = 0.1
+
+
+class _Cut(TextColumn):
+    """Words that end with an ellipsis where the terminal has no place for all of them."""
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 class TrainingDisplay:
@@ -35,12 +51,14 @@ class TrainingDisplay:
         """
         self._console = console
         self._total = total
+        self._shown = 0.0
         self._progress = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=None),
+            # These two share the width that the others leave.
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
+            _Cut("{task.fields[status]}", markup=False, table_column=Column(ratio=2)),
             console=console,
             disable=not console.is_terminal,
             expand=True,
@@ -55,8 +73,11 @@ class TrainingDisplay:
         self._progress.stop()
 
     def advance(self, step: int) -> None:
-        """Moves the bar to a step."""
-        self._progress.update(self._task, completed=step)
+        """Moves the bar to a step; costs next to nothing, so that each step may."""
+        now = time.monotonic()
+        if self._console.is_terminal and (step == self._total or now - self._shown > _REFRESH_S):
+            self._shown = now
+            self._progress.update(self._task, completed=step)
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the losses, the speed and, in plain lines, the time left."""

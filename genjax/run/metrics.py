@@ -63,7 +63,9 @@ class MetricReader:
         self._queue.append((before, before + steps, metrics))
         if len(self._queue) > _AHEAD:
             # Every call in flight holds its batches in memory.
-            jax.block_until_ready(self._queue[-_AHEAD - 1][2])
+            _, done, waited = self._queue[-_AHEAD - 1]
+            jax.block_until_ready(waited)
+            self._display.advance(done)
         if self._since is None:
             jax.block_until_ready(metrics)
             self._since = time.perf_counter()

@@ -1,0 +1,72 @@
+"""What a person sees in a terminal, where tools frame and colour what they print to a file plainly."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from patience import PATIENCE_S
+from rich.console import Console
+from rich.text import Text
+
+from genjax.run.console import TrainingDisplay
+
+WIDTH = 80
+
+
+def in_terminal(*arguments, **environment):
+    """What a command prints in a terminal of 80 columns, and its exit status."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genjax", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(WIDTH), **environment},
+    )
+    os.close(theirs)
+    printed = b""
+    # Where the other side has ended, Linux says so by an error.
+    while chunk := _read(ours):
+        printed += chunk
+    os.close(ours)
+    return printed.decode(), process.wait(PATIENCE_S)
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}], ids=["colour", "no colour"])
+def test_a_mistake_gets_one_plain_line(environment):
+    printed, status = in_terminal("train", "--stepz", "3", **environment)
+    assert status == 2
+    assert printed == (
+        "genjax: error: Unrecognized options: --stepz, 3; did you mean --steps?; "
+        "`genjax train dcgan-digits --help` lists what it takes\r\n"
+    )
+
+
+@pytest.mark.parametrize(("width", "speed"), [(WIDTH, False), (140, True)])
+def test_the_bar_says_how_far_it_is_and_how_long_it_will_take(width, speed, monkeypatch):
+    """Whatever has no place, this has."""
+    monkeypatch.setattr("genjax.run.console._REFRESH_S", 0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False)
+    metrics = {"discriminator/loss": 0.5, "generator/loss": 2.0, "images_per_second": 123_456.0}
+    with TrainingDisplay(console, "a-rather-long-name", 100, 200_000) as display:
+        for step in range(101, 107):
+            display.advance(step)
+        display.metrics(106, metrics)
+    frames = Text.from_ansi(console.file.getvalue().replace("\r", "\n")).plain.splitlines()
+    last = [line for line in frames if line.strip()][-1]
+    assert len(last) <= width
+    assert "a-rather-long-name" in last
+    assert "106/200000" in last.replace(" ", "")
+    assert "--:--" not in last
+    assert "discriminator" in last
+    assert ("123,456 images/s" in last) == speed
