@@ -1,4 +1,4 @@
-"""What a person sees in a terminal, where tools frame and colour what they print to a file plainly."""
+"""What a person sees in a terminal, where tools frame and colour what is plain in a pipe."""
 
 import io
 import os
