@@ -1,10 +1,13 @@
 """When a run counts as lost: not finite, or collapsed."""
 
+import dataclasses
+
 import pytest
 
-from genjax.config import MonitorConfig
+from genjax.config import MonitorConfig, VAEConfig
 from genjax.families.gan.signs import adversarial_signs
-from genjax.run.monitor import Diverged, Monitor, check_finite
+from genjax.presets import preset
+from genjax.run.monitor import Diverged, Monitor, check_finite, slow_average
 
 CONFIG = MonitorConfig(lines=3, accuracy=1.0, logit_gap=50.0, diversity=0.1)
 
@@ -88,3 +91,34 @@ def test_a_metric_that_is_not_finite(value):
     with pytest.raises(Diverged, match=f"step 3: the generator's loss is {value}") as info:
         check_finite(3, {"discriminator/loss": 1.0, "generator/loss": value})
     assert not info.value.collapsed
+
+
+@pytest.mark.parametrize(
+    ("steps", "decay", "ramp", "slow"),
+    [
+        (2000, None, None, False),
+        (2000, 0.0, None, False),
+        (2000, 0.999, None, True),
+        # Its half-life is 692.8 steps.
+        (6927, 0.999, None, True),
+        (6929, 0.999, None, False),
+        (2000, 0.999, 0.05, False),
+        (2000, 0.999, 0.3, True),
+        (2000, 0.993, 0.3, False),
+    ],
+)
+def test_an_average_that_outlasts_the_run_is_told(steps, decay, ramp, slow):
+    experiment = preset("dcgan-digits")
+    model = dataclasses.replace(experiment.model, ema_decay=decay, ema_ramp=ramp)
+    said = slow_average(dataclasses.replace(experiment, steps=steps, model=model))
+    assert bool(said) == slow
+    if slow:
+        assert f"a half-life of 693 steps, long against {steps:,} steps" in said
+        shorter = float(said.partition("--model.ema-decay ")[2].partition(",")[0])
+        followed = dataclasses.replace(model, ema_decay=shorter)
+        assert not slow_average(dataclasses.replace(experiment, steps=steps, model=followed))
+
+
+def test_a_family_without_a_ramp_is_told_of_none():
+    experiment = dataclasses.replace(preset("vae-mnist"), model=VAEConfig(ema_decay=0.9999))
+    assert "ema-ramp" not in slow_average(experiment)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from in_process import genjax, refusal
 
+from genjax import load
+
 TEXT = "".join(f"{number} bottles of mead on the wall,\n" for number in range(100))
 SMALL = ("--batch-size", 4, "--steps", 1, "--eval.samples", 4, "--mode", "jit")
 
@@ -28,8 +30,12 @@ def gpt(tmp_path_factory):
 def conditional(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conditional") / "run"
     flags = ("--model.generator.width", 4, "--model.discriminator.width", 4)
-    outcome = genjax("train", "cgan-digits", *SMALL, *flags, "--out", folder)
+    outcome = genjax(
+        "train", "cgan-digits", *SMALL, *flags, "--model.ema-decay", 0.9, "--out", folder
+    )
     assert outcome.status == 0, outcome
+    # Of one step, it holds nine tenths of what G began with.
+    assert "of decay 0.9 has a half-life of 7 steps, long against 1 steps" in outcome.out
     return folder
 
 
@@ -91,3 +97,16 @@ def test_samples_of_a_class(conditional, tmp_path):
         (("--out", file, "--npz", file), f"--out and --npz are both {file}"),
     ):
         assert said in refusal("sample", conditional, *flags)
+
+
+def test_samples_of_the_parameters_beside_their_average(conditional, tmp_path):
+    found = []
+    for average in (True, False):
+        file = tmp_path / f"{average}.npz"
+        flags = ("--n", 3, "--seed", 5, "--average", average, "--npz", file)
+        assert genjax("sample", conditional, *flags).status == 0
+        with np.load(file) as samples:
+            found.append(samples["images"])
+        drawn = load(conditional, average=average).sample(3, seed=5)
+        np.testing.assert_array_equal(found[-1], drawn)
+    assert not np.array_equal(*found)

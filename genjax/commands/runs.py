@@ -156,6 +156,7 @@ def sample(arguments: list[str]) -> None:
         out: Path | None = None,
         npz: Path | None = None,
         checkpoint: str = "last",
+        average: bool = True,
         label: int | None = None,
         per_class: int | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
@@ -171,6 +172,7 @@ def sample(arguments: list[str]) -> None:
           npz: File for the samples as an array, such as images, uint8
             [n, height, width, channels], and of a conditional model labels.
           checkpoint: last, best, or the step of a checkpoint.
+          average: Sample from the moving average of the parameters where the run keeps one.
           label: Class of all samples; None takes the classes in turn.
           per_class: Samples of each class, one class a row, instead of --n and --label.
           sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
@@ -191,7 +193,7 @@ def sample(arguments: list[str]) -> None:
         from genjax.domains.previews import save_previews
         from genjax.run.sampling import render_samples, sample_run
 
-        drawn = sample_run(run_dir, seed, which, n, label, per_class, sampling or None)
+        drawn = sample_run(run_dir, seed, which, n, label, per_class, sampling or None, average)
         files = [] if out is None else save_previews(out, render_samples(drawn, per_class))
         if npz is not None:
             arrays: dict[str, Any] = {domain_of(drawn.schema.domain).plural: drawn.samples}

@@ -33,7 +33,7 @@ from genjax.run.feed import make_feeder
 from genjax.run.interrupts import Stopped
 from genjax.run.logs import import_wandb, open_log
 from genjax.run.metrics import MetricReader
-from genjax.run.monitor import Diverged, Monitor, check_finite
+from genjax.run.monitor import Diverged, Monitor, check_finite, slow_average
 from genjax.run.processes import end_if_several, first_does, is_first, local
 from genjax.run.program import Grouping, Program, compile_runs
 from genjax.run.recorder import Recorder, sample_key
@@ -138,6 +138,9 @@ def train_runs(
     for name, value in xla_options().items():
         said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
         print_line(console, said)
+    warnings = {warning for experiment in experiments if (warning := slow_average(experiment))}
+    for warning in sorted(warnings):
+        print_line(console, warning)
     together = None if len(members) == 1 else f"{grouping} of {len(members)} runs"
     with contextlib.ExitStack() as stack:
         managers = {}

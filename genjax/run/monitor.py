@@ -7,12 +7,17 @@ does.
 import math
 from collections.abc import Mapping, Sequence
 
-from genjax.config import MonitorConfig
+from genjax.config import Experiment, MonitorConfig
 from genjax.core.algorithm import Sign
 from genjax.errors import RunFailed
 
 _EVALUATIONS = 2
 """Evaluations in a row at which samples must be alike."""
+
+_LONGEST_HALF_LIFE = 0.1
+"""Of a moving average, as a share of a run."""
+
+_USUAL_RAMP = 0.05
 
 
 class Diverged(RunFailed):
@@ -43,6 +48,33 @@ def check_finite(step: int, metrics: Mapping[str, float]) -> None:
         if not math.isfinite(value):
             player, quantity = name.split("/")
             raise Diverged(f"step {step}: the {player}'s {quantity} is {value}", collapsed=False)
+
+
+def slow_average(experiment: Experiment) -> str | None:
+    """Looks for a moving average that outlasts the run: its samples lag behind to the end.
+
+    Args:
+      experiment: the configuration.
+
+    Returns:
+      One line with what to set, where the half-life of the average is more than a tenth of the
+      run; None otherwise.
+    """
+    model, steps = experiment.model, experiment.steps
+    decay, ramp = getattr(model, "ema_decay", None), getattr(model, "ema_ramp", None)
+    if not decay:
+        return None
+    half_life = math.log(0.5) / math.log(decay)
+    if min(half_life, steps * (ramp or math.inf)) <= steps * _LONGEST_HALF_LIFE:
+        return None
+    shorter = 0.5 ** (1 / (_USUAL_RAMP * steps))
+    choices = f"set --model.ema-decay {shorter:.4g}"
+    if hasattr(model, "ema_ramp"):
+        choices += f", or --model.ema-ramp {_USUAL_RAMP}"
+    return (
+        f"the moving average of decay {decay} has a half-life of {half_life:,.0f} steps, long "
+        f"against {steps:,} steps: its samples will lag behind; {choices}"
+    )
 
 
 def common_signs(config: MonitorConfig) -> list[Sign]:

@@ -246,6 +246,7 @@ def sample_run(
     label: int | None = None,
     per_class: int | None = None,
     sampling: Any = None,
+    average: bool = True,
 ) -> RunSamples:
     """Draws samples from a checkpoint of a run, without the data it was trained on.
 
@@ -257,6 +258,7 @@ def sample_run(
       label: class of all samples; None takes the classes in turn.
       per_class: samples of each class, class after class.
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
+      average: as of `open_run`.
 
     Returns:
       The samples.
@@ -264,7 +266,7 @@ def sample_run(
     Raises:
       UserError: not a run, no such checkpoint, or no such class.
     """
-    run = open_run(directory, which, sampling=sampling)
+    run = open_run(directory, which, average, sampling)
     classes = run.algorithm.spec.classes
     if per_class is not None:
         if not classes:
