@@ -142,4 +142,5 @@ AUDIO = Domain(
     pictured=16,
     coarse=lambda samples, facts: band_energies(np.asarray(samples), int(facts["sample_rate"])),
     coarse_name="band_frechet",
+    values="int16 x as x / 32768",
 )

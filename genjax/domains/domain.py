@@ -78,6 +78,7 @@ class Domain(NamedTuple):
       coarse_name: what the log calls the Frechet distance between them.
       augment: changes of examples as the model sees them, by name, ``(arrays, key, index)``, where
         `index` are the examples' places in the whole batch.
+      values: what `to_model` does, in words for whoever has the weights alone.
     """
 
     field: str
@@ -91,3 +92,4 @@ class Domain(NamedTuple):
     coarse: Callable[[Any, Mapping[str, Any]], Float[np.ndarray, "n d"]]
     coarse_name: str
     augment: Mapping[str, Callable[[Array, Key, Index], Array]] = {}
+    values: str = "as they are stored"

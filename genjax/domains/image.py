@@ -95,4 +95,5 @@ IMAGE = Domain(
     coarse=lambda samples, facts: pixel_features(np.asarray(samples)),
     coarse_name="pixel_frechet",
     augment={"flip": flip_images},
+    values="uint8 x as x / 127.5 - 1",
 )

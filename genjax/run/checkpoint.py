@@ -1,4 +1,4 @@
-"""Checkpoints of the whole training state, and weights for use elsewhere.
+"""Checkpoints of the whole training state.
 
 Beside the arrays of a checkpoint lie their names, types and shapes, and the SHA-256 of each file:
 what was damaged later is noticed, and named, before an array is read. Format 1 had neither: its
@@ -8,19 +8,15 @@ checkpoints are read as they are.
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
-from genjax.core.players import players
 from genjax.core.types import Key, State
 from genjax.errors import RunFailed, UserError
 from genjax.run.processes import first_does, is_first
@@ -378,42 +374,3 @@ def _kinds(state: Any) -> dict[str, str]:
         jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
-
-
-def export_weights(state: State, directory: Path) -> list[Path]:
-    """Writes each player's weights as ``<player>.safetensors``.
-
-    Tensors are named by their path, for example ``params/Dense_0/kernel``; the moving average,
-    where there is one, lies under ``ema/``.
-
-    Args:
-      state: a training state; every field that is a `NetState` is a player.
-      directory: an existing folder.
-
-    Returns:
-      The files written.
-
-    Raises:
-      OSError: one can't be written.
-    """
-    files = []
-    for name, player in players(state).items():
-        tree = {"params": player.params, **player.variables}
-        if player.ema is not None:
-            tree["ema"] = player.ema
-        path = directory / f"{name}.safetensors"
-        part = path.with_suffix(".part")
-        try:
-            save_file(dict(_named_arrays(tree)), part)
-        except SafetensorError as error:
-            raise OSError(f"{part}: {error}") from error
-        part.replace(path)
-        files.append(path)
-    return files
-
-
-def _named_arrays(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = "/".join(str(key.key) for key in path)
-        # safetensors writes the memory as it lies, so it must lie in order.
-        yield name, np.ascontiguousarray(jax.device_get(leaf))

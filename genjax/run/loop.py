@@ -39,6 +39,7 @@ from genjax.run.program import Grouping, Program, compile_runs
 from genjax.run.recorder import Recorder, sample_key
 from genjax.run.sampling import Previewer, make_previewer, make_sampler
 from genjax.run.scoring import Evaluation, make_evaluation
+from genjax.run.weights import describe_weights, export_weights
 
 _ROLLBACKS = 3
 
@@ -362,7 +363,11 @@ def _export(training: _Training, states: State) -> None:
     """Writes the weights of the runs that came to their end."""
     for place in training.living if is_first() else ():
         own = local(training.program.take(states, place))
-        files = checkpoint.export_weights(own, training.members[place].directory)
+        member = training.members[place]
+        described = describe_weights(
+            member.experiment, training.source.schema, member.experiment.steps
+        )
+        files = export_weights(own, member.directory, described)
         for path in files if len(training.members) == 1 else ():
             print_line(training.console, f"wrote {path}")
 
