@@ -11,7 +11,7 @@ from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
 from genjax.commands.config import config
 from genjax.commands.data import data, presets
-from genjax.commands.results import plot, table
+from genjax.commands.results import plot, runs, table
 from genjax.commands.runs import rerun, resume, sample, train
 from genjax.commands.scores import compare, evaluate
 from genjax.errors import RunFailed, UserError, reason, suggest
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "rerun": rerun,
     "sample": sample,
     "evaluate": evaluate,
+    "runs": runs,
     "compare": compare,
     "ablate": ablate,
     "table": table,

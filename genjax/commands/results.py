@@ -1,15 +1,71 @@
-"""``genjax table | plot``."""
+"""``genjax runs | table | plot``."""
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from genjax.commands.arguments import make_folder, parse, say
-from genjax.errors import UserError
+from genjax.errors import UserError, lookup
 
 if TYPE_CHECKING:
     from genjax.ablation.results import Record
+
+
+def runs(arguments: list[str]) -> None:
+    """List runs with their last scores: genjax runs [FOLDER] [--sort SCORE]."""
+
+    def run(folder: Positional[Path] = Path("runs"), sort: str | None = None) -> None:
+        """List the runs below a folder: configuration, step, start in UTC, and last scores.
+
+        Scores are those of genjax evaluate, or else those of the last evaluation in training. They
+        may be of different protocols: genjax compare says which can be ranked.
+
+        Args:
+          folder: Where to look, at any depth.
+          sort: Score to sort by, the smallest first; runs without it come last. None sorts by path.
+        """
+        from genjax.run.listing import find_runs
+
+        found = find_runs(folder)
+        if not found:
+            raise UserError(f"{folder} holds no runs; `genjax train` makes one below runs/")
+        if sort is not None:
+            known = {name: None for listed in found for name in listed.scores}
+            lookup(known, sort, f"score of the runs in {folder}")
+            found.sort(key=lambda listed: listed.scores.get(sort, math.inf))
+        for line in _align(
+            (
+                str(listed.path),
+                listed.name,
+                f"{listed.step:,}/{listed.steps:,}",
+                listed.started,
+                "  ".join(f"{name} {value:.4g}" for name, value in listed.scores.items()),
+            )
+            if listed.fault is None
+            else (str(listed.path), listed.fault)
+            for listed in found
+        ):
+            say(line)
+
+    parse(run, arguments, "genjax runs")
+
+
+def _align(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Pads all but the last words of each row, so that they stand below each other."""
+    rows = list(rows)
+    widths = [
+        max((len(row[place]) for row in rows if place < len(row) - 1), default=0)
+        for place in range(max(map(len, rows)))
+    ]
+    return [
+        "  ".join(
+            [*(word.ljust(widths[place]) for place, word in enumerate(row[:-1])), row[-1]]
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def table(arguments: list[str]) -> None:

@@ -1,0 +1,96 @@
+"""The runs below a folder, and how far each came."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from genjax.errors import UserError
+from genjax.evals.records import FILE, read_records
+from genjax.run.directory import read_config, read_manifest, read_metrics
+
+_EVALUATION = "evaluation/"
+
+
+class Listed(NamedTuple):
+    """A run in a list.
+
+    Attributes:
+      path: its folder.
+      name: of its configuration.
+      step: the last one that was logged.
+      steps: that it shall reach.
+      started: when its first session began, as ``2026-11-27 21:04`` in UTC.
+      scores: by name: those of `genjax evaluate`, of the checkpoint that was scored last, or else
+        those of the last evaluation in training.
+      fault: why it can't be read, in one line; None for a run that can.
+    """
+
+    path: Path
+    name: str = ""
+    step: int = 0
+    steps: int = 0
+    started: str = ""
+    scores: Mapping[str, float] = {}
+    fault: str | None = None
+
+
+def find_runs(folder: Path) -> list[Listed]:
+    """Lists the runs below a folder, or the one that it is.
+
+    Args:
+      folder: where to look, at any depth.
+
+    Returns:
+      The runs by path; damaged ones say what is wrong with them.
+
+    Raises:
+      UserError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; name one that has runs in it")
+    return [_read(path) for path in _folders(folder)]
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    for root, names, files in os.walk(folder):
+        if "config.json" in files and "manifest.json" in files:
+            # Nothing within a run is another.
+            names.clear()
+            yield Path(root)
+        names.sort()
+
+
+def _read(path: Path) -> Listed:
+    try:
+        experiment, manifest = read_config(path), read_manifest(path)
+        rows = read_metrics(path, sys.maxsize)
+        scores = _recorded(path) if (path / FILE).exists() else _logged(rows)
+    except UserError as error:
+        return Listed(path, fault=str(error))
+    started = str(manifest["sessions"][0].get("started", ""))[:16].replace("T", " ")
+    last = int(rows[-1]["step"]) if rows else 0
+    return Listed(path, experiment.name, last, experiment.steps, started, scores)
+
+
+def _recorded(path: Path) -> dict[str, float]:
+    records = read_records(path)
+    step = records[-1]["step"]
+    return {
+        record["metric"]: record["value"]
+        for record in records
+        if record["step"] == step and record["value"] is not None
+    }
+
+
+def _logged(rows: list[dict[str, float]]) -> dict[str, float]:
+    for row in reversed(rows):
+        found = {
+            name.removeprefix(_EVALUATION): value
+            for name, value in row.items()
+            if name.startswith(_EVALUATION)
+        }
+        if found:
+            return found
+    return {}
