@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from genjax.ablation.plan import Group, make_plan, settle
 from genjax.ablation.run import Runner
 from genjax.cli import main
 from genjax.config import SGD
+from genjax.config.json import config_hash
 from genjax.data.progress import no_progress
 from genjax.errors import UserError
 from genjax.run.interrupts import Stopped
@@ -287,6 +289,23 @@ def test_command(file, tmp_path, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*")}
     assert "2 of 2 runs" in genjax("ablate", file, "--seeds", "1", *steps)
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/*/*")} == before
+    # A smaller grid, and runs of another length, take nothing from what is finished.
+    rows = (out / "results.jsonl").read_text()
+    made = make_cells(load_ablation(file)._replace(seeds=(0,)), out, 20, ())
+    other = dataclasses.replace(made[1].experiment, seed=7)
+    folder = made[1].directory.with_name(f"seed-7-{config_hash(other)}")
+    shutil.copytree(made[1].directory, folder)
+    record = json.loads((folder / RESULT).read_text()) | {"config_hash": config_hash(other)}
+    (folder / RESULT).write_text(json.dumps(record | {"seed": 7}))
+    longer = shutil.copytree(folder, folder.with_name("seed-8-0123456789ab"))
+    text = genjax("ablate", file, "--seeds", "1", *steps)
+    assert "2 of 2 runs are finished" in text
+    found = (out / "results.jsonl").read_text()
+    assert found.startswith(rows)
+    assert json.loads(found.splitlines()[-1])["seed"] == 7
+    assert len(found.splitlines()) == 3
+    shutil.rmtree(folder)
+    shutil.rmtree(longer)
     text = genjax("ablate", file, "--dry-run", "--only", "usual", *steps)
     assert "missing: 1 runs" in text
     assert "as the finished runs took" in text

@@ -1,7 +1,9 @@
 """Finishes the runs of an ablation: scores them, and writes one record each."""
 
+import dataclasses
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ from filelock import FileLock
 
 from genjax.ablation.grid import Ablation, Cell
 from genjax.ablation.results import FILE, Record, parse_record
+from genjax.config import LARGEST_SEED
+from genjax.config.json import config_hash, former_hashes
 from genjax.distribution import version_of
 from genjax.errors import UserError, lookup, reason
 from genjax.evals.classifier import load_classifier
@@ -157,21 +161,48 @@ def read_curve(cell: Cell) -> tuple[dict[str, list[float | None]], float]:
     return curve, seconds
 
 
+def with_other_seeds(cells: Iterable[Cell]) -> list[Cell]:
+    """Adds the runs that were made of the same variants with other seeds.
+
+    Args:
+      cells: of a grid.
+
+    Returns:
+      The cells, variant after variant, each with further ones by their seed.
+    """
+    variants: dict[str, list[Cell]] = {}
+    for cell in cells:
+        variants.setdefault(cell.variant, []).append(cell)
+    for own in variants.values():
+        known = {cell.directory for cell in own}
+        further = []
+        for folder in own[0].directory.parent.glob("seed-*"):
+            parts = re.fullmatch(r"seed-(\d{1,10})-([0-9a-f]+)", folder.name)
+            if parts is None or folder in known or int(parts[1]) > LARGEST_SEED:
+                continue
+            experiment = dataclasses.replace(own[0].experiment, seed=int(parts[1]))
+            if parts[2] in (config_hash(experiment), *former_hashes(experiment)):
+                further.append(Cell(own[0].variant, experiment, parts[2], folder))
+        own += sorted(further, key=lambda cell: cell.experiment.seed)
+    return [cell for own in variants.values() for cell in own]
+
+
 def assemble(directory: Path, cells: Iterable[Cell]) -> Path:
     """Writes the records of all finished runs into one file, in the order of the grid.
 
     Args:
       directory: of the ablation.
-      cells: of the whole grid.
+      cells: of the whole grid. Runs of its variants with other seeds are put behind each.
 
     Returns:
-      The file. Records of runs that the grid does not have any more stay behind them.
+      The file.
     """
     path = directory / FILE
     directory.mkdir(parents=True, exist_ok=True)
     # Jobs of a cluster finish at the same time.
     with FileLock(directory / ".results.lock"):
-        records = [record for cell in cells if (record := read_result(cell)) is not None]
+        every = with_other_seeds(cells)
+        records = [record for cell in every if (record := read_result(cell)) is not None]
         part = path.with_name(path.name + ".part")
         part.write_text(
             "".join(json.dumps(r, allow_nan=False) + "\n" for r in records), encoding="utf-8"

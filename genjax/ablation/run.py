@@ -108,6 +108,7 @@ class Runner:
         experiments = [cell.experiment for cell in cells]
         what = kind(experiments)
         if what not in self._chosen:
+            self._say(f"measuring how {len(cells)} runs are trained fastest: single, vmap, scan")
             times = measure_modes(experiments, self._source(cells[0])[0])
             self._chosen[what] = min(times, key=lambda mode: times[mode])
             measured = ", ".join(f"{mode} {1e3 * s:.3g} ms" for mode, s in times.items())
