@@ -1,5 +1,7 @@
 """``genjax train | resume | rerun | sample``."""
 
+import dataclasses
+import math
 import shlex
 import signal
 import sys
@@ -7,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -25,8 +27,14 @@ from genjax.commands.arguments import (
 )
 from genjax.commands.flags import Chosen, Plugins, prepare
 from genjax.commands.sampling import sampling_options
-from genjax.config import LARGEST_SEED, MOST_SAMPLES
+from genjax.config import LARGEST_SEED, MOST_SAMPLES, Experiment
+from genjax.data.progress import no_progress
 from genjax.errors import RunFailed, UserError
+
+if TYPE_CHECKING:
+    from genjax.core.schema import Source
+
+_MOST_EPOCHS = 10**6
 
 
 def train(arguments: list[str]) -> None:
@@ -38,6 +46,8 @@ def train(arguments: list[str]) -> None:
         config: Path | None = None,
         plugin: Plugins = (),
         out: Path | None = None,
+        epochs: float | None = None,
+        quiet: bool = False,
         distributed: str | None = None,
     ) -> None:
         """Train a model. Every field of the preset's configuration can be overridden.
@@ -51,6 +61,8 @@ def train(arguments: list[str]) -> None:
           plugin: Python file that registers what the configuration can then name; may be given
             several times.
           out: Folder of the run, new; None makes one below runs/.
+          epochs: Passes over the data, in place of --steps; rounded up to whole steps.
+          quiet: Print nothing but errors; what would be printed is in the run's folder.
           distributed: For one of several processes: auto takes what SLURM, Open MPI, Kubernetes or
             Cloud TPU say of the others; elsewhere HOST:PORT,COUNT,INDEX.
         """
@@ -64,7 +76,12 @@ def train(arguments: list[str]) -> None:
             check_new(directory)
         elif out is None:
             raise UserError("--distributed needs --out: the folder that all processes share")
-        source, held_out = load(experiment.data, progress), load_held_out(experiment.data, progress)
+        shown = no_progress if quiet else progress
+        source, held_out = load(experiment.data, shown), load_held_out(experiment.data, shown)
+        if epochs is not None:
+            if any(argument.partition("=")[0] == "--steps" for argument in arguments):
+                raise UserError("--epochs and --steps both say how long to train; give one of them")
+            experiment = _with_epochs(experiment, epochs, source)
         _guard(
             distributed,
             directory,
@@ -72,6 +89,7 @@ def train(arguments: list[str]) -> None:
             experiment,
             directory,
             source,
+            shown_on=Console(quiet=True) if quiet else console,
         )
 
     run.__name__ = "train"
@@ -93,8 +111,6 @@ def resume(arguments: list[str]) -> None:
           distributed: For one of several processes, as of genjax train; their number need not be
             that of before.
         """
-        import dataclasses
-
         from genjax.data.sources import load, load_held_out
         from genjax.run.directory import read_config
         from genjax.run.loop import train as train_loop
@@ -207,8 +223,24 @@ def sample(arguments: list[str]) -> None:
     parse(run, arguments, "genjax sample")
 
 
+def _with_epochs(experiment: Experiment, epochs: float, source: "Source") -> Experiment:
+    """An experiment of as many steps as take so many passes over the data."""
+    from genjax.families.registry import make_algorithm
+
+    if not 0 < epochs <= _MOST_EPOCHS:
+        raise UserError(f"--epochs is {epochs:g}; it must be above 0, at most {_MOST_EPOCHS:,}")
+    examples = make_algorithm(experiment, source.schema).examples * experiment.steps_per_call
+    calls = math.ceil(epochs * source.count / examples)
+    return dataclasses.replace(experiment, steps=calls * experiment.steps_per_call)
+
+
 def _guard(
-    distributed: str | None, directory: Path, run: Callable[..., None], *args: Any, **kwargs: Any
+    distributed: str | None,
+    directory: Path,
+    run: Callable[..., None],
+    *args: Any,
+    shown_on: Console = console,
+    **kwargs: Any,
 ) -> None:
     """Runs a training; asked to end, it saves, and names the command that takes it up again."""
     from genjax.run.interrupts import Stopped, requests_to_stop
@@ -219,7 +251,7 @@ def _guard(
         return
     with requests_to_stop() as asked:
         try:
-            run(*args, console, stop=lambda step: asked(), **kwargs)
+            run(*args, shown_on, stop=lambda step: asked(), **kwargs)
         except Stopped as stopped:
             fail(f"{stopped}; `{again}` continues from there", 128 + (asked() or 0))
         except KeyboardInterrupt:
