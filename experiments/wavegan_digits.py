@@ -2,7 +2,7 @@
 
 Command:   python experiments/wavegan_digits.py
 Needs:     the data set spoken_digits (`genjax data import`, from free-spoken-digit-dataset), two
-           CPU cores, an hour and a half
+           CPU cores, an hour
 Writes:    runs/experiments/wavegan_digits, the folder of the run, and
            experiments/results/wavegan_digits.md and .png; a second call only measures it
 
@@ -12,7 +12,9 @@ from 1 to 10, and Frechet distance to the training recordings are those of 1,000
 checkpoint, of the 300 test recordings, and of noise: Gaussian noise with the loudness of recordings
 over time, averaged over all of them.
 
-The stored result is of a run that was stopped after step 1,500 of 5,000, and measured there.
+Run on 2026-11-28 on two cores of an AMD EPYC, jax 0.10.2. Samples are voiced and as long as a word,
+under noise that recordings do not have; the distance was still falling (18.5 at step 3,750), so a
+longer run would be better.
 """
 
 from pathlib import Path
