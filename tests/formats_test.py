@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from in_process import genjax, refusal
 
+from genjax.config.formats import FORMAT
 from genjax.config.json import hash_of_text
 from genjax.run.directory import read_config, read_manifest
 
 FIXTURES = Path(__file__).with_name("fixtures") / "runs"
 RUNS = sorted(f"{path.parent.name}/{path.stem}" for path in FIXTURES.glob("format-*/*.json"))
 # One of each format; those with convolutions take longest to compile.
-QUICK = ("format-1/points", "format-2/vae")
+QUICK = ("format-1/points", "format-2/vae", "format-3/points")
 TIMES = {"images_per_second", "seconds_per_step"}
 
 
@@ -86,7 +87,7 @@ def test_a_run_goes_on(copy):
     assert [session.get("resumed_at") for session in manifest["sessions"]] == [None, 4]
     hashes = [session["config_hash"] for session in manifest["sessions"]]
     assert hashes[0] == expected["config_hash"] != hashes[1]
-    assert json.loads((run / "config.json").read_text())["format"] == 3
+    assert json.loads((run / "config.json").read_text())["format"] == FORMAT
     # What both formats have written is read side by side.
     succeed("resume", run, "--steps", "8")
     sample(run, "best")

@@ -146,6 +146,9 @@ class Experiment:
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"
     """When the run has collapsed: warn in the log, stop, or go on from the last good checkpoint
     with other noise."""
+    init_from: str | None = setting(None, since=4)
+    """Folder of a run whose networks' weights this one begins with; FOLDER@best, or FOLDER@ and a
+    step, takes another checkpoint than the last. Optimizers begin anew."""
     wandb: bool = setting(False, hashed=False)
     """Also log to Weights & Biases (needs the extra wandb)."""
     plugins: tuple[str, ...] = setting((), since=3, hashed=False)

@@ -19,7 +19,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,11 @@ def claim(directory: Path) -> Iterator[None]:
 
 
 def create(
-    directory: Path, experiment: Experiment, source: Source, grouping: str | None = None
+    directory: Path,
+    experiment: Experiment,
+    source: Source,
+    grouping: str | None = None,
+    initial: Mapping[str, Any] | None = None,
 ) -> None:
     """Begins a run: makes its folders and writes its configuration and manifest.
 
@@ -116,6 +120,7 @@ def create(
       experiment: the configuration.
       source: the data it trains on.
       grouping: how it is trained together with others, which decides its rounding errors.
+      initial: what it begins with, see `genjax.run.initial`; None for weights of its own.
 
     Raises:
       UserError: the folder holds something, or can't be made.
@@ -137,7 +142,9 @@ def create(
                 "digest": source.digest(),
                 **schema_to_json(source.schema),
             },
-            "sessions": [_session(experiment, grouping)],
+            "sessions": [
+                _session(experiment, grouping) | ({"initial": initial} if initial else {})
+            ],
         },
     )
     # The last of all: a folder with a configuration is a run.

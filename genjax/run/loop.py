@@ -7,7 +7,7 @@ way.
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from genjax.core.compiler import xla_options
 from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
 from genjax.core.schema import Source
-from genjax.core.types import State
+from genjax.core.types import Key, State
 from genjax.data.order import batch_indices
 from genjax.domains import domain_of
 from genjax.errors import RunFailed, UserError
@@ -30,6 +30,7 @@ from genjax.run import checkpoint
 from genjax.run import directory as run_directory
 from genjax.run.console import TrainingDisplay, print_line
 from genjax.run.feed import make_feeder
+from genjax.run.initial import Initial, begin_with, read_initial
 from genjax.run.interrupts import Stopped
 from genjax.run.logs import import_wandb, open_log
 from genjax.run.metrics import MetricReader
@@ -126,6 +127,11 @@ def train_runs(
     batch_indices(0, algorithm.examples, source.count, first.seed)
     # What can't work shows before anything is written.
     jax.eval_shape(algorithm.init, jax.random.key(first.seed))
+    initials = {
+        place: read_initial(member.experiment.init_from, algorithm)
+        for place, member in enumerate(members)
+        if member.experiment.init_from is not None and not member.resume and not member.left
+    }
     if any(experiment.wandb for experiment in experiments):
         import_wandb()
     sampler = make_sampler(algorithm, domain_of(source.schema.domain))
@@ -147,7 +153,7 @@ def train_runs(
         managers = {}
         for place, member in enumerate(members):
             if not member.left:
-                first_does(partial(_begin, stack, member, source, together))
+                first_does(partial(_begin, stack, member, source, together, initials.get(place)))
                 managers[place] = stack.enter_context(
                     checkpoint.open_checkpoints(
                         member.directory / "checkpoints", member.experiment.keep_checkpoints
@@ -165,6 +171,7 @@ def train_runs(
             fail,
             stop,
             together,
+            initials,
             set(),
         )
         failure = None
@@ -200,6 +207,7 @@ class _Training(NamedTuple):
     fail: Fail | None
     stop: Callable[[int], Any]
     together: str | None
+    initials: Mapping[int, Initial]
     lost: set[int]
 
     @property
@@ -220,7 +228,11 @@ class _Training(NamedTuple):
 
 
 def _begin(
-    stack: contextlib.ExitStack, member: Member, source: Source, together: str | None
+    stack: contextlib.ExitStack,
+    member: Member,
+    source: Source,
+    together: str | None,
+    initial: Initial | None,
 ) -> None:
     """Claims the folder of a run, and makes it if it is new."""
     directory = member.directory
@@ -228,7 +240,8 @@ def _begin(
         run_directory.check_new(directory)
     stack.enter_context(run_directory.claim(directory))
     if not member.resume:
-        run_directory.create(directory, member.experiment, source, together)
+        described = None if initial is None else initial.describe()
+        run_directory.create(directory, member.experiment, source, together, described)
 
 
 def _continue(training: _Training, failure: str | None) -> State:
@@ -245,7 +258,7 @@ def _continue(training: _Training, failure: str | None) -> State:
     )
     first, states = (0, {}) if found is None else found
     if found is None:
-        states = {place: program.init(key) for place, key in keys.items()}
+        states = {place: _first_state(training, place, key) for place, key in keys.items()}
     if first > steps:
         raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
     # A run that is left out has a place in the program all the same.
@@ -302,6 +315,21 @@ def _continue(training: _Training, failure: str | None) -> State:
         if len(members) == 1:
             display.say(f"done; samples in {directory / 'samples'}")
     return joined
+
+
+def _first_state(training: _Training, place: int, key: Key) -> State:
+    """What a run begins with: weights of its own, or another run's."""
+    state = training.program.init(key)
+    name = training.members[place].experiment.init_from
+    if name is None:
+        return state
+    # A run that was killed before its first checkpoint reads them again.
+    initial = training.initials.get(place) or read_initial(name, training.program.algorithm)
+    print_line(
+        training.console,
+        f"begins with the {' and '.join(initial.networks)} of {initial.run} at step {initial.step}",
+    )
+    return begin_with(initial, state)
 
 
 def _speaker(display: TrainingDisplay, member: Member, runs: int) -> Callable[[str], None]:

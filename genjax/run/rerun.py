@@ -24,6 +24,7 @@ _SURROUNDINGS = (
     "processes",
     "xla_options",
     "grouping",
+    "initial",
 )
 
 
@@ -107,7 +108,8 @@ def compare_runs(one: Path, other: Path) -> Repetition:
     files = {path.name for run in (one, other) for path in run.glob("*.safetensors")}
     for name in sorted(files):
         different += _weights_differ(name, one / name, other / name)
-    last, latest = (read_manifest(run)["sessions"][-1] for run in (one, other))
+    sessions = [read_manifest(run)["sessions"] for run in (one, other)]
+    last, latest = ({**own[-1], "initial": own[0].get("initial")} for own in sessions)
     changed = []
     for field in _SURROUNDINGS:
         was, now = last.get(field), latest.get(field)

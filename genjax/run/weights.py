@@ -73,7 +73,7 @@ def export_weights(state: State, directory: Path, description: Mapping[str, str]
         path = directory / f"{name}.safetensors"
         part = path.with_suffix(".part")
         try:
-            save_file(dict(_named_arrays(tree)), part, {**description, "player": name})
+            save_file(dict(named_arrays(tree)), part, {**description, "player": name})
         except SafetensorError as error:
             raise OSError(f"{part}: {error}") from error
         part.replace(path)
@@ -81,7 +81,8 @@ def export_weights(state: State, directory: Path, description: Mapping[str, str]
     return files
 
 
-def _named_arrays(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
+def named_arrays(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of nested dicts, each with the names on its path and slashes between them."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = "/".join(str(key.key) for key in path)
         # safetensors writes the memory as it lies, so it must lie in order.
