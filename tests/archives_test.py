@@ -54,6 +54,13 @@ def test_text_in_an_archive_of_every_kind(tmp_path: Path, suffix):
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["song"]
 
 
+def test_what_is_hidden_beside_the_only_folder_does_not_count(tmp_path: Path):
+    hidden = member("._photos", b"x"), member(".DS_Store", b"x"), member("photos/hat/._0.png", b"x")
+    shown = [member(f"photos/{name}/0.png", png(9)) for name in ("hat", "shoe")]
+    path = pack(tmp_path / "photos.tar", *hidden, *shown)
+    assert import_dataset("photos", path, tmp_path / "out").classes == 2
+
+
 def test_the_suffix_may_say_another_compression(tmp_path: Path):
     pack(tmp_path / "song.tar.xz", member("song.txt", TEXT)).rename(tmp_path / "song.tar.gz")
     assert import_dataset("song", tmp_path / "song.tar.gz", tmp_path / "out").splits["train"]

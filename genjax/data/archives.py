@@ -58,8 +58,8 @@ def unpacked(archive: Path, directory: Path) -> Iterator[Path]:
       directory: where to unpack it, in a folder of its own.
 
     Yields:
-      What it holds: the folder, or the only folder in it unless that is a split. It is removed
-      afterwards, and errors about its files name the archive.
+      What it holds: the folder, or the only folder in it unless that is a split, whatever is hidden
+      beside it. It is removed afterwards, and errors about its files name the archive.
 
     Raises:
       UserError: it is damaged, has links, devices or names that lead elsewhere, or needs more than
@@ -73,7 +73,8 @@ def unpacked(archive: Path, directory: Path) -> Iterator[Path]:
     with temporary as name:
         folder = Path(name)
         _unpack(archive, folder)
-        inside = list(folder.iterdir())
+        # What is hidden counts as little as in a folder; Macs put .DS_Store beside everything.
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
         wrapped = len(inside) == 1 and inside[0].is_dir() and inside[0].name not in SPLITS
         try:
             yield inside[0] if wrapped else folder
