@@ -180,6 +180,7 @@ FAULTS = {
     "rate 0": (damaged(lambda x: header(x, 24, bytes(4))), "its header is damaged: 0 samples"),
     "frames of 3 bytes": (damaged(lambda x: header(x, 32, b"\3")), "samples a second of 3 bytes"),
     "NaN": (of(np.array([0, np.nan], np.float32)), "samples that are not finite"),
+    "another scale": (of(noise(0, 100).astype(np.float32)), "divide them by their full scale"),
     "infinity": (of(np.array([0, np.inf], np.float32)), "samples that are not finite"),
 }
 

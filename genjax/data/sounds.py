@@ -15,6 +15,8 @@ MOST_RATE = 1_000_000
 """Samples a second that a file may have."""
 
 _FULL = 32_768
+# Of floats: what is a little over the full scale is clipped, what is far over has another scale.
+_MOST_PEAK = 2
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _WIDTHS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
 
@@ -72,7 +74,8 @@ def read_sound(path: Path, rate: int) -> Int16[np.ndarray, "samples"]:
       int16 [samples].
 
     Raises:
-      UserError: as `read_header`; or samples are not finite, or a package is missing.
+      UserError: as `read_header`; or samples are not finite or far beyond the full scale, or a
+        package is missing.
     """
     header = read_header(path)
     library = _import("soundfile")
@@ -88,6 +91,12 @@ def read_sound(path: Path, rate: int) -> Int16[np.ndarray, "samples"]:
     wave = channels.mean(axis=1)
     if not np.isfinite(wave).all():
         raise UserError(f"the sound {path} has samples that are not finite; remove it")
+    peak = np.abs(channels).max()
+    if peak > _MOST_PEAK:
+        raise UserError(
+            f"the sound {path} has samples up to {peak:,.6g}, but floats are within -1 and 1; "
+            "divide them by their full scale"
+        )
     if header.rate != rate:
         wave = resample(wave, header.rate, rate)
     return np.clip(np.rint(wave * _FULL), -_FULL, _FULL - 1).astype(np.int16)
