@@ -328,6 +328,16 @@ def test_a_plugin_that_was_never_used_here_is_not_run(plugin, tmp_path, monkeypa
     assert genjax("config", "--config", tmp_path / "theirs.json").status == 0
 
 
+def test_a_file_may_name_a_plugin_beside_it(plugin, tmp_path, monkeypatch):
+    file, _ = plugin
+    part = tmp_path / "part.yaml"
+    part.write_text(f"plugins: [{file.name}]\n")
+    monkeypatch.chdir(tmp_path.parent)
+    assert f"genjax config --plugin {file}`" in refusal("config", "--config", part)
+    assert genjax("config", "--plugin", file).status == 0
+    assert configured("--config", part).plugins == (str(file),)
+
+
 def test_a_plugin_that_fails(tmp_path):
     file = tmp_path / "bad.py"
     file.write_text("1 / 0")

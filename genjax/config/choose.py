@@ -49,10 +49,24 @@ def plugins_of(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_config_file(file: Path) -> Any:
-    """Reads the plain values in a file of YAML or JSON; raises UserError where it can't be read."""
+    """Reads the plain values in a file of YAML or JSON.
+
+    Args:
+      file: the file.
+
+    Returns:
+      Its values; plugins that it names by relative paths lie beside it.
+
+    Raises:
+      UserError: it can't be read.
+    """
     if file.suffix not in _FORMATS:
         raise UserError(f"--config {file} is no {', '.join(_FORMATS)} file; name one")
-    return _FORMATS[file.suffix](read_text(file), str(file))
+    value = _FORMATS[file.suffix](read_text(file), str(file))
+    plugins = value.get("plugins") if isinstance(value, dict) else None
+    if isinstance(plugins, list) and all(isinstance(path, str) for path in plugins):
+        value["plugins"] = [str(file.absolute().parent / path) for path in plugins]
+    return value
 
 
 def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
