@@ -38,7 +38,7 @@ def test_an_epoch_shows_no_example_twice():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(UserError, match="needs 51 images but the data set has 50"):
+    with pytest.raises(UserError, match="needs 51 examples but the data set has 50"):
         batch_indices(0, 51, 50, seed=0)
 
 

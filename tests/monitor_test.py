@@ -76,7 +76,7 @@ def test_samples_that_are_alike_show_at_the_second_evaluation():
     values = [0.1, 0.09, 0.2, 0.08, 0.07]
     _, found = follow([{"evaluation/diversity": value} for value in values])
     assert found[:4] == [None] * 4
-    assert "0.07 of the variance of real images, less than 0.1" in found[4]
+    assert "0.07 of the variance of real examples, less than 0.1" in found[4]
 
 
 def test_lines_without_the_metrics_change_nothing():

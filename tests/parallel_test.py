@@ -156,7 +156,7 @@ def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
 def test_a_batch_that_cannot_be_split_is_refused(small_experiment, mode):
     experiment = dataclasses.replace(small_experiment, batch_size=12)
     algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
-    with pytest.raises(UserError, match="12 images a step can't be split over 8 devices"):
+    with pytest.raises(UserError, match="12 examples a step can't be split over 8 devices"):
         compile_step(algorithm, mode, jax.devices())
 
 

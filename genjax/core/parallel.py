@@ -142,7 +142,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
     count = len(devices)
     if algorithm.examples % count:
         raise UserError(
-            f"{algorithm.examples} images a step can't be split over {count} devices; "
+            f"{algorithm.examples} examples a step can't be split over {count} devices; "
             f"set --batch-size to a multiple of {count}"
         )
     _, replicated, _ = spread(devices)

@@ -103,7 +103,7 @@ def batch_indices(step: int, batch: int, size: int, seed: int) -> Int64[np.ndarr
     steps_per_epoch = size // batch
     if steps_per_epoch == 0:
         raise UserError(
-            f"a step needs {batch} images but the data set has {size}; lower batch_size"
+            f"a step needs {batch} examples but the data set has {size}; lower batch_size"
         )
     epoch, position = divmod(step, steps_per_epoch)
     first, last = position * batch, (position + 1) * batch

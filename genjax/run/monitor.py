@@ -95,7 +95,7 @@ def common_signs(config: MonitorConfig) -> list[Sign]:
         if value is None:
             return None
         words = (
-            f"samples have {value:.2g} of the variance of real images, less than "
+            f"samples have {value:.2g} of the variance of real examples, less than "
             f"{config.diversity:g}"
         )
         return value < config.diversity, words
