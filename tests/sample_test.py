@@ -1,10 +1,17 @@
 """`genjax sample`: of a run on a text, and of one with labels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from in_process import genjax, refusal
+from PIL import Image
 
 from genjax import load
+from genjax.domains import DOMAINS
+from genjax.domains.domain import Picture, Sound
+from genjax.domains.previews import check_ending, save_previews
+from genjax.errors import UserError
 
 TEXT = "".join(f"{number} bottles of mead on the wall,\n" for number in range(100))
 SMALL = ("--batch-size", 4, "--steps", 1, "--eval.samples", 4, "--mode", "jit")
@@ -110,3 +117,51 @@ def test_samples_of_the_parameters_beside_their_average(conditional, tmp_path):
         drawn = load(conditional, average=average).sample(3, seed=5)
         np.testing.assert_array_equal(found[-1], drawn)
     assert not np.array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [(".png", "PNG"), (".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP"), ("", "PNG")],
+)
+def test_a_grid_is_of_the_format_that_its_ending_says(conditional, tmp_path, ending, kind):
+    file = tmp_path / f"grid{ending}"
+    outcome = genjax("sample", conditional, "--n", 4, "--out", file)
+    assert outcome.status == 0, outcome
+    [written] = tmp_path.iterdir()
+    assert str(written) in outcome.out
+    assert written.name == (f"grid{ending}" if ending else "grid.png")
+    with Image.open(written) as picture:
+        assert picture.format == kind
+        assert min(picture.size) > 100
+
+
+@pytest.mark.parametrize("name", ["grid.gif", "grid.wav", "grid.txt", "grid.npz", "grid.exe"])
+def test_a_format_that_is_not_written_is_refused(conditional, tmp_path, name):
+    error = refusal("sample", conditional, "--n", 4, "--out", tmp_path / name)
+    assert f"{name} can't be written: images are shown as .png or .jpg" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_is_no_picture_and_an_array_no_npy(gpt, conditional, tmp_path):
+    assert "tokens are shown as .txt;" in refusal("sample", gpt, "--out", tmp_path / "x.png")
+    assert "must end in .npz" in refusal("sample", conditional, "--npz", tmp_path / "x.npy")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS)
+def test_names_with_points_in_them_have_no_ending(domain):
+    for name in ("step_00000005", "t0.5", "run-1.0"):
+        check_ending(Path(name), domain)
+    with pytest.raises(UserError, match="choose another ending"):
+        check_ending(Path("x.mp3"), domain)
+
+
+def test_of_a_sound_and_a_picture_each_takes_the_ending_that_is_its_own(tmp_path):
+    sound = Sound(np.zeros(8, np.int16), 8)
+    picture = Picture(np.zeros((4, 4, 1), np.uint8))
+    for name in ("a.jpg", "b.wav"):
+        check_ending(Path(name), DOMAINS["audio"])
+        save_previews(tmp_path / name, [sound, picture])
+    written = {path.name: path.read_bytes()[:3] for path in tmp_path.iterdir()}
+    jpeg, png, wav = b"\xff\xd8\xff", b"\x89PN", b"RIF"
+    assert written == {"a.wav": wav, "a.jpg": jpeg, "b.wav": wav, "b.png": png}

@@ -183,8 +183,9 @@ def sample(arguments: list[str]) -> None:
           run_dir: Folder of the run.
           n: How many samples.
           seed: Seed of the series; sample i of a seed is the same whatever n.
-          out: File of what a person looks at, listens to or reads, such as a PNG file of a grid;
-            without --out and --npz it is samples.png, .wav or .txt in the run's folder.
+          out: File of what a person looks at, listens to or reads, in the format of its ending: a
+            grid as .png, .jpg or .webp, .wav, or .txt; without --out and --npz it is samples.png,
+            .wav or .txt in the run's folder.
           npz: File for the samples as an array, such as images, uint8
             [n, height, width, channels], and of a conditional model labels.
           checkpoint: last, best, or the step of a checkpoint.
@@ -201,14 +202,20 @@ def sample(arguments: list[str]) -> None:
         check_file(npz)
         if npz is not None and out is not None and npz.absolute() == out.absolute():
             raise UserError(f"--out and --npz are both {npz}; name two files")
-        if out is None and npz is None:
-            out = run_dir / "samples.png"
+        if npz is not None and npz.suffix.lower() != ".npz":
+            raise UserError(f"--npz is {npz}; it must end in .npz, which is what is written")
         import numpy as np
 
         from genjax.domains import domain_of
-        from genjax.domains.previews import save_previews
+        from genjax.domains.previews import check_ending, save_previews
+        from genjax.run.directory import read_config, read_schema
         from genjax.run.sampling import render_samples, sample_run
 
+        read_config(run_dir)
+        if out is not None:
+            check_ending(out, domain_of(read_schema(run_dir).domain))
+        elif npz is None:
+            out = run_dir / "samples"
         drawn = sample_run(run_dir, seed, which, n, label, per_class, sampling or None, average)
         files = [] if out is None else save_previews(out, render_samples(drawn, per_class))
         if npz is not None:

@@ -143,4 +143,5 @@ AUDIO = Domain(
     coarse=lambda samples, facts: band_energies(np.asarray(samples), int(facts["sample_rate"])),
     coarse_name="band_frechet",
     values="int16 x as x / 32768",
+    shown=(Sound, Picture),
 )

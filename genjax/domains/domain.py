@@ -79,6 +79,7 @@ class Domain(NamedTuple):
       augment: changes of examples as the model sees them, by name, ``(arrays, key, index)``, where
         `index` are the examples' places in the whole batch.
       values: what `to_model` does, in words for whoever has the weights alone.
+      shown: the types of the previews.
     """
 
     field: str
@@ -93,3 +94,4 @@ class Domain(NamedTuple):
     coarse_name: str
     augment: Mapping[str, Callable[[Array, Key, Index], Array]] = {}
     values: str = "as they are stored"
+    shown: tuple[type[Preview], ...] = (Picture,)

@@ -1,21 +1,36 @@
-"""Writes what a domain shows of its samples into files: PNG, WAV, text."""
+"""Writes what a domain shows of its samples into files: pictures, sounds and texts."""
 
 import os
+import re
 import wave
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
 
-from genjax.domains.domain import Picture, Preview, Sound, Text
+from genjax.domains.domain import Domain, Picture, Preview, Sound, Text
+from genjax.errors import UserError
+
+# Of JPEG: nothing that is seen is lost, and each pixel keeps its colour.
+_JPEG: dict[str, Any] = {"kind": "JPEG", "quality": 95, "subsampling": 0}
 
 
-def write_picture(stream: BinaryIO, picture: Picture) -> None:
-    """Writes a picture as PNG."""
+def write_picture(
+    stream: BinaryIO, picture: Picture, kind: str = "PNG", **options: int | bool
+) -> None:
+    """Writes a picture.
+
+    Args:
+      stream: of the file.
+      picture: what to write.
+      kind: of the file, by Pillow's name.
+      options: of Pillow for that kind.
+    """
     pixels = picture.pixels
     image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-    image.save(stream, format="PNG")
+    image.save(stream, format=kind, **options)
 
 
 def write_sound(stream: BinaryIO, sound: Sound) -> None:
@@ -32,35 +47,62 @@ def write_text(stream: BinaryIO, text: Text) -> None:
     stream.write(text.text.encode())
 
 
-_WRITERS: dict[type, tuple[str, Callable[[BinaryIO, Any], None]]] = {
-    Picture: (".png", write_picture),
-    Sound: (".wav", write_sound),
-    Text: (".txt", write_text),
+_WRITERS: dict[type, dict[str, Callable[[BinaryIO, Any], None]]] = {
+    Picture: {
+        ".png": write_picture,
+        ".jpg": partial(write_picture, **_JPEG),
+        ".jpeg": partial(write_picture, **_JPEG),
+        ".webp": partial(write_picture, kind="WEBP", lossless=True),
+    },
+    Sound: {".wav": write_sound},
+    Text: {".txt": write_text},
 }
+"""By kind and ending; the first ending is the usual one."""
+
+
+def check_ending(path: Path, domain: Domain) -> None:
+    """Refuses a file whose ending says that it is of another kind than it would be.
+
+    Args:
+      path: of the file.
+      domain: of the samples that it is to show.
+
+    Raises:
+      UserError: it is; the message lists the endings there are.
+    """
+    endings = [ending for kind in domain.shown for ending in _WRITERS[kind]]
+    # What follows a point in a name such as t0.5 is no ending.
+    if path.suffix.lower() not in endings and re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):
+        raise UserError(
+            f"{path} can't be written: {domain.plural} are shown as {' or '.join(endings)}; choose "
+            "another ending"
+        )
 
 
 def save_previews(path: Path, previews: Sequence[Preview]) -> list[Path]:
-    """Writes previews side by side, each under the suffix of its kind.
+    """Writes previews side by side, each in a format of its kind.
 
     Each file appears whole or not at all.
 
     Args:
-      path: of the files. What has a suffix of a preview gets that of its kind instead; any other
-        name, which may have points in it, gets one more.
+      path: of the files. An ending of a kind is kept, and decides the format, for that kind; what
+        has the ending of a kind gets the usual one of another instead; any other name, which may
+        have points in it, gets one more.
       previews: of types that differ.
 
     Returns:
       The files.
     """
-    known = {suffix for suffix, _ in _WRITERS.values()}
+    known = {ending for endings in _WRITERS.values() for ending in endings}
     name = path.stem if path.suffix.lower() in known else path.name
     written = []
     for preview in previews:
-        suffix, write = _WRITERS[type(preview)]
-        file = path.with_name(f"{name}{suffix}")
+        writers = _WRITERS[type(preview)]
+        ending = path.suffix if path.suffix.lower() in writers else next(iter(writers))
+        file = path.with_name(f"{name}{ending}")
         part = file.with_name(file.name + ".part")
         with part.open("wb") as stream:
-            write(stream, preview)
+            writers[ending.lower()](stream, preview)
         os.replace(part, file)
         written.append(file)
     return written

@@ -83,4 +83,5 @@ TOKENS = Domain(
     pictured=8,
     coarse=_coarse,
     coarse_name="token_frechet",
+    shown=(Text,),
 )
