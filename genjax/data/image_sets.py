@@ -100,6 +100,11 @@ def _compare_contents(name: str, standard: Standard, raw: Raw) -> tuple[str, ...
 
 def _store(request: Request, standard: Standard | None, raw: Raw, classes: int) -> Path:
     name, root, progress = request.name, request.directory, request.progress
+    if not _is_text(root):
+        raise UserError(
+            f"cannot store {name!r} in {root}: array_record takes no path that isn't UTF-8; choose "
+            "another --directory"
+        )
     tfds = prepared.import_tfds()
     tfds.disable_progress_bar()
     features = _features(tfds, standard, raw, classes)
@@ -149,6 +154,15 @@ def _store(request: Request, standard: Standard | None, raw: Raw, classes: int) 
     except (OSError, RuntimeError) as error:
         raise UserError(f"cannot store {name!r} in {root}: {reason(error)}") from error
     return Path(builder.data_dir)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path is more than bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _features(tfds: Any, standard: Standard | None, raw: Raw, classes: int) -> Any:

@@ -5,7 +5,6 @@ what was damaged later is noticed, and named, before an array is read. Format 1 
 checkpoints are read as they are.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -19,37 +18,19 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from genjax.core.types import Key, State
 from genjax.errors import RunFailed, UserError
+from genjax.run.checkpoint_store import FILES, ITEM, Checkpoints, Handler
 from genjax.run.processes import first_does, is_first
+from genjax.run.seals import Damaged, file_digest, seal, unseal
 
 Which = Literal["last", "best"] | int
 
 _SCORE = "score"
 _HEALTHY = "healthy"
 _LEAVES = "leaves"
-_DIGEST = "sha256"
-_ITEM = "default"
-_FILES = "files.json"
 _NOTES = "_CHECKPOINT_METADATA"
 
 
-class Damaged(UserError):
-    """A checkpoint is not what was saved."""
-
-
-class _Handler(ocp.StandardCheckpointHandler):
-    """Orbax's writer of a tree of arrays, with checksums of its files."""
-
-    def finalize(self, directory: Any) -> None:
-        """Ends the writing; the folder gets its final name after this."""
-        super().finalize(directory)
-        if is_first():
-            folder = Path(directory)
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
-            digests = {path.relative_to(folder).as_posix(): _file_digest(path) for path in files}
-            (folder / _FILES).write_text(json.dumps(_seal(digests), indent=2), encoding="utf-8")
-
-
-def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
+def open_checkpoints(directory: Path, keep: int) -> Checkpoints:
     """Opens a folder of checkpoints, creating it where there is none.
 
     Args:
@@ -73,15 +54,13 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
     if is_first():
         _mend_metrics(directory)
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
-    handler = _Handler()
+    handler = Handler()
     for kind in (ocp.args.StandardSave, ocp.args.StandardRestore):
-        registry.add(_ITEM, kind, handler)
-    return ocp.CheckpointManager(directory.absolute(), options=options, handler_registry=registry)
+        registry.add(ITEM, kind, handler)
+    return Checkpoints(directory, options=options, handler_registry=registry)
 
 
-def save(
-    manager: ocp.CheckpointManager, step: int, state: State, score: float, healthy: bool = True
-) -> None:
+def save(manager: Checkpoints, step: int, state: State, score: float, healthy: bool = True) -> None:
     """Starts to write a checkpoint; the state may be donated right after.
 
     Args:
@@ -95,33 +74,35 @@ def save(
       RunFailed: it can't be written, or the one before, which was still being written.
     """
     metrics = {_SCORE: score, _HEALTHY: float(healthy)}
-    described = _seal({**metrics, _LEAVES: _kinds(state)})
+    described = seal({**metrics, _LEAVES: _kinds(state)})
     save = ocp.args.StandardSave(state)
     _write(
         manager, lambda: manager.save(step, args=save, metrics=metrics, custom_metadata=described)
     )
 
 
-def wait(manager: ocp.CheckpointManager) -> None:
+def wait(manager: Checkpoints) -> None:
     """Waits until all checkpoints are written; raises RunFailed where one can't be."""
     _write(manager, manager.wait_until_finished)
 
 
-def _write(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> None:
+def _write(manager: Checkpoints, action: Callable[[], Any]) -> None:
     failure = None
     try:
         action()
     # Whatever the writers of arrays make of a full disk, one of them in the background.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        failure = f"cannot write a checkpoint into {manager.directory}: {lines[0]}"
+        failure = f"cannot write a checkpoint into {manager.folder}: {manager.named(lines[0])}"
     if failure is None:
         return
+    # It counts what it was about to write, and no more what it would have deleted then.
+    manager.reload()
     left = f"the latest whole one is of step {manager.latest_step()}"
-    raise RunFailed(failure, f"{left}; make room and resume the run")
+    raise RunFailed(failure, f"{left}; make room, or take another disk, and resume the run")
 
 
-def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
+def drop_unhealthy(manager: Checkpoints) -> int | None:
     """Deletes the checkpoints after the latest healthy one.
 
     Args:
@@ -140,7 +121,7 @@ def drop_unhealthy(manager: ocp.CheckpointManager) -> int | None:
     return healthy[-1]
 
 
-def find_step(manager: ocp.CheckpointManager, which: Which) -> int:
+def find_step(manager: Checkpoints, which: Which) -> int:
     """Resolves ``last``, ``best`` or a step to a checkpoint that is there.
 
     Raises:
@@ -149,7 +130,7 @@ def find_step(manager: ocp.CheckpointManager, which: Which) -> int:
     """
     steps = sorted(manager.all_steps())
     if not steps:
-        raise UserError(f"{manager.directory} holds no checkpoint yet")
+        raise UserError(f"{manager.folder} holds no checkpoint yet")
     if which == "last":
         return steps[-1]
     if which == "best":
@@ -160,7 +141,7 @@ def find_step(manager: ocp.CheckpointManager, which: Which) -> int:
 
 
 def restore(
-    manager: ocp.CheckpointManager,
+    manager: Checkpoints,
     step: int,
     init: Any,
     key: Key,
@@ -182,7 +163,7 @@ def restore(
       Damaged: what is there is not what was saved.
       UserError: it belongs to another model.
     """
-    folder = Path(manager.directory) / str(step)
+    folder = manager.folder / str(step)
     place = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     template = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
@@ -198,10 +179,10 @@ def restore(
                 f"the checkpoint {folder} belongs to another model: it has {there} as {name}, and "
                 f"the configuration needs {wanted}"
             )
-    item = folder / _ITEM
-    for name, digest in (_unseal(item / _FILES) if sealed else {}).items():
+    item = folder / ITEM
+    for name, digest in (unseal(item / FILES) if sealed else {}).items():
         try:
-            damaged = _file_digest(item / name) != digest
+            damaged = file_digest(item / name) != digest
         except OSError:
             damaged = True
         if damaged:
@@ -209,12 +190,12 @@ def restore(
     try:
         return manager.restore(step, args=ocp.args.StandardRestore(template))
     except (ValueError, OSError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise Damaged(f"the checkpoint {folder} can't be read: {first_line}") from error
+        why = manager.named(str(error).strip().splitlines()[0])
+        raise Damaged(f"the checkpoint {folder} can't be read: {why}") from error
 
 
 def restore_common(
-    managers: Mapping[int, ocp.CheckpointManager],
+    managers: Mapping[int, Checkpoints],
     init: Any,
     sharding: jax.sharding.Sharding | None,
     say: Callable[[str], None],
@@ -254,7 +235,7 @@ def restore_common(
     if chosen is None and damaged:
         run, step = next(iter(damaged))
         raise UserError(
-            f"no checkpoint in {managers[run].directory} is whole; {damaged[run, step]}; train the "
+            f"no checkpoint in {managers[run].folder} is whole; {damaged[run, step]}; train the "
             "run again from its start with another --out"
         )
     for run, manager in managers.items():
@@ -271,7 +252,7 @@ def restore_common(
 
 
 def _keep_up_to(
-    manager: ocp.CheckpointManager,
+    manager: Checkpoints,
     last: int | None,
     damaged: Mapping[int, Damaged],
     say: Callable[[str], None],
@@ -286,13 +267,13 @@ def _keep_up_to(
 
 
 def _put_aside(
-    manager: ocp.CheckpointManager,
+    manager: Checkpoints,
     damaged: Mapping[int, Damaged],
     whole: int,
     say: Callable[[str], None],
 ) -> None:
     """Moves damaged checkpoints out of the manager's folder."""
-    folder = Path(manager.directory)
+    folder = manager.folder
     for step, fault in damaged.items():
         aside = folder.parent / "damaged" / str(step)
         while aside.exists():
@@ -302,11 +283,11 @@ def _put_aside(
         say(f"{fault}; moved to {aside}, going on from step {whole}")
 
 
-def _describe(manager: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
+def _describe(manager: Checkpoints, step: int) -> Mapping[str, Any]:
     """What `save` noted of a checkpoint; raises Damaged where it can't be read or believed."""
-    folder = Path(manager.directory) / str(step)
+    folder = manager.folder / str(step)
     if not _is_unsealed(folder):
-        return _unseal(folder / _NOTES, "custom_metadata")
+        return unseal(folder / _NOTES, "custom_metadata")
     path = folder / "metrics" / "metrics"
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
@@ -319,7 +300,7 @@ def _is_unsealed(folder: Path) -> bool:
     """Whether a checkpoint is of format 1; one that has lost a part of its seal is not."""
     try:
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
-        return notes["custom_metadata"] == {} and not (folder / _ITEM / _FILES).exists()
+        return notes["custom_metadata"] == {} and not (folder / ITEM / FILES).exists()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -331,7 +312,7 @@ def _mend_metrics(directory: Path) -> None:
             continue
         path = notes.parent / "metrics" / "metrics"
         try:
-            described = _unseal(notes, "custom_metadata")
+            described = unseal(notes, "custom_metadata")
             metrics = {name: described[name] for name in (_SCORE, _HEALTHY)}
         except Damaged:
             metrics = {_SCORE: sys.float_info.max, _HEALTHY: 0.0}
@@ -342,30 +323,6 @@ def _mend_metrics(directory: Path) -> None:
             pass
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(metrics), encoding="utf-8")
-
-
-def _seal(noted: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds a digest of all that is noted."""
-    text = json.dumps(noted, sort_keys=True)
-    return {**noted, _DIGEST: hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _unseal(path: Path, field: str | None = None) -> dict[str, Any]:
-    """Reads what `_seal` has made, from a file or a field of it; raises Damaged if it differs."""
-    try:
-        sealed = json.loads(path.read_text(encoding="utf-8"))
-        sealed = sealed if field is None else sealed[field]
-        noted = {name: value for name, value in sealed.items() if name != _DIGEST}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Damaged(f"{path} is missing or damaged") from None
-    if _seal(noted) != sealed:
-        raise Damaged(f"{path} is missing or damaged")
-    return noted
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _kinds(state: Any) -> dict[str, str]:

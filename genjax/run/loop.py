@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import orbax.checkpoint as ocp
 from rich.console import Console
 
 from genjax.config import Experiment
@@ -28,6 +27,7 @@ from genjax.domains import domain_of
 from genjax.errors import RunFailed, UserError
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
+from genjax.run.checkpoint_store import Checkpoints
 from genjax.run.console import TrainingDisplay, print_line
 from genjax.run.feed import make_feeder
 from genjax.run.initial import Initial, begin_with, read_initial
@@ -200,7 +200,7 @@ class _Training(NamedTuple):
     members: Sequence[Member]
     source: Source
     program: Program
-    managers: dict[int, ocp.CheckpointManager]
+    managers: dict[int, Checkpoints]
     evaluations: dict[int, Evaluation]
     preview: Previewer
     console: Console
@@ -406,7 +406,7 @@ def _go_back(training: _Training, diverged: Diverged) -> str:
     experiment = member.experiment
     checkpoint.wait(manager)
     latest = manager.latest_step()
-    left = f"the last good checkpoint is {manager.directory / str(latest)}"
+    left = f"the last good checkpoint is {manager.folder / str(latest)}"
     if latest is None:
         left = "no checkpoint was written before"
     if (experiment.on_collapse if diverged.collapsed else experiment.on_nan) == "stop":

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
-import orbax.checkpoint as ocp
 
 from genjax.config import Experiment
 from genjax.core.rng import stream
 from genjax.core.types import Key, State
 from genjax.domains.previews import save_previews
 from genjax.run import checkpoint
+from genjax.run.checkpoint_store import Checkpoints
 from genjax.run.logs import Log
 from genjax.run.monitor import Diverged, Monitor
 from genjax.run.processes import agree, is_first, local
@@ -30,7 +30,7 @@ class Recorder:
         self,
         experiment: Experiment,
         directory: Path,
-        manager: ocp.CheckpointManager,
+        manager: Checkpoints,
         log: Log,
         monitor: Monitor,
         evaluate: Evaluation,
