@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from genjax.cache import cache_directory
+from genjax.cache import cache_directory, expand_home
 from genjax.errors import UserError
 
 _loaded: set[str] = set()
@@ -32,7 +32,8 @@ def use_plugins(files: Iterable[Path]) -> tuple[str, ...]:
     Raises:
       UserError: one is not there, or fails.
     """
-    paths = tuple(dict.fromkeys(str(file.expanduser().absolute()) for file in files))
+    found = (expand_home(str(file), "write the path out") for file in files)
+    paths = tuple(dict.fromkeys(str(path.absolute()) for path in found))
     for path in paths:
         _load(path)
     trust_plugins(paths)
@@ -66,7 +67,7 @@ def trust_plugins(paths: Iterable[str]) -> None:
     new = set(paths) - _trusted()
     if new:
         # Without a cache, the files are to be named each time.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):
             path = _list()
             path.parent.mkdir(parents=True, exist_ok=True)
             # Processes of one run do this at the same time.

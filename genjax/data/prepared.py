@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genjax.cache import expand_home
 from genjax.errors import UserError, reason, suggest
 
 FILE_FORMAT = "array_record"
@@ -46,9 +47,12 @@ def data_directory(directory: str | Path | None) -> Path:
 
     Returns:
       The folder, which need not exist.
+
+    Raises:
+      UserError: it lies at home, and there is no home folder.
     """
     chosen = directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return expand_home(str(chosen), "set TFDS_DATA_DIR to a folder")
 
 
 def find(name: str, directory: Path) -> Prepared | None:

@@ -6,6 +6,7 @@ elsewhere, and ``GENJAX_KEEP_MEMORY=0`` leaves the allocator alone.
 
 import ctypes
 import hashlib
+import io
 import logging
 import os
 import platform
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from genjax.cache import cache_directory
+from genjax.errors import UserError
 
 _CACHE_BYTES = 4 * 2**30
 # Of glibc's malloc.h.
@@ -23,10 +25,22 @@ _MMAP_MAX = -4
 
 
 def prepare_process() -> None:
-    """Sets up all of it; to be called before anything is compiled."""
+    """Sets up all of it; to be called before anything is compiled or printed."""
+    print_anything()
     use_compilation_cache()
     keep_memory()
     hush_writers()
+
+
+def print_anything() -> None:
+    """Lets what a terminal or a pipe has no character for be printed as an escape, not be an error.
+
+    Names of files and classes may have any character, and tables and bars have lines and dots that
+    an encoding such as ASCII lacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def keep_memory() -> None:
@@ -67,9 +81,13 @@ def use_compilation_cache() -> None:
 
     Variables of JAX that are already set win. Programs are kept apart by the processor's abilities,
     since a home directory may be shared by machines that differ, and XLA's key does not name them.
+    Without a home, or where nothing can be written there, nothing is kept.
     """
+    directory = os.environ.get("JAX_COMPILATION_CACHE_DIR") or _writable_cache()
+    if directory is None:
+        return
     defaults = {
-        "jax_compilation_cache_dir": str(cache_directory() / "xla" / _processor()),
+        "jax_compilation_cache_dir": str(directory),
         "jax_compilation_cache_max_size": _CACHE_BYTES,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
@@ -80,6 +98,16 @@ def use_compilation_cache() -> None:
             # JAX reads its variables when it is imported.
             if "jax" in sys.modules:
                 sys.modules["jax"].config.update(name, value)
+
+
+def _writable_cache() -> Path | None:
+    """Where compiled programs are kept; None where they can't be."""
+    try:
+        directory = cache_directory() / "xla" / _processor()
+        directory.mkdir(parents=True, exist_ok=True)
+    except (UserError, OSError):
+        return None
+    return directory if os.access(directory, os.W_OK) else None
 
 
 def _processor() -> str:
