@@ -1,14 +1,18 @@
-"""Folders of files, one for each class or without classes, perhaps below those of splits."""
+"""Folders of files, one for each class or without classes, perhaps below those of splits.
+
+A file of labels (`genjax.data.label_files`) may stand for the class folders.
+"""
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
 
+from genjax.data.label_files import NAMES, find_labels
 from genjax.data.standard import class_key
 from genjax.errors import UserError
 
@@ -18,6 +22,9 @@ SPLITS = ("train", "validation", "test")
 # Unicode's categories of control characters, of line and paragraph breaks, and of what stands for
 # undecodable bytes.
 _NOT_IN_NAMES = {"Cc", "Zl", "Zp", "Cs"}
+_NAMED = 5
+# Folders below one with a file of labels.
+_DEPTH = 4
 
 
 class Kind(NamedTuple):
@@ -43,11 +50,22 @@ class Found(NamedTuple):
       files: of each split.
       labels: of them, int32 [n]; none without classes.
       class_names: in the order of the labels; None without classes.
+      ignored: files of another kind beside folders.
     """
 
     files: Mapping[str, Sequence[Path]]
     labels: Mapping[str, Int32[np.ndarray, "n"]]
     class_names: tuple[str, ...] | None
+    ignored: tuple[Path, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know, a line each."""
+        if not self.ignored:
+            return ()
+        names = ", ".join(str(path) for path in self.ignored[:_NAMED])
+        more = len(self.ignored) - _NAMED
+        return (f"not used: {names}{f' and {more:,} more' if more > 0 else ''}",)
 
 
 def find(source: Path, kind: Kind, standard: Sequence[str] | None = None) -> Found:
@@ -65,19 +83,28 @@ def find(source: Path, kind: Kind, standard: Sequence[str] | None = None) -> Fou
     Raises:
       UserError: the folder isn't laid out so.
     """
-    classes = {split: _classes(folder, kind) for split, folder in _splits(source, kind).items()}
+    splits = _splits(source, kind)
+    classes, used = {}, set()
+    for split, folder in splits.items():
+        listed = _listed(folder, source, kind)
+        if listed is None:
+            classes[split] = _classes(folder, kind)
+        else:
+            classes[split], file = listed
+            used.add(file)
+    ignored = tuple(path for path in _foreign({source, *splits.values()}, kind) if path not in used)
     names = {split: set(found) for split, found in classes.items()}
     first, *rest = names.values()
     for other in rest:
         if other != first:
-            odd = ", ".join(sorted(first ^ other)) or "no class folders"
+            odd = ", ".join(sorted((first ^ other) - {""})) or "no class folders"
             raise UserError(f"{source}: {' and '.join(names)} differ in their classes: {odd}")
     files = {
         split: [path for group in found.values() for path in group]
         for split, found in classes.items()
     }
     if first == {""}:
-        return Found(files, {}, None)
+        return Found(files, {}, None, ignored)
     order = _label_order(source, sorted(first), standard)
     labels = {
         split: np.repeat(
@@ -86,7 +113,7 @@ def find(source: Path, kind: Kind, standard: Sequence[str] | None = None) -> Fou
         )
         for split, found in classes.items()
     }
-    return Found(files, labels, tuple(sorted(order, key=order.__getitem__)))
+    return Found(files, labels, tuple(sorted(order, key=order.__getitem__)), ignored)
 
 
 def entries(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], list[Path]]:
@@ -139,6 +166,59 @@ def _splits(source: Path, kind: Kind) -> dict[str, Path]:
     return splits
 
 
+def _listed(folder: Path, source: Path, kind: Kind) -> tuple[dict[str, list[Path]], Path] | None:
+    """Sorts the files of a split by a file of labels, in its folder or in that of all splits."""
+    if not any((place / name).is_file() for place in (folder, source) for name in NAMES):
+        return None
+    files = _below(folder, kind)
+    found = find_labels(folder, files)
+    if found is None and source != folder:
+        # That file names those of the other splits, too.
+        parts = [source / name for name in SPLITS if (source / name).is_dir()]
+        found = find_labels(source, [file for part in parts for file in _below(part, kind)])
+    if found is None:
+        return None
+    if found.classes is None:
+        return {"": files}, found.file
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        groups.setdefault(_class_name(found.classes[file], found.file), []).append(file)
+    return dict(sorted(groups.items())), found.file
+
+
+def _below(folder: Path, kind: Kind, depth: int = _DEPTH) -> list[Path]:
+    """All files of a kind in a folder and in those below it, by name."""
+    folders, files = entries(folder, kind.suffixes)
+    found = [path for path in files if path.suffix.lower() in kind.suffixes]
+    for child in folders if depth else ():
+        found += _below(child, kind, depth - 1)
+    return found
+
+
+def _foreign(folders: Iterable[Path], kind: Kind) -> list[Path]:
+    """Files of another kind, in these folders; those that are hidden don't count."""
+    return [
+        path
+        for folder in sorted(folders)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix.lower() not in kind.suffixes and path.name[0] != "."
+    ]
+
+
+def _class_name(name: str, where: Path) -> str:
+    """Checks the name of a class; systems differ in how an accent is stored, and one form is kept.
+
+    Names are stored one a line, in UTF-8, and read back without the spaces around them.
+    """
+    kinds = {unicodedata.category(character) for character in name}
+    if not name or name != name.strip() or kinds & _NOT_IN_NAMES:
+        raise UserError(
+            f"{str(where)!r} can't name a class {name!r}: the name is empty, or has a control "
+            "character, a byte that isn't UTF-8, or a space at an end; rename it"
+        )
+    return unicodedata.normalize("NFC", name)
+
+
 def _classes(folder: Path, kind: Kind) -> dict[str, list[Path]]:
     """Lists the files of each class; a folder without classes has one, named ''."""
     folders, files = entries(folder, kind.suffixes)
@@ -155,14 +235,13 @@ def _classes(folder: Path, kind: Kind) -> dict[str, list[Path]]:
             raise UserError(f"{below[0]} is a folder in a class folder; move its {kind.plural} up")
         if not inside:
             raise UserError(f"the class folder {child} is empty; fill it or remove it")
-        # Names are stored one a line, in UTF-8, and read back without the spaces around them.
-        kinds = {unicodedata.category(character) for character in child.name}
-        if child.name != child.name.strip() or kinds & _NOT_IN_NAMES:
+        name = _class_name(child.name, child)
+        if name in found:
             raise UserError(
-                f"the class folder {str(child)!r} can't name a class: its name has a control "
-                "character, a byte that isn't UTF-8, or a space at an end; rename it"
+                f"{folder} holds two class folders {name}, whose names differ only in how their "
+                "accents are stored; merge them"
             )
-        found[child.name] = _check_files(inside, kind)
+        found[name] = _check_files(inside, kind)
     return found
 
 

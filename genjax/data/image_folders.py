@@ -40,7 +40,8 @@ def read(
 
         return RawSplit(len(files), read_one, found.labels.get(name))
 
-    return Raw(shape, {name: split(name) for name in found.files}, found.class_names)
+    splits = {name: split(name) for name in found.files}
+    return Raw(shape, splits, found.class_names, found.warnings)
 
 
 def _survey(

@@ -47,6 +47,7 @@ def import_images(request: Request, standard: Standard | None) -> Imported:
     path = _store(request, standard, raw, classes)
     counts = {key: split.count for key, split in raw.splits.items()}
     unit = in_words(raw.shape, classes)
+    warnings += raw.warnings
     return Imported(request.name, path, counts, unit, raw.shape, classes, warnings)
 
 

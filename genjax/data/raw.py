@@ -11,7 +11,8 @@ from genjax.data import images
 ACCEPTED = (
     "accepted: IDX files (train-images-idx3-ubyte[.gz], ...), one .npz (images, labels; x_train, "
     "y_train, x_test, y_test; or train_images, train_labels, val_images, ...), a folder of PNG or "
-    "JPEG, or of such folders named by class, perhaps below train/, validation/ and test/"
+    "JPEG, with labels.csv or StyleGAN's dataset.json beside them or in folders named by class, "
+    "perhaps below train/, validation/ and test/"
 )
 """What an import accepts, for errors."""
 
@@ -41,8 +42,10 @@ class Raw:
       shape: height, width and channels; height and width are None if they vary.
       splits: from name to split.
       class_names: in the order of the labels, or None where the source doesn't name them.
+      warnings: what the user should know, a line each.
     """
 
     shape: tuple[int | None, int | None, int]
     splits: Mapping[str, RawSplit]
     class_names: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()

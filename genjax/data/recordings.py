@@ -17,8 +17,8 @@ from genjax.data.sounds import MOST_RATE, Header, read_header, read_sound
 from genjax.errors import UserError
 
 ACCEPTED = (
-    "accepted: a folder of .wav, or of such folders named by class, perhaps below train/, "
-    "validation/ and test/"
+    "accepted: a folder of .wav, with labels.csv beside them or in folders named by class, perhaps "
+    "below train/, validation/ and test/"
 )
 """What an import of sound accepts, for errors."""
 
@@ -84,9 +84,10 @@ def import_recordings(request: Request) -> Imported:
         raise UserError(f"rate must be at least 1, at most {MOST_RATE:,}, got {rate}")
     standard = RECORDINGS.get(request.name)
     if standard is None:
-        splits, names = _list_own(request.source)
+        splits, names, warnings = _list_own(request.source)
     else:
         splits, names = _list_standard(request.name, request.source, standard), standard.class_names
+        warnings = ()
     paths = [path for listed in splits.values() for path in listed.paths]
     steps = request.progress(paths, "looking at sounds", len(paths))
     headers = {path: read_header(path) for path in steps}
@@ -120,16 +121,18 @@ def import_recordings(request: Request) -> Imported:
         counts,
         f"recordings at {rate:,} Hz, {classes} classes",
         classes=classes,
-        warnings=_compare(request.name, standard, counts),
+        warnings=(*warnings, *_compare(request.name, standard, counts)),
     )
 
 
-def _list_own(source: Path) -> tuple[dict[str, _Listed], tuple[str, ...] | None]:
+def _list_own(
+    source: Path,
+) -> tuple[dict[str, _Listed], tuple[str, ...] | None, tuple[str, ...]]:
     found = folders.find(source, _KIND)
     splits = {
         split: _Listed(paths, found.labels.get(split)) for split, paths in found.files.items()
     }
-    return splits, found.class_names
+    return splits, found.class_names, found.warnings
 
 
 def _list_standard(name: str, source: Path, standard: StandardRecordings) -> dict[str, _Listed]:
