@@ -1,6 +1,8 @@
 """Single images: decoding PNG and JPEG, and resizing."""
 
 import io
+import re
+import warnings
 import zlib
 from typing import Any
 
@@ -13,10 +15,25 @@ Image = npt.NDArray[np.uint8]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _GREY_MODES = ("1", "L", "LA")
+_ORIENTATION = 0x0112
+# What turns a picture upright, by Pillow's names, for each value of EXIF's orientation but 1.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+# Those that make the height the width.
+_QUARTER_TURNS = (5, 6, 7, 8)
+# In a PNG, Pillow looks for an orientation behind the pixels, which takes decoding them.
+_ORIENTED = re.compile(rb"exif|orientation", re.IGNORECASE)
 
 
 def decode(content: bytes, channels: int, where: str, resolution: int | None = None) -> Image:
-    """Decodes a PNG or JPEG, dropping transparency.
+    """Decodes a PNG or JPEG and turns it upright, dropping transparency.
 
     Args:
       content: the file's bytes.
@@ -30,11 +47,16 @@ def decode(content: bytes, channels: int, where: str, resolution: int | None = N
     Raises:
       UserError: it cannot be decoded, or has more than 8 bits a channel or several frames.
     """
+    from PIL import Image as pillow
+
     mode = "L" if channels == 1 else "RGB"
     try:
         picture = _open(content, where)
+        orientation = _orientation(picture, content)
         if picture.mode != mode:
             picture = picture.convert(mode)
+        if orientation in _TURNS:
+            picture = picture.transpose(pillow.Transpose[_TURNS[orientation]])
         return _array(_square(picture, resolution))
     except UserError:
         raise
@@ -51,7 +73,7 @@ def describe(content: bytes, where: str) -> tuple[int, int, int]:
       where: what to call the image in an error.
 
     Returns:
-      Height, width and channels: 1 if grey, otherwise 3.
+      Height and width of the upright image, and channels: 1 if grey, otherwise 3.
 
     Raises:
       UserError: as `decode`.
@@ -60,11 +82,20 @@ def describe(content: bytes, where: str) -> tuple[int, int, int]:
         picture = _open(content, where)
         if picture.format == "PNG":
             _check_chunks(content)
+        orientation = _orientation(picture, content)
     except UserError:
         raise
     except Exception as error:
         raise _unreadable(where, error) from error
-    return picture.height, picture.width, 1 if picture.mode in _GREY_MODES else 3
+    width, height = picture.size
+    if orientation in _QUARTER_TURNS:
+        height, width = width, height
+    return height, width, 1 if picture.mode in _GREY_MODES else 3
+
+
+def is_grey(image: Image) -> bool:
+    """Whether the three channels of an image are the same; uint8 [h, w, 3]."""
+    return bool((image == image[..., :1]).all())
 
 
 def encode(image: Image) -> bytes:
@@ -106,9 +137,22 @@ def _open(content: bytes, where: str) -> Any:
     picture = pillow.open(io.BytesIO(content), formats=("PNG", "JPEG"))
     if deep or picture.mode.startswith(("I", "F")):
         raise UserError(f"{where} has more than 8 bits a channel; convert it to 8 bits")
-    if getattr(picture, "n_frames", 1) > 1:
+    # Phones put further pictures, such as depths, behind the first of a JPEG.
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise UserError(f"{where} is animated; keep one frame of it or remove it")
     return picture
+
+
+def _orientation(picture: Any, content: bytes) -> int:
+    """EXIF's orientation; 1, which is upright, where there is none or it can't be read."""
+    if picture.format == "PNG" and not _ORIENTED.search(content):
+        return 1
+    # What a camera wrote beside the pixels may be anything, of which Pillow also warns.
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return int(picture.getexif().get(_ORIENTATION, 1))
+        except Exception:
+            return 1
 
 
 def _check_chunks(content: bytes) -> None:
