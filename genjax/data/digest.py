@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from genjax.core.schema import Schema, Source
 
@@ -82,18 +81,6 @@ def _combine(described: str, digests: np.ndarray) -> str:
     digest = hashlib.sha256(described.encode())
     digest.update(np.sort(_sortable(digests)).tobytes())
     return digest.hexdigest()
-
-
-def canonical_order(source: Source) -> Int64[np.ndarray, "count"]:
-    """The order of the examples that depends on nothing but the examples.
-
-    Args:
-      source: the examples.
-
-    Returns:
-      Their numbers, int64 [count], sorted by their digests; of equal ones the first comes first.
-    """
-    return np.argsort(_sortable(example_digests(source)), kind="stable")
 
 
 def _sortable(digests: np.ndarray) -> np.ndarray:
