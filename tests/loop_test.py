@@ -75,7 +75,8 @@ def test_run_directory(small_experiment, run):
     assert session["versions"]["jax"] == jax.__version__
     assert session["device"] == {"platform": "cpu", "kind": "cpu", "count": 8}
     assert session["xla_options"] == xla_options()
-    assert all(f"XLA's option {name} is" in printed for name in session["xla_options"])
+    # The manifest has them; the first line is what the user wants to know.
+    assert "XLA" not in printed
 
     logged = [row["step"] for row in rows(directory) if "generator/loss" in row]
     assert logged == [2, 4, 6]

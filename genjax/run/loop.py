@@ -17,7 +17,6 @@ from rich.console import Console
 
 from genjax.config import Experiment
 from genjax.config.json import check_writable
-from genjax.core.compiler import xla_options
 from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
 from genjax.core.schema import Source
@@ -142,9 +141,6 @@ def train_runs(
         for place, member in enumerate(members)
         if not member.left
     }
-    for name, value in xla_options().items():
-        said = f"XLA's option {name} is {value} (GENJAX_XLA_OPTIONS=default sets none)"
-        print_line(console, said)
     warnings = {warning for experiment in experiments if (warning := slow_average(experiment))}
     for warning in sorted(warnings):
         print_line(console, warning)
