@@ -1,5 +1,6 @@
 """Pictures as cameras and phones write them: turned, and with more than one in a file."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from genjax.config import DataConfig
-from genjax.data import images
+from genjax.data import images, importer, standard
 from genjax.data.importer import import_dataset
 from genjax.data.sources import load
 from genjax.errors import UserError
@@ -77,3 +78,24 @@ def test_animations_are_still_refused():
     frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:])
     with pytest.raises(UserError, match="is animated"):
         images.describe(stream.getvalue(), "it")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_grey_pictures_of_a_standard_set_may_be_stored_in_colour(tmp_path, monkeypatch, colour):
+    small = dataclasses.replace(standard.STANDARD["mnist"], counts={"train": 10})
+    monkeypatch.setattr(importer, "STANDARD", {"mnist": small})
+    grey = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
+    for digit, pixels in enumerate(grey):
+        folder = tmp_path / "raw" / str(digit)
+        folder.mkdir(parents=True)
+        rgb = np.stack([pixels] * 3, axis=-1)
+        rgb[0, 0, 0] ^= colour and digit == 9
+        Image.fromarray(rgb).save(folder / "0.png")
+    if colour:
+        with pytest.raises(UserError, match=r"images of shape \(28, 28, 3\)"):
+            import_dataset("mnist", tmp_path / "raw", tmp_path / "out")
+        return
+    assert import_dataset("mnist", tmp_path / "raw", tmp_path / "out").shape == (28, 28, 1)
+    source = load(DataConfig("mnist", directory=str(tmp_path / "out")))
+    order = np.argsort(source.arrays["label"])
+    np.testing.assert_array_equal(source.arrays["image"][order, ..., 0], grey)

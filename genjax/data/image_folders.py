@@ -1,4 +1,7 @@
-"""Folders of PNG and JPEG files."""
+"""Folders of PNG and JPEG files.
+
+Grey images that are stored as RGB stay RGB, unless they are to be a standard set of grey ones.
+"""
 
 from pathlib import Path
 
@@ -30,6 +33,8 @@ def read(
     found = folders.find(source, KIND, standard.class_names if standard else None)
     paths = [path for files in found.files.values() for path in files]
     shape = _survey(paths, resolution, progress)
+    if standard and standard.shape[2] < shape[2]:
+        shape = (*shape[:2], _common_channels(paths, progress))
 
     def split(name: str) -> RawSplit:
         files = found.files[name]
@@ -42,6 +47,14 @@ def read(
 
     splits = {name: split(name) for name in found.files}
     return Raw(shape, splits, found.class_names, found.warnings)
+
+
+def _common_channels(paths: list[Path], progress: Progress) -> int:
+    """1 if all images are grey, though they may be stored as RGB, otherwise 3."""
+    for path in progress(paths, "looking at colours", len(paths)):
+        if not images.is_grey(images.decode(folders.read_bytes(path), 3, str(path))):
+            return 3
+    return 1
 
 
 def _survey(

@@ -141,8 +141,10 @@ def _check_arrays(where: str, pixels: Any, labels: Any) -> Arrays:
         )
     flat = labels.reshape(-1).astype(np.int64)
     if flat.min() < 0 or flat.max() > _MAX_LABEL:
+        wrong = "none may be below 0" if flat.min() < 0 else f"none may be above {_MAX_LABEL:,}"
         raise UserError(
-            f"{where} holds labels from {flat.min()} to {flat.max()}; number the classes from 0"
+            f"{where} holds labels from {flat.min()} to {flat.max()}, and {wrong}; number the "
+            "classes from 0 on, without gaps"
         )
     return pixels.astype(np.uint8, copy=False), flat.astype(np.int32)
 

@@ -99,6 +99,28 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
     raise _missing(config.name, directory)
 
 
+def splits_of(name: str, directory: str | None) -> tuple[str, ...]:
+    """Lists the splits of a data set.
+
+    Args:
+      name: of it.
+      directory: folder of prepared data sets.
+
+    Returns:
+      Their names; none where the set is not there.
+
+    Raises:
+      UserError: its description is damaged.
+    """
+    if name in SOURCES:
+        return tuple(SOURCES[name].splits)
+    folder = prepared.data_directory(directory)
+    found = stored.find(name, folder) or prepared.find(name, folder)
+    if found is not None:
+        return tuple(found.splits)
+    return tuple(idx.find(DEBIAN_FASHION_MNIST)) if name == "fashion_mnist" else ()
+
+
 def load_held_out(config: DataConfig, progress: Progress = no_progress) -> Source | None:
     """The test split beside the split of a configuration.
 

@@ -1,7 +1,8 @@
 """Examples that can be scored: a split of a data set, or files."""
 
+import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
 from genjax.data.raw import RawSplit
 from genjax.data.schema import image_schema
-from genjax.data.sources import load, load_held_out
+from genjax.data.sources import load, load_held_out, splits_of
 from genjax.domains import domain_of
 from genjax.errors import UserError
 
@@ -71,7 +72,7 @@ def open_images(
 
     Args:
       source: a folder of PNG or JPEG files, an .npz file or IDX files; or a data set, perhaps with
-        its split, as in ``mnist:test``. Without a split it is ``train``, where there are several.
+        its split, as in ``mnist:test``. Without a split it is ``train``, or else the first.
       resolution: side in pixels to resize them to.
       directory: folder of prepared data sets.
       progress: shows how far the reading is.
@@ -87,7 +88,9 @@ def open_images(
     if path.exists():
         return _open_files(path, resolution, progress)
     name, _, split = source.partition(":")
-    config = DataConfig(name, split or "train", resolution, directory=directory)
+    splits = () if split else splits_of(name, directory)
+    usual = split or ("train" if "train" in splits else next(iter(splits), "train"))
+    config = DataConfig(name, usual, resolution, directory=directory)
     try:
         images = load(config, progress)
     except UserError as error:
@@ -131,6 +134,40 @@ def _from_files(name: str, split: str, raw: RawSplit, shape: tuple[int, int, int
         read,
         labels,
         lambda: content_digest(source),
+    )
+    return source
+
+
+def with_channels(images: Source, channels: int, like: str) -> Source:
+    """The same images with as many channels as others have.
+
+    Grey ones are often stored as RGB, and may be scored beside RGB.
+
+    Args:
+      images: the set.
+      channels: 1 or 3.
+      like: whose images have as many, for the error.
+
+    Returns:
+      The set itself where it has as many. A grey set of three channels becomes one of one channel,
+      and the other way round; colours are noticed, as a UserError, when they are read.
+    """
+    height, width, own = shape_of(images)
+    if own == channels or {own, channels} != {1, 3}:
+        return images
+
+    def read(numbers: Numbers) -> Mapping[str, Any]:
+        arrays = images.read(numbers)
+        pixels = np.asarray(arrays["image"])
+        if own == 3 and not (pixels == pixels[..., :1]).all():
+            raise UserError(f"{images.name} has images in colour, but those of {like} are grey")
+        return {**arrays, "image": np.repeat(pixels[..., :1], channels, axis=-1)}
+
+    field = images.schema.fields["image"]._replace(shape=(height, width, channels))
+    schema = images.schema._replace(fields={**images.schema.fields, "image": field})
+    kept = {name: array for name, array in images.arrays.items() if name != "image"}
+    source = dataclasses.replace(
+        images, schema=schema, read=read, arrays=kept, digest=lambda: content_digest(source)
     )
     return source
 

@@ -24,7 +24,7 @@ from genjax.errors import UserError, lookup
 from genjax.evals.classifier import FRONTS
 from genjax.evals.comparison import Comparison, Likelihood
 from genjax.evals.features import FeatureNetwork
-from genjax.evals.inputs import examples, open_images, shape_of
+from genjax.evals.inputs import examples, open_images, shape_of, with_channels
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
 from genjax.families.registry import make_algorithm
@@ -147,11 +147,13 @@ def evaluate_images(
     kinds = [source.schema.domain for source in (reference, scored)]
     if kinds[0] != kinds[1]:
         raise UserError(f"{real} holds {kinds[0]}, but {fake} {kinds[1]}; compare data of one kind")
+    if kinds[0] == "image":
+        scored = with_channels(scored, shape_of(reference)[-1], real)
     shapes = [shape_of(source) for source in (reference, scored)]
     if shapes[0] != shapes[1]:
         raise UserError(
             f"{real} has examples of shape {shapes[0]}, but {fake} of {shapes[1]}; "
-            "give --resolution, or images with as many channels"
+            "choose one size with --resolution"
         )
     network = _network(protocol, reference)
     compared = Comparison(

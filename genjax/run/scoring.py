@@ -61,6 +61,11 @@ def make_evaluation(
     evaluate = _held_out_means(algorithm, held_out, config.held_out)
     score = None
     if rank not in ("held_out", "none"):
+        if source.count < 2:
+            raise UserError(
+                f"{source.name!r} has one example in {source.split!r}, and samples are compared "
+                "with two or more; add examples, or set eval.rank to none"
+            )
         score = make_scorer(config, source, algorithm.spec.target, experiment.seed)
         condition = conditions_in_turn(algorithm.spec, config.samples)
 
