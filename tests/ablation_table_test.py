@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from ablation_records import make_failed, make_record, write_records
+from in_process import genjax
 
 from genjax import cli
 from genjax.ablation.describe import describe
@@ -19,6 +20,7 @@ from genjax.ablation.table import (
     to_latex,
     to_markdown,
 )
+from genjax.commands.arguments import console
 from genjax.errors import UserError
 
 SCORES = {"base": (1, 2, 3), "x_1": (2, 4, 6), "y": (1, 2), "w|&": (5, 5)}
@@ -245,3 +247,19 @@ def test_mistakes_get_one_line_and_status_2(arguments, words, tmp_path, monkeypa
     assert len(lines) == 1
     assert words in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_shows_a_score_a_line(records, tmp_path, monkeypatch, width):
+    write_records(tmp_path / "results.jsonl", records)
+    piped = genjax("table", tmp_path).out
+    assert "| base (baseline) | 2 [1, 3] |" in piped
+    monkeypatch.setattr(console, "_width", width)
+    monkeypatch.setattr(console, "_force_terminal", True)
+    lines = genjax("table", tmp_path).out.splitlines()
+    shown = lines[: lines.index("")]
+    assert max(map(len, shown)) <= width
+    assert "  down_1, worst seed: -1 (seed 0)" in shown
+    assert [line for line in shown if line.startswith("base (baseline)")]
+    assert "Failed:" in lines
+    assert (tmp_path / "table.md").read_text().splitlines()[0] == piped.splitlines()[0]

@@ -47,9 +47,7 @@ def to_markdown(rows: Sequence[Row], records: Sequence[Record]) -> str:
     Returns:
       Markdown, with a newline at its end.
     """
-    header, *body = [
-        [cell.replace("|", "\\|") for cell in line] for line in _cells(rows, directions(records))
-    ]
+    header, *body = [[cell.replace("|", "\\|") for cell in line] for line in cells(rows, records)]
     lines = [f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *body)]
     failures = [
         f"- {row.variant}, {name_seeds(seeds)}: {reason}"
@@ -72,8 +70,7 @@ def to_latex(rows: Sequence[Row], records: Sequence[Record]) -> str:
       LaTeX, after a comment that says what the numbers are.
     """
     header, *body = [
-        " & ".join(escape_latex(cell) for cell in line) + r" \\"
-        for line in _cells(rows, directions(records))
+        " & ".join(escape_latex(cell) for cell in line) + r" \\" for line in cells(rows, records)
     ]
     columns = "l" + "r" * header.count(" & ")
     lines = [
@@ -159,7 +156,17 @@ def format_number(value: float) -> str:
     return f"{float(f'{value + 0.0:.4g}'):g}"
 
 
-def _cells(rows: Sequence[Row], better: dict[str, str]) -> list[list[str]]:
+def cells(rows: Sequence[Row], records: Sequence[Record]) -> list[list[str]]:
+    """The words of the table.
+
+    Args:
+      rows: of `make_rows`.
+      records: what the rows were made of.
+
+    Returns:
+      A line of titles, then one for each variant.
+    """
+    better = directions(records)
     header = ["variant"]
     for name in better:
         header += [name, f"{name}, best", f"{name}, worst seed", f"{name}, difference"]

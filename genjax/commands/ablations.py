@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.table import Table
 from tyro.conf import Positional
 
 from genjax.commands.arguments import console, fail, parse, progress, say
+from genjax.commands.columns import print_rows
 from genjax.errors import UserError, lookup
 
 if TYPE_CHECKING:
@@ -135,15 +135,16 @@ def _show_grid(
     ablation: "Ablation", cells: "Sequence[Cell]", results: "Sequence[Record | None]"
 ) -> None:
     say(f"{ablation.name}: {ablation.question}")
-    table = Table("variant", "steps", "seeds", "finished", "failed", box=None, pad_edge=False)
+    rows = []
     for variant in dict.fromkeys(cell.variant for cell in cells):
         own = [r for c, r in zip(cells, results, strict=True) if c.variant == variant]
         done = [result for result in own if result is not None]
         failed = sum(result["status"] == "failed" for result in done)
         steps = next(cell.experiment.steps for cell in cells if cell.variant == variant)
         mark = " (baseline)" if variant == ablation.baseline else ""
-        table.add_row(variant + mark, str(steps), str(len(own)), str(len(done)), str(failed))
-    console.print(table)
+        counts = (steps, len(own), len(done), failed)
+        rows.append((variant + mark, *map(str, counts)))
+    print_rows(rows, ("variant", "steps", "seeds", "finished", "failed"))
 
 
 def _show_estimate(missing: "Sequence[Cell]", finished: "Sequence[Record]") -> None:

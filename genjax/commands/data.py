@@ -5,37 +5,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.measure import Measurement
-from rich.table import Table
 from tyro.conf import Positional
 
-from genjax.commands.arguments import console, parse, progress, say, show_help
+from genjax.commands.arguments import parse, progress, say, show_help
+from genjax.commands.columns import print_rows
 from genjax.errors import UserError, suggest
 from genjax.presets import PRESETS
 
 if TYPE_CHECKING:
     from genjax.data.imports import Imported
 
-_WIDE = 2**14
-
 
 def presets(arguments: list[str]) -> None:
-    """List the presets: name, family, data, resolution, parameters."""
+    """List the presets: name, family, data, shape, steps, batch, parameters."""
 
     def run() -> None:
         """List the presets."""
         from genjax.data.sources import known_schema
         from genjax.families.registry import count_parameters
 
-        table = Table("name", "family", "data", "shape", "parameters", box=None, pad_edge=False)
+        rows = []
         for name, experiment in PRESETS.items():
             schema = known_schema(experiment.data.name, experiment.data.length)
             counts = count_parameters(experiment, schema)
             parameters = ", ".join(f"{player} {count:,}" for player, count in counts.items())
             family = experiment.model.family
             size = "x".join(map(str, next(iter(schema.fields.values())).shape))
-            table.add_row(name, family, experiment.data.name, size, parameters)
-        _print_whole(table)
+            often = f"{experiment.steps:,}", f"{experiment.batch_size:,}"
+            rows.append((name, family, experiment.data.name, size, *often, parameters))
+        print_rows(rows, ("name", "family", "data", "shape", "steps", "batch", "parameters"))
 
     parse(run, arguments, "genjax presets")
 
@@ -51,10 +49,11 @@ def data(arguments: list[str]) -> None:
         """
         from genjax.data.listing import list_datasets
 
-        table = Table("name", "status", "examples", "where", box=None, pad_edge=False)
-        for row in list_datasets(directory):
-            table.add_row(row.name, row.status, _splits(row.splits), row.where)
-        _print_whole(table)
+        rows = [
+            (row.name, row.status, _splits(row.splits), row.where)
+            for row in list_datasets(directory)
+        ]
+        print_rows(rows, ("name", "status", "examples", "where"))
 
     def prepare(name: Positional[str], directory: Path | None = None) -> None:
         """Download a data set once and store it in the form that training reads.
@@ -81,8 +80,8 @@ def data(arguments: list[str]) -> None:
         Args:
           name: Name to give it; a standard set's name checks that the files are that set.
           source: IDX files, an .npz file, a folder of PNG, JPEG or WAV files or of class folders of
-            them, perhaps below train/, validation/ and test/, a .txt or a folder of those; or a
-            .tar, .tar.gz or .tar.xz of any of these.
+            them, perhaps with labels.csv or dataset.json, perhaps below train/, validation/ and
+            test/, a .txt or a folder of those; or a .tar, .tar.gz or .tar.xz of any of these.
           directory: Folder of prepared sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
           resolution: Side in pixels to resize images to, for files of mixed sizes.
           tokenizer: How text is cut into tokens; None means character.
@@ -102,13 +101,6 @@ def data(arguments: list[str]) -> None:
     if action not in actions:
         raise UserError(f"unknown command 'data {action}'; {suggest(action, actions)}")
     parse(actions[action], arguments[1:], f"genjax data {action}")
-
-
-def _print_whole(table: Table) -> None:
-    """Prints a table as wide as it is: a path or a command that is broken can't be copied."""
-    wide = console.options.update(width=_WIDE)
-    table.width = Measurement.get(console, wide, table).maximum
-    console.print(table, soft_wrap=True)
 
 
 def _splits(splits: Mapping[str, int]) -> str:

@@ -1,13 +1,13 @@
 """``genjax runs | table | plot``."""
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from genjax.commands.arguments import make_folder, parse, say
+from genjax.commands.arguments import console, make_folder, parse, say
+from genjax.commands.columns import print_rows
 from genjax.errors import UserError, lookup
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def runs(arguments: list[str]) -> None:
             known = {name: None for listed in found for name in listed.scores}
             lookup(known, sort, f"score of the runs in {folder}")
             found.sort(key=lambda listed: listed.scores.get(sort, math.inf))
-        for line in _align(
+        print_rows(
             (
                 str(listed.path),
                 listed.name,
@@ -47,25 +47,9 @@ def runs(arguments: list[str]) -> None:
             if listed.fault is None
             else (str(listed.path), listed.fault)
             for listed in found
-        ):
-            say(line)
+        )
 
     parse(run, arguments, "genjax runs")
-
-
-def _align(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Pads all but the last words of each row, so that they stand below each other."""
-    rows = list(rows)
-    widths = [
-        max((len(row[place]) for row in rows if place < len(row) - 1), default=0)
-        for place in range(max(map(len, rows)))
-    ]
-    return [
-        "  ".join(
-            [*(word.ljust(widths[place]) for place, word in enumerate(row[:-1])), row[-1]]
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def table(arguments: list[str]) -> None:
@@ -86,7 +70,7 @@ def table(arguments: list[str]) -> None:
         """
         records, folder = _read(results, out)
         from genjax.ablation.rows import make_rows
-        from genjax.ablation.table import to_csv, to_latex, to_markdown
+        from genjax.ablation.table import cells, to_csv, to_latex, to_markdown
 
         rows = make_rows(records, sort)
         markdown = to_markdown(rows, records)
@@ -98,7 +82,13 @@ def table(arguments: list[str]) -> None:
         make_folder(folder)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        say(markdown)
+        if console.is_terminal:
+            # What is pasted elsewhere lies in the files.
+            header, *body = cells(rows, records)
+            print_rows(body, header)
+            say("\n" + markdown.partition("\n\n")[2])
+        else:
+            say(markdown)
         say(f"wrote {', '.join(str(folder / name) for name in texts)}")
 
     parse(run, arguments, "genjax table")
