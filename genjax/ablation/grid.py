@@ -62,7 +62,7 @@ class Cell(NamedTuple):
     directory: Path
 
 
-def load_ablation(file: Path) -> Ablation:
+def load_ablation(file: str | Path) -> Ablation:
     """Reads an ablation from its file, which is Python and is run.
 
     Args:
@@ -74,6 +74,7 @@ def load_ablation(file: Path) -> Ablation:
     Raises:
       UserError: no such file, it fails, or a name is missing or of another type.
     """
+    file = Path(file)
     if not file.is_file():
         raise UserError(f"{file} is no file; give the Python file that declares the ablation")
     module = run_file(file, "genjax_ablation")

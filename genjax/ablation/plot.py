@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
-def plot_curves(records: Sequence[Record], folder: Path) -> list[Path]:
+def plot_curves(records: Sequence[Record], folder: str | Path) -> list[Path]:
     """Draws what was evaluated during training: mean over seeds, and a band from least to most.
 
     Up to ten variants share a panel for each quantity; more get a panel each, with the baseline in
@@ -43,6 +43,7 @@ def plot_curves(records: Sequence[Record], folder: Path) -> list[Path]:
     Raises:
       UserError: matplotlib is not installed.
     """
+    folder = Path(folder)
     scored = succeeded(records)
     names = dict.fromkeys(name for r in scored for name in r["curve"] if name != "step")
     quantities = [name for name in names if any(r["curve"].get(name) for r in scored)]
@@ -55,7 +56,7 @@ def plot_curves(records: Sequence[Record], folder: Path) -> list[Path]:
         return save_figure(figure, folder, "curves")
 
 
-def plot_scores(rows: Sequence[Row], records: Sequence[Record], folder: Path) -> list[Path]:
+def plot_scores(rows: Sequence[Row], records: Sequence[Record], folder: str | Path) -> list[Path]:
     """Draws the scores of the last checkpoint: a dot for each seed, mean and interval over them.
 
     Args:
@@ -69,6 +70,7 @@ def plot_scores(rows: Sequence[Row], records: Sequence[Record], folder: Path) ->
     Raises:
       UserError: matplotlib is not installed, or there are no scores.
     """
+    folder = Path(folder)
     better = directions(records)
     if not better:
         raise UserError("all runs of these results failed, so there is nothing to draw")

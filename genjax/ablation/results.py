@@ -50,7 +50,7 @@ class Results(NamedTuple):
     warnings: list[str]
 
 
-def read_results(paths: Sequence[Path]) -> Results:
+def read_results(paths: Sequence[str | Path]) -> Results:
     """Reads the records of one ablation, which may lie in several files.
 
     Of two records of the same variant and seed, the one from the later file stands.
@@ -66,7 +66,7 @@ def read_results(paths: Sequence[Path]) -> Results:
         several configurations of one variant and seed, or scored in several ways.
     """
     found: dict[tuple[str, str, int], tuple[Record, Path]] = {}
-    for path in paths:
+    for path in map(Path, paths):
         file = path / FILE if path.is_dir() else path
         for record in _read_file(file):
             key = (record["ablation"], record["variant"], record["seed"])

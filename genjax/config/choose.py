@@ -48,7 +48,7 @@ def plugins_of(arguments: Sequence[str]) -> tuple[str, ...]:
     return use_plugins([Path(file) for file in _flags(arguments).get("plugin", ())])
 
 
-def read_config_file(file: Path) -> Any:
+def read_config_file(file: str | Path) -> Any:
     """Reads the plain values in a file of YAML or JSON.
 
     Args:
@@ -60,6 +60,7 @@ def read_config_file(file: Path) -> Any:
     Raises:
       UserError: it can't be read.
     """
+    file = Path(file)
     if file.suffix not in _FORMATS:
         raise UserError(f"--config {file} is no {', '.join(_FORMATS)} file; name one")
     value = _FORMATS[file.suffix](read_text(file), str(file))

@@ -150,8 +150,9 @@ def from_plain(value: Any, where: str, base: Experiment | None = None) -> Experi
     return experiment
 
 
-def load(path: Path) -> Experiment:
+def load(path: str | Path) -> Experiment:
     """Reads the configuration in a file; raises UserError as `from_json` does."""
+    path = Path(path)
     return from_json(read_text(path), str(path))
 
 

@@ -74,7 +74,7 @@ FORMATS = (
 
 def import_dataset(
     name: str,
-    source: Path,
+    source: str | Path,
     directory: str | Path | None = None,
     progress: Progress = no_progress,
     resolution: int | None = None,
@@ -104,6 +104,7 @@ def import_dataset(
     Raises:
       UserError: the name is taken or invalid, or the source cannot be used. Nothing is stored then.
     """
+    source = Path(source)
     if not stored.NAME.fullmatch(name):
         raise UserError(
             f"data set name {name!r} isn't usable; write it with lower-case letters, digits and "

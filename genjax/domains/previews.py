@@ -79,7 +79,7 @@ def check_ending(path: Path, domain: Domain) -> None:
         )
 
 
-def save_previews(path: Path, previews: Sequence[Preview]) -> list[Path]:
+def save_previews(path: str | Path, previews: Sequence[Preview]) -> list[Path]:
     """Writes previews side by side, each in a format of its kind.
 
     Each file appears whole or not at all.
@@ -93,6 +93,7 @@ def save_previews(path: Path, previews: Sequence[Preview]) -> list[Path]:
     Returns:
       The files.
     """
+    path = Path(path)
     known = {ending for endings in _WRITERS.values() for ending in endings}
     name = path.stem if path.suffix.lower() in known else path.name
     written = []

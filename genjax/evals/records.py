@@ -32,19 +32,20 @@ PROTOCOL = (
 Record = dict[str, Any]
 
 
-def append_records(path: Path, records: Iterable[Record]) -> None:
+def append_records(path: str | Path, records: Iterable[Record]) -> None:
     """Adds records to a file of JSON lines, at once.
 
     Args:
       path: the file; made where there is none.
       records: JSON values.
     """
+    path = Path(path)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     with path.open("a", encoding="utf-8") as stream:
         stream.write(lines)
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: str | Path) -> list[Record]:
     """Reads the records of a run or of a file; of several of one score and protocol, the latest.
 
     Args:
@@ -56,6 +57,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
       UserError: there are none, or the file is damaged.
     """
+    path = Path(path)
     file = path / FILE if path.is_dir() else path
     if not file.exists():
         raise UserError(f"{path} holds no scores; run: genjax evaluate {path}")

@@ -161,7 +161,7 @@ def _verify(path: Path, name: str) -> None:
         )
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict that `torch.save` wrote, or of a .safetensors file.
 
     It reads the zip files of PyTorch 1.6 and later and the older format. Nothing in a file is
@@ -178,6 +178,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
     Reference: torch/serialization.py, `_save` and `_legacy_save`.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:

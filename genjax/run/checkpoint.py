@@ -30,7 +30,7 @@ _LEAVES = "leaves"
 _NOTES = "_CHECKPOINT_METADATA"
 
 
-def open_checkpoints(directory: Path, keep: int) -> Checkpoints:
+def open_checkpoints(directory: str | Path, keep: int) -> Checkpoints:
     """Opens a folder of checkpoints, creating it where there is none.
 
     Args:
@@ -40,6 +40,7 @@ def open_checkpoints(directory: Path, keep: int) -> Checkpoints:
     Returns:
       A manager, to be closed by the caller.
     """
+    directory = Path(directory)
     options = ocp.CheckpointManagerOptions(
         best_fn=lambda metrics: metrics[_SCORE],
         best_mode="min",

@@ -184,13 +184,14 @@ def count_failures(directory: Path) -> int:
     return sum("went_back" in session for session in read_manifest(directory)["sessions"])
 
 
-def read_config(directory: Path) -> Experiment:
+def read_config(directory: str | Path) -> Experiment:
     """Reads a run's configuration.
 
     Raises:
       UserError: the folder is not a run, or its configuration is damaged, or not what the run was
         started with.
     """
+    directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"{directory} is not a folder; give the folder of a run")
     path = directory / "config.json"
@@ -226,8 +227,9 @@ def _refuse_links(directory: Path) -> None:
             )
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(directory: str | Path) -> dict[str, Any]:
     """Reads a run's manifest; raises UserError if it is missing, damaged or of another format."""
+    directory = Path(directory)
     path = directory / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -272,13 +274,14 @@ def _old_schema(data: dict[str, Any]) -> dict[str, Any]:
     return schema_to_json(image_schema(data["image"], classes))
 
 
-def read_schema(directory: Path) -> Schema:
+def read_schema(directory: str | Path) -> Schema:
     """What the data of a run are; raises UserError as `read_manifest` does."""
     return schema_from_json(read_manifest(directory)["data"])
 
 
-def read_metrics(directory: Path, step: int) -> list[dict[str, float]]:
+def read_metrics(directory: str | Path, step: int) -> list[dict[str, float]]:
     """The lines of metrics up to a step; one that was cut off is left out."""
+    directory = Path(directory)
     path = directory / "metrics.jsonl"
     kept: list[dict[str, float]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -70,7 +70,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_run(
-    directory: Path,
+    directory: str | Path,
     which: Which,
     protocol: Protocol,
     average: bool = True,
@@ -93,6 +93,7 @@ def evaluate_run(
     Raises:
       UserError: not a run, its data are not there, or a metric does not apply.
     """
+    directory = Path(directory)
     run = open_run(directory, which, average, sampling)
     real = load(run.experiment.data, progress)
     name = directory.absolute().name
@@ -236,13 +237,14 @@ def _network(protocol: Protocol, real: Source) -> FeatureNetwork | None:
     return protocol.features(real.name) if real.schema.domain in FRONTS else None
 
 
-def save_closest(path: Path, compared: Comparison) -> None:
+def save_closest(path: str | Path, compared: Comparison) -> None:
     """Draws the samples that lie closest to the reference, each above its nearest image.
 
     Args:
       path: PNG file.
       compared: with held-out images.
     """
+    path = Path(path)
     closest = compared.closest
     rows = [
         np.asarray(examples(compared.fake, closest.sample_index[:_SHOWN])),

@@ -36,7 +36,7 @@ class Listed(NamedTuple):
     fault: str | None = None
 
 
-def find_runs(folder: Path) -> list[Listed]:
+def find_runs(folder: str | Path) -> list[Listed]:
     """Lists the runs below a folder, or the one that it is.
 
     Args:
@@ -48,6 +48,7 @@ def find_runs(folder: Path) -> list[Listed]:
     Raises:
       UserError: it is no folder.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; name one that has runs in it")
     return [_read(path) for path in _folders(folder)]

@@ -48,7 +48,7 @@ Fail = Callable[[int, str], Any]
 
 def train(
     experiment: Experiment,
-    directory: Path,
+    directory: str | Path,
     source: Source,
     console: Console,
     resume: bool = False,
@@ -74,6 +74,7 @@ def train(
       RunFailed: a metric is no longer finite, or the run has collapsed, and the configuration says
         to stop, or three times of going back did not help.
     """
+    directory = Path(directory)
     runs = [Member(experiment, directory, resume)]
     train_runs(runs, source, console, "single", stop=stop, held_out=held_out)
 

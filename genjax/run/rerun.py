@@ -41,7 +41,11 @@ class Repetition(NamedTuple):
 
 
 def rerun(
-    directory: Path, out: Path, source: Source, console: Console, held_out: Source | None = None
+    directory: str | Path,
+    out: str | Path,
+    source: Source,
+    console: Console,
+    held_out: Source | None = None,
 ) -> Repetition:
     """Trains once more what a run has trained, from the start.
 
@@ -59,6 +63,7 @@ def rerun(
       UserError: not a finished run, its data have changed, or `out` is taken.
       RunFailed: as `genjax.run.loop.train` does.
     """
+    directory, out = Path(directory), Path(out)
     experiment = read_config(directory)
     weights = any(directory.glob("*.safetensors"))
     # Given more steps, it keeps the weights of its first end until it has made them.
@@ -79,7 +84,7 @@ def rerun(
     return compare_runs(directory, out)
 
 
-def compare_runs(one: Path, other: Path) -> Repetition:
+def compare_runs(one: str | Path, other: str | Path) -> Repetition:
     """Compares the results of two runs, bit for bit.
 
     A run that was given more steps later has a score of where it had ended first, which is left
@@ -92,6 +97,7 @@ def compare_runs(one: Path, other: Path) -> Repetition:
     Returns:
       The comparison.
     """
+    one, other = Path(one), Path(other)
     different = []
     ours, theirs = _without_earlier_ends(one, other)
     for row, (a, b) in enumerate(zip(ours, theirs, strict=False)):

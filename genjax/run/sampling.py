@@ -173,7 +173,7 @@ class Run(NamedTuple):
 
 
 def open_run(
-    directory: Path, which: checkpoint.Which, average: bool = True, sampling: Any = None
+    directory: str | Path, which: checkpoint.Which, average: bool = True, sampling: Any = None
 ) -> Run:
     """Opens a run at a checkpoint, without the data it was trained on.
 
@@ -189,6 +189,7 @@ def open_run(
     Raises:
       UserError: not a run, or no such checkpoint.
     """
+    directory = Path(directory)
     experiment = run_directory.read_config(directory)
     schema = run_directory.read_schema(directory)
     algorithm = make_algorithm(experiment, schema, sampling=sampling)
@@ -239,7 +240,7 @@ def _unconditional(run: Run) -> UserError:
 
 
 def sample_run(
-    directory: Path,
+    directory: str | Path,
     seed: int,
     which: checkpoint.Which,
     count: int,
@@ -266,6 +267,7 @@ def sample_run(
     Raises:
       UserError: not a run, no such checkpoint, or no such class.
     """
+    directory = Path(directory)
     run = open_run(directory, which, average, sampling)
     classes = run.algorithm.spec.classes
     if per_class is not None:

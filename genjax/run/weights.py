@@ -48,7 +48,9 @@ def describe_weights(experiment: Experiment, schema: Schema, step: int) -> dict[
     }
 
 
-def export_weights(state: State, directory: Path, description: Mapping[str, str]) -> list[Path]:
+def export_weights(
+    state: State, directory: str | Path, description: Mapping[str, str]
+) -> list[Path]:
     """Writes each player's weights as ``<player>.safetensors``.
 
     Tensors are named by their path, for example ``params/Dense_0/kernel``; the moving average,
@@ -65,6 +67,7 @@ def export_weights(state: State, directory: Path, description: Mapping[str, str]
     Raises:
       OSError: one can't be written.
     """
+    directory = Path(directory)
     files = []
     for name, player in players(state).items():
         tree = {"params": player.params, **player.variables}
