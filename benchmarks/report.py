@@ -1,7 +1,7 @@
 """Turns what benchmarks write with --json into one Markdown file and a roofline.
 
 `python -m benchmarks.report FILE.jsonl ... --out results.md --plot roofline.png` from the root of
-the repository; the plot needs the extra genjax[bench]. Each line is a record. Those of `STEPS` have
+the repository; the plot needs genjax-models[bench]. Each line is a record. Those of `STEPS` have
 a table of their own; of any other benchmark, numbers and names become columns, lists of numbers
 their median with the smallest and the largest, and so does a number with ``_min`` and ``_max``
 beside it.

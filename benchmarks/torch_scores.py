@@ -1,6 +1,6 @@
 """What `scores.py` compares genjax with: a classifier's features and scores by PyTorch's packages.
 
-Needs the extra genjax[parity]. Features are float32, as the networks of these packages make them
+Needs genjax-models[parity]. Features are float32, as the networks of these packages make them
 and as prdc and torch-fidelity take them; pytorch-fid keeps them in float64 itself.
 """
 

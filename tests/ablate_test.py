@@ -329,7 +329,7 @@ def test_command(file, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.full
 def test_jobs_of_a_cluster(file, tmp_path):
-    pytest.importorskip("submitit", reason="needs the extra genjax[cluster]")
+    pytest.importorskip("submitit", reason="needs the extra genjax-models[cluster]")
     out = tmp_path / "out"
     subprocess.run(
         [

@@ -14,7 +14,7 @@ from genjax.ablation.rows import make_rows
 from genjax.ablation.style import spans_decades
 from genjax.errors import UserError
 
-matplotlib = pytest.importorskip("matplotlib", reason="needs the extra genjax[plot]")
+matplotlib = pytest.importorskip("matplotlib", reason="needs the extra genjax-models[plot]")
 
 
 @pytest.fixture

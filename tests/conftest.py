@@ -98,7 +98,7 @@ def raw_batch() -> Callable[..., dict[str, np.ndarray]]:
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
     """torchvision, which pytorch-fid imports; PyPI's wheel does not match a CPU-only torch."""
-    torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
     try:
         import torchvision
     except RuntimeError:

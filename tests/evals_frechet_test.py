@@ -44,7 +44,9 @@ def theirs(torchvision):
     """pytorch-fid's distance of two sets of features."""
     if "disp" not in inspect.signature(scipy.linalg.sqrtm).parameters:
         pytest.skip("this pytorch-fid does not run with this SciPy")
-    module = pytest.importorskip("pytorch_fid.fid_score", reason="needs the extra genjax[parity]")
+    module = pytest.importorskip(
+        "pytorch_fid.fid_score", reason="needs the extra genjax-models[parity]"
+    )
 
     def distance(a, b):
         a, b = (x.astype(np.float64) for x in (a, b))

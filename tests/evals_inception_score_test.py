@@ -12,9 +12,9 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize(("count", "scale"), [(1003, 1), (1003, 30), (25, 5)])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_against_torch_fidelity(torchvision, count, scale, shuffle):
-    torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
     theirs = pytest.importorskip(
-        "torch_fidelity.metric_isc", reason="needs the extra genjax[parity]"
+        "torch_fidelity.metric_isc", reason="needs the extra genjax-models[parity]"
     )
     logits = (scale * RNG.normal(size=(count, 12))).astype(np.float32)
     wanted = theirs.isc_features_to_metric(torch.tensor(logits), 10, shuffle, 2020)

@@ -40,9 +40,9 @@ def test_discrepancy_is_that_of_scikit_learns_kernels(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_against_torch_fidelity(torchvision, case):
-    torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
     theirs = pytest.importorskip(
-        "torch_fidelity.metric_kid", reason="needs the extra genjax[parity]"
+        "torch_fidelity.metric_kid", reason="needs the extra genjax-models[parity]"
     )
     real, fake = CASES[case]
     subsets, size = 12, 30

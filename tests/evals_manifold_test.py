@@ -33,7 +33,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def theirs():
-    return pytest.importorskip("prdc", reason="needs the extra genjax[parity]").compute_prdc
+    return pytest.importorskip("prdc", reason="needs the extra genjax-models[parity]").compute_prdc
 
 
 @pytest.mark.parametrize("neighbours", [3, 5])

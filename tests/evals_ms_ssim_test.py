@@ -22,8 +22,8 @@ def draw(*shape):
 
 @pytest.mark.parametrize("shape", [(1, 176, 176, 3), (1, 192, 256, 1)])
 def test_five_scales_against_pytorch_msssim(shape):
-    torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
-    theirs = pytest.importorskip("pytorch_msssim", reason="needs the extra genjax[parity]")
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
+    theirs = pytest.importorskip("pytorch_msssim", reason="needs the extra genjax-models[parity]")
     a, b = draw(*shape)
     x, y = (torch.tensor(images).permute(0, 3, 1, 2).double() for images in (a, b))
     wanted = theirs.ms_ssim(x, y, data_range=255, size_average=False).numpy()

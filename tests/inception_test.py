@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def torch(torchvision):
-    return pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,9 @@ def weights(torch, state, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pytorch_fid(state):
-    module = pytest.importorskip("pytorch_fid.inception", reason="needs the extra genjax[parity]")
+    module = pytest.importorskip(
+        "pytorch_fid.inception", reason="needs the extra genjax-models[parity]"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "load_state_dict_from_url", lambda url, progress: state)
         yield module
@@ -152,7 +154,8 @@ def test_torch_against_pytorch_fid(features, ours, shape):
 
 def test_tf_against_torch_fidelity(torch, weights, ours):
     module = pytest.importorskip(
-        "torch_fidelity.feature_extractor_inceptionv3", reason="needs the extra genjax[parity]"
+        "torch_fidelity.feature_extractor_inceptionv3",
+        reason="needs the extra genjax-models[parity]",
     )
     theirs = module.FeatureExtractorInceptionV3(
         "fid", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(weights)

@@ -13,7 +13,7 @@ from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.families.gan.algorithm import make_gan
 
-torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 from benchmarks.peers.checks import (  # noqa: E402
     Start,

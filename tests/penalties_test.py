@@ -34,7 +34,7 @@ PARAMS = [
 
 @pytest.fixture(scope="module")
 def torch():
-    return pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 
 def mlp(params, images, activation):

@@ -133,7 +133,7 @@ def test_tables(lines):
 
 
 def test_the_plot_is_linked_from_where_the_report_is(lines, tmp_path):
-    pytest.importorskip("matplotlib", reason="needs the extra genjax[bench]")
+    pytest.importorskip("matplotlib", reason="needs the extra genjax-models[bench]")
     out, plot = tmp_path / "results.md", tmp_path / "images" / "roofline.png"
     plot.parent.mkdir()
     main((lines,), out, plot)

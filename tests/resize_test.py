@@ -21,7 +21,8 @@ SIZES = [
 
 def theirs_tf(torch, images, size):
     module = pytest.importorskip(
-        "torch_fidelity.interpolate_compat_tensorflow", reason="needs the extra genjax[parity]"
+        "torch_fidelity.interpolate_compat_tensorflow",
+        reason="needs the extra genjax-models[parity]",
     )
     x = torch.tensor(images).permute(0, 3, 1, 2).double()
     y = module.interpolate_bilinear_2d_like_tensorflow1x(x, size=size, align_corners=False)
@@ -60,7 +61,7 @@ def draw(shape):
 @pytest.mark.parametrize(("before", "after"), SIZES)
 @pytest.mark.parametrize(("method", "theirs"), [("tf", theirs_tf), ("torch", theirs_torch)])
 def test_against_torch(torchvision, method, theirs, before, after):
-    torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
     images = draw(before)
     found = resize(jnp.asarray(images), method, *after)
     # torch-fidelity rounds positions to float32.

@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def torch():
-    return pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 
 class Theirs:

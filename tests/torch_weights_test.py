@@ -22,7 +22,7 @@ FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"]
 
 @pytest.fixture(scope="module")
 def torch():
-    return pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 
 def numpy(tensor):

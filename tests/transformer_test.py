@@ -79,7 +79,7 @@ def theirs(torch, params, tokens, heads):
 @pytest.mark.parametrize("time", [8, 3])
 def test_equals_pytorch(time):
     """Logits, loss and the gradients of all parameters."""
-    torch = pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
     variables, tokens = draw_params(SMALL), draw_tokens(SMALL, 3, time)
 
     def loss(variables):

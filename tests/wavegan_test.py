@@ -32,7 +32,7 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def torch():
-    return pytest.importorskip("torch", reason="needs the extra genjax[parity]")
+    return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 
 def close(actual, wanted):

@@ -1,7 +1,7 @@
 """Times the adversarial step beside the same one in PyTorch, from the same weights.
 
 `python -m benchmarks.peers.compare PRESET ...` from the root of the repository; it needs the extra
-genjax[parity].
+genjax-models[parity].
 
 Before anything is timed, G's images, D's logits and the gradients of both losses must be equal on
 both sides, in both layouts of the peer, in float32 without TF32. The first step of every mode gets
