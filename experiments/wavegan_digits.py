@@ -78,7 +78,7 @@ def main() -> None:
     if not (RUN / "generator.safetensors").exists():
         train(experiment, RUN, source, console, (RUN / "config.json").exists())
     run = open_run(RUN, "last")
-    samples = everything(samples_of(run, "samples", SAMPLES, 0, CHUNK))
+    samples = everything(samples_of(run, "samples", {}, SAMPLES, 0, CHUNK))
     real = everything(source)
     sets = {
         "test recordings": everything(held_out),

@@ -19,7 +19,7 @@ from genjax.data.sources import known_schema
 from genjax.families.registry import make_algorithm
 from genjax.presets import DEFAULT, PRESETS
 from genjax.run import checkpoint
-from genjax.run.sampling import conditions_in_turn
+from genjax.run.conditions import conditions_in_turn
 
 # The bias of a logit has no gradient where a loss sees only differences of logits.
 STILL = {

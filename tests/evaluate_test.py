@@ -20,9 +20,10 @@ from genjax.evals.classifier import load_classifier
 from genjax.evals.features import from_function
 from genjax.evals.records import FILE, PROTOCOL, rank, read_records
 from genjax.presets import preset
+from genjax.run.conditions import conditions_as_in
 from genjax.run.evaluation import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.run.loop import train
-from genjax.run.sampling import sample_run
+from genjax.run.sampling import open_run, samples_of
 
 pytestmark = pytest.mark.usefixtures("digits_classifier")
 
@@ -48,6 +49,14 @@ def run(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("evaluate") / "run"
     train(experiment, directory, load(experiment.data), Console(quiet=True))
     return directory
+
+
+def samples_like(run, source, count):
+    """The samples that an evaluation draws, and their labels."""
+    opened = open_run(run, "last")
+    condition = conditions_as_in(opened.algorithm.spec, source, count)
+    drawn = samples_of(opened, "run", condition, count, 0, 250).read(np.arange(count))
+    return np.asarray(drawn["image"]), drawn["label"]
 
 
 def values(evaluation):
@@ -138,6 +147,7 @@ def test_a_record_carries_its_protocol(run, digits_classifier):
     assert (fid["samples"], fid["seed"], fid["checkpoint"]) == (320, 0, "best")
     assert fid["ema"] is True
     assert fid["truncation"] is None
+    assert fid["labels"] == "shares of the reference"
     assert fid["step"] in (20, 40)
     assert json.loads(json.dumps(result.records)) == result.records
     assert {name.split(".")[0] for name in PROTOCOL} <= fid.keys()
@@ -146,6 +156,15 @@ def test_a_record_carries_its_protocol(run, digits_classifier):
     assert plain.records[0]["ema"] is False
     assert (plain.records[0]["step"], plain.records[0]["checkpoint"]) == (20, "step")
     assert plain.records[0]["value"] != fid["value"]
+
+
+def test_labels_of_samples_have_the_shares_of_the_reference(run):
+    """Digits are not all as frequent, and as many samples as images have just their numbers."""
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=("likelihood",), samples=1500)
+    compared = evaluate_run(run, "last", protocol).compared
+    shares = np.bincount(load(DataConfig("digits")).arrays["label"])
+    assert len(set(shares)) > 1
+    np.testing.assert_array_equal(np.bincount(compared.fake_labels), shares)
 
 
 def test_seeds_of_one_protocol_can_be_ranked(run):
@@ -206,7 +225,7 @@ def test_images_from_elsewhere(run, tmp_path):
     names = ("fid", "kid", "is", "prdc", "modes", "memorization")
     protocol = PROTOCOL_OF_TESTS._replace(metrics=names)
     own = values(evaluate_run(run, "last", protocol))
-    images = sample_run(run, 0, "last", 320).samples
+    images, _ = samples_like(run, load(DataConfig("digits")), 320)
     (tmp_path / "pngs").mkdir()
     for number, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(tmp_path / "pngs" / f"{number:04d}.png")
@@ -255,9 +274,12 @@ def test_a_classifier_learns_from_samples(run, digits_classifier, monkeypatch):
     assert 0 <= gan_test["value"] <= 1
     assert (cas["value"], cas["details"]) == (0.5, {"of real images": 0.9})
     images, labels, test_images, test_labels, trained, seed, _ = given
-    drawn, test = sample_run(run, 0, "last", 320), load(DataConfig("digits", "test"))
-    np.testing.assert_array_equal(images, drawn.samples)
-    np.testing.assert_array_equal(labels, drawn.labels)
+    (drawn, asked), test = (
+        samples_like(run, load(DataConfig("digits")), 320),
+        load(DataConfig("digits", "test")),
+    )
+    np.testing.assert_array_equal(images, drawn)
+    np.testing.assert_array_equal(labels, asked)
     np.testing.assert_array_equal(test_images, test.arrays["image"])
     np.testing.assert_array_equal(test_labels, test.arrays["label"])
     assert trained.network.hash == digits_classifier.network.hash

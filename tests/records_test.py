@@ -66,6 +66,7 @@ CHANGES = {
     "parameters": {"neighbours": 3},
     "truncation": 0.5,
     "sampling": {"temperature": 0.5},
+    "labels": "shares of the reference",
     "ema": True,
     "checkpoint": "best",
     "genjax": "0.2.0",
@@ -80,6 +81,17 @@ def test_another_protocol_is_refused(field):
     with pytest.raises(UserError, match=f"protocols differ: {field} is .* or .*--ignore {field}"):
         rank(records, ["fid"])
     assert [r["subject"] for r in rank(records, ["fid"], [field])["fid"]] == ["b", "a"]
+
+
+def test_records_of_before_say_nothing_of_labels(tmp_path):
+    """They rank among each other and with models without labels, but not with labels as in data."""
+    file = tmp_path / "scores.jsonl"
+    append_records(file, [record(subject="old"), record(subject="new", labels=None, value=2.0)])
+    old, new = read_records(file)
+    assert [r["subject"] for r in rank([old, new], ["fid"])["fid"]] == ["old", "new"]
+    conditional = record(labels="shares of the reference", subject="c")
+    with pytest.raises(UserError, match='labels is "shares of the reference" or null'):
+        rank([old, conditional], ["fid"])
 
 
 def test_the_seed_and_the_step_may_differ():

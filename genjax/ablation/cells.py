@@ -26,7 +26,7 @@ from genjax.run.evaluation import Evaluation, Protocol, evaluate_run
 RESULT = "result.json"
 """The record of a run, in its folder; a run that has one is finished."""
 _PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
-_PROTOCOL = ("features", "reference", "samples", "parameters")
+_PROTOCOL = ("features", "reference", "samples", "parameters", "labels")
 
 
 def read_result(cell: Cell) -> Record | None:

@@ -79,6 +79,8 @@ class Spec(NamedTuple):
       target: the field that is generated.
       given: the fields that it is generated from.
       facts: of the schema.
+      categories: whether what is given are categories that the model finds by itself, which have
+        nothing to do with the classes of the data.
     """
 
     size: int
@@ -86,6 +88,7 @@ class Spec(NamedTuple):
     target: str
     given: tuple[str, ...] = ()
     facts: Mapping[str, Any] = MappingProxyType({})
+    categories: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -23,11 +23,16 @@ PROTOCOL = (
     "parameters",
     "truncation",
     "sampling",
+    "labels",
     "ema",
     "checkpoint",
     "genjax",
 )
 """Fields in which records must agree to be ranked; the seed and the step may differ."""
+
+# What the first records lack: they are of before families had options of sampling, and of when the
+# labels of a conditional model were drawn in turn.
+_LATER = ("sampling", "labels")
 
 Record = dict[str, Any]
 
@@ -160,6 +165,6 @@ def _check(record: Any) -> None:
 def _field(record: Mapping[str, Any], name: str) -> Any:
     value: Any = record
     for part in name.split("."):
-        # Records of before families had options of sampling lack them.
-        value = None if value is None else value.get(part) if part == "sampling" else value[part]
+        later = part in _LATER
+        value = None if value is None else value.get(part) if later else value[part]
     return value

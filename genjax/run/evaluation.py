@@ -29,7 +29,8 @@ from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
 from genjax.families.registry import make_algorithm
 from genjax.run.checkpoint import Which
-from genjax.run.sampling import conditions_in_turn, open_run, samples_of
+from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
+from genjax.run.sampling import open_run, samples_of
 from genjax.run.scoring import measure_held_out
 
 _BATCH = 200
@@ -97,9 +98,11 @@ def evaluate_run(
     run = open_run(directory, which, average, sampling)
     real = load(run.experiment.data, progress)
     name = directory.absolute().name
+    spec = run.algorithm.spec
+    condition = conditions_as_in(spec, real, protocol.samples)
     compared = Comparison(
         real,
-        samples_of(run, name, protocol.samples, protocol.seed, protocol.chunk),
+        samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk),
         load_held_out(run.experiment.data, progress),
         _network(protocol, real),
         protocol.seed,
@@ -115,6 +118,7 @@ def evaluate_run(
         "checkpoint": which if isinstance(which, str) else "step",
         "step": run.step,
         "sampling": dict(run.sampling) or None,
+        "labels": AS_IN_REFERENCE if condition and not spec.categories else None,
     }
     return _score(compared, protocol, identity)
 
@@ -166,6 +170,7 @@ def evaluate_images(
         "ema": None,
         "truncation": None,
         "sampling": None,
+        "labels": None,
         "checkpoint": None,
         "step": None,
     }
@@ -215,8 +220,8 @@ def check_protocol(
     algorithm = make_algorithm(experiment, real.schema)
     spec = algorithm.spec
     # Metrics ask for the labels alone before they compute anything.
-    labels = conditions_in_turn(spec, protocol.samples)
-    fields = {name: spec.fields[name] for name in (spec.target, *spec.given)}
+    labels = known_to_data(spec, conditions_as_in(spec, real, protocol.samples))
+    fields = {name: spec.fields[name] for name in (spec.target, *labels)}
     drawn = real.schema._replace(fields=fields)
     fake = dataclasses.replace(real, count=protocol.samples, schema=drawn, arrays=labels)
     compared = Comparison(

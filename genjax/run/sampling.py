@@ -15,7 +15,7 @@ from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.parallel import spread
 from genjax.core.players import players
-from genjax.core.schema import Schema, Source, Spec
+from genjax.core.schema import Schema, Source
 from genjax.core.types import Condition, Index, Key, State
 from genjax.data.digest import content_digest
 from genjax.domains import domain_of
@@ -24,6 +24,7 @@ from genjax.errors import UserError
 from genjax.families.registry import FAMILIES, make_algorithm
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
+from genjax.run.conditions import conditions_in_turn, known_to_data
 
 _CHUNK = 256
 _CLASSES = 16
@@ -34,28 +35,6 @@ HostCondition: TypeAlias = Mapping[str, np.ndarray]
 """The `given` fields of a number of samples, on the host."""
 Sampler: TypeAlias = Callable[[State, Key, int, HostCondition], Samples]
 Previewer: TypeAlias = Callable[[State, Key], Sequence[Preview]]
-
-
-def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
-    """What samples are made from where nobody says: the values of a label in turn.
-
-    Args:
-      spec: of the algorithm.
-      count: number of samples.
-
-    Returns:
-      For each given field, int32 [count], ``i % levels``; empty for an unconditional model.
-
-    Raises:
-      UserError: a given field has no levels that could be taken in turn.
-    """
-    found = {}
-    for name in spec.given:
-        field = spec.fields[name]
-        if not field.levels or field.shape:
-            raise UserError(f"samples are made from {name!r}, which must be given")
-        found[name] = (np.arange(count) % field.levels).astype(np.int32)
-    return found
 
 
 def make_sampler(algorithm: Algorithm, domain: Domain) -> Sampler:
@@ -294,13 +273,16 @@ def render_samples(drawn: RunSamples, columns: int | None) -> Sequence[Preview]:
     return previews
 
 
-def samples_of(run: Run, name: str, count: int, seed: int, chunk: int) -> Source:
+def samples_of(
+    run: Run, name: str, condition: HostCondition, count: int, seed: int, chunk: int
+) -> Source:
     """The samples of a run as a source; sample i depends on the seed and on i alone.
 
     Args:
       run: from `open_run`.
       name: what people call it.
-      count: how many samples; a conditional model makes its classes in turn.
+      condition: what they are made from, [count, ...] each.
+      count: how many samples.
       seed: of the series.
       chunk: samples made at once, on all devices.
 
@@ -310,7 +292,7 @@ def samples_of(run: Run, name: str, count: int, seed: int, chunk: int) -> Source
     key = jax.random.key(seed)
     algorithm, spec = run.algorithm, run.algorithm.spec
     domain = domain_of(run.schema.domain)
-    condition = conditions_in_turn(spec, count)
+    labels = known_to_data(spec, condition)
     devices, whole, split = spread(jax.local_devices())
     size = -(-chunk // devices) * devices
 
@@ -329,10 +311,10 @@ def samples_of(run: Run, name: str, count: int, seed: int, chunk: int) -> Source
             given = {field: rows[index] for field, rows in condition.items()}
             parts.append(compiled(state, index, given)[: len(some)])
         drawn = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
-        return {spec.target: drawn} | {field: rows[numbers] for field, rows in condition.items()}
+        return {spec.target: drawn} | {field: rows[numbers] for field, rows in labels.items()}
 
     fields = {spec.target: run.schema.fields[spec.target]}
-    fields |= {field: spec.fields[field] for field in spec.given}
+    fields |= {field: spec.fields[field] for field in labels}
     schema = run.schema._replace(fields=fields)
-    source = Source(name, "", count, schema, read, condition, lambda: content_digest(source))
+    source = Source(name, "", count, schema, read, labels, lambda: content_digest(source))
     return source

@@ -16,7 +16,8 @@ from genjax.core.types import Key, State
 from genjax.data.progress import Progress, no_progress
 from genjax.errors import UserError, lookup
 from genjax.evals.training import make_scorer, score_names
-from genjax.run.sampling import Sampler, conditions_in_turn
+from genjax.run.conditions import conditions_as_in
+from genjax.run.sampling import Sampler
 
 NO_SCORE = sys.float_info.max
 """Of a checkpoint that is never the best."""
@@ -67,7 +68,7 @@ def make_evaluation(
                 "with two or more; add examples, or set eval.rank to none"
             )
         score = make_scorer(config, source, algorithm.spec.target, experiment.seed)
-        condition = conditions_in_turn(algorithm.spec, config.samples)
+        condition = conditions_as_in(algorithm.spec, source, config.samples)
 
     def evaluation(state: State) -> tuple[float, dict[str, float]]:
         metrics: dict[str, float] = {}

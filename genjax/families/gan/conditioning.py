@@ -103,7 +103,9 @@ class Conditioning(NamedTuple):
         if not self.classes:
             return spec._replace(given=())
         label = Field((), "int32", self.classes)
-        return spec._replace(fields={**spec.fields, "label": label}, given=("label",))
+        return spec._replace(
+            fields={**spec.fields, "label": label}, given=("label",), categories=not self.labelled
+        )
 
 
 def make_conditioning(config: GANConfig, classes: int) -> Conditioning:

@@ -1,0 +1,122 @@
+"""What samples are made from: the classes in turn, or in the shares that a reference has."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Int
+
+from genjax.core.schema import Source, Spec
+from genjax.errors import UserError
+
+AS_IN_REFERENCE = "shares of the reference"
+"""What a record says of labels from `conditions_as_in`."""
+
+_BATCH = 1024
+
+
+def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
+    """What samples are made from where nobody says: the values of a label in turn.
+
+    Args:
+      spec: of the algorithm.
+      count: number of samples.
+
+    Returns:
+      For each given field, int32 [count], ``i % levels``; empty for an unconditional model.
+
+    Raises:
+      UserError: a given field has no levels that could be taken in turn.
+    """
+    _check_levels(spec)
+    return {
+        name: (np.arange(count) % spec.fields[name].levels).astype(np.int32) for name in spec.given
+    }
+
+
+def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.ndarray]:
+    """What samples are made from that are compared with a reference as a whole.
+
+    Values of several given fields are drawn together, as the reference has them. Categories that
+    the model finds by itself come in turn, as it learns them.
+
+    Args:
+      spec: of the algorithm.
+      reference: the real examples.
+      count: number of samples.
+
+    Returns:
+      For each given field, int32 [count], see `in_proportion`; empty for an unconditional model.
+
+    Raises:
+      UserError: a given field has no levels.
+    """
+    if not spec.given or spec.categories:
+        return conditions_in_turn(spec, count)
+    _check_levels(spec)
+    rows = np.stack([_column(reference, name) for name in spec.given], axis=1)
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    chosen = kinds[in_proportion(counts, count)].astype(np.int32)
+    return {name: chosen[:, place] for place, name in enumerate(spec.given)}
+
+
+def known_to_data(spec: Spec, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those fields of a condition that the data have too: none of a model's own categories."""
+    return {} if spec.categories else dict(condition)
+
+
+def in_proportion(counts: Int[np.ndarray, "k"], size: int) -> Int[np.ndarray, "size"]:
+    """Deals out classes so that every beginning has the shares of a population.
+
+    Of the first n numbers ``floor(n c_j / sum c)`` or one more are j, for every n, so that as many
+    numbers as the population has are the population; equal counts give ``i % k``. Class j is due
+    for the m-th time after place ``floor((m - 1) sum c / c_j)`` and before ``ceil(m sum c / c_j)``,
+    and the earliest deadline goes first.
+
+    Args:
+      counts: of each class, int [k], at least one of which isn't 0; a class without is never dealt.
+      size: how many numbers.
+
+    Returns:
+      int64 [size], in [0, k). Entry i depends on the shares and on i alone.
+
+    Reference: Baruah, Cohen, Plaxton & Varvel 1996 (proportionate progress); Steiner & Yeomans
+    1993 for the deadlines.
+
+    Example:
+      >>> in_proportion(np.array([2, 0, 1]), 6)
+      array([0, 0, 2, 0, 0, 2])
+    """
+    classes = np.flatnonzero(counts)
+    shares = (counts[classes] // np.gcd.reduce(counts)).tolist()
+    period = sum(shares)
+    release = np.zeros(len(shares), np.int64)
+    deadline = np.array([-(-period // share) for share in shares])
+    dealt = [0] * len(shares)
+    found = np.empty(min(size, period), np.int64)
+    for place in range(len(found)):
+        chosen = int(np.where(release <= place, deadline, period + 1).argmin())
+        found[place] = chosen
+        dealt[chosen] += 1
+        release[chosen] = dealt[chosen] * period // shares[chosen]
+        deadline[chosen] = -(-(dealt[chosen] + 1) * period // shares[chosen])
+    return classes[np.resize(found, size)]
+
+
+def _check_levels(spec: Spec) -> None:
+    for name in spec.given:
+        field = spec.fields[name]
+        if not field.levels or field.shape:
+            raise UserError(f"samples are made from {name!r}, which must be given")
+
+
+def _column(source: Source, name: str) -> np.ndarray:
+    """A field of all examples, wherever they lie."""
+    if name in source.arrays:
+        return np.asarray(source.arrays[name])
+    starts = range(0, source.count, _BATCH)
+    return np.concatenate(
+        [
+            np.asarray(source.read(np.arange(start, min(start + _BATCH, source.count)))[name])
+            for start in starts
+        ]
+    )

@@ -1,0 +1,117 @@
+"""What samples are made from: labels in turn, and in the shares of a reference."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from specs import image_spec, stand_in
+
+from genjax.config import DataConfig, EvalConfig
+from genjax.core.schema import Field, Schema, Spec
+from genjax.data.memory import in_memory
+from genjax.data.schema import image_schema
+from genjax.data.sources import known_schema, load
+from genjax.errors import UserError
+from genjax.families.registry import make_algorithm
+from genjax.presets import preset
+from genjax.run.conditions import conditions_as_in, conditions_in_turn, in_proportion, known_to_data
+from genjax.run.scoring import make_evaluation
+
+COUNTS = [[150, 150, *[12] * 8], [1, 1000], [0, 3, 0, 5], [7] * 10, [1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+def test_every_beginning_has_the_shares(counts):
+    counts = np.array(counts)
+    total = counts.sum()
+    labels = in_proportion(counts, 2 * total + 5)
+    dealt = np.cumsum(labels[:, None] == np.arange(len(counts)), axis=0)
+    wanted = np.arange(1, len(labels) + 1)[:, None] * counts / total
+    assert np.abs(dealt - wanted).max() < 1
+    np.testing.assert_array_equal(dealt[total - 1], counts)
+    for size in (0, 1, 10, int(total)):
+        np.testing.assert_array_equal(in_proportion(counts, size), labels[:size])
+
+
+def test_equal_classes_come_in_turn():
+    np.testing.assert_array_equal(in_proportion(np.full(4, 25), 10), np.arange(10) % 4)
+
+
+def source_of(**arrays):
+    fields = {name: Field((), "int32", int(rows.max()) + 1) for name, rows in arrays.items()}
+    schema = Schema("image", {"image": Field((2, 2, 1), "uint8"), **fields})
+    pixels = np.zeros((len(next(iter(arrays.values()))), 2, 2, 1), np.uint8)
+    return in_memory("x", "train", schema, {"image": pixels, **arrays})
+
+
+def test_two_fields_are_drawn_together():
+    hat, coat = np.int32([0, 0, 1, 1, 1, 1]), np.int32([2, 2, 0, 0, 0, 1])
+    source = source_of(hat=hat, coat=coat)
+    spec = Spec(4, source.schema.fields, "image", ("hat", "coat"))
+    found = conditions_as_in(spec, source, 600)
+    pairs, counts = np.unique(np.stack([found["hat"], found["coat"]]), axis=1, return_counts=True)
+    assert dict(zip(map(tuple, pairs.T.tolist()), counts.tolist(), strict=True)) == {
+        (0, 2): 200,
+        (1, 0): 300,
+        (1, 1): 100,
+    }
+    assert found["hat"].dtype == np.int32
+    # Labels of a set that is larger than memory may be read like anything else.
+    unloaded = dataclasses.replace(source, arrays={})
+    np.testing.assert_array_equal(conditions_as_in(spec, unloaded, 600)["coat"], found["coat"])
+
+
+def test_what_has_no_levels_must_be_given():
+    source = source_of(hat=np.int32([0, 1]))
+    spec = Spec(4, source.schema.fields, "hat", ("image",))
+    for conditions in (
+        lambda: conditions_in_turn(spec, 3),
+        lambda: conditions_as_in(spec, source, 3),
+    ):
+        with pytest.raises(UserError, match="samples are made from 'image', which must be given"):
+            conditions()
+    assert conditions_as_in(spec._replace(given=()), source, 3) == {}
+
+
+def test_categories_that_a_model_finds_by_itself_are_none_of_the_data():
+    source = source_of(label=np.int32([0, 0, 0, 1]))
+    spec = make_algorithm(preset("infogan-mnist"), known_schema("mnist")).spec
+    assert spec.categories
+    found = conditions_as_in(spec, source, 20)
+    np.testing.assert_array_equal(found["label"], np.arange(20) % 10)
+    assert known_to_data(spec, found) == {}
+    conditional = make_algorithm(preset("cgan-mnist"), known_schema("mnist")).spec
+    assert list(known_to_data(conditional, found)) == ["label"]
+
+
+def test_a_perfect_generator_of_unequal_classes_is_near_its_data():
+    """With as many labels of each class it would even run out of images of the rare ones."""
+    digits = load(DataConfig("digits"))
+    own = [np.flatnonzero(digits.arrays["label"] == label) for label in range(10)]
+    chosen = np.concatenate([own[label][: 140 if label < 2 else 12] for label in range(10)])
+    source = in_memory(
+        "uneven",
+        "train",
+        image_schema((8, 8, 1), 10),
+        {name: array[chosen] for name, array in digits.arrays.items()},
+    )
+    asked = []
+
+    def sampler(state, key, count, condition):
+        """Of each class its images, one after the other."""
+        asked.append(condition["label"])
+        places = {
+            label: iter(np.flatnonzero(source.arrays["label"] == label)) for label in range(10)
+        }
+        return source.arrays["image"][
+            [next(places[label]) for label in condition["label"].tolist()]
+        ]
+
+    config = EvalConfig(features="pixels", samples=source.count)
+    experiment = dataclasses.replace(preset("cgan-digits"), eval=config)
+    algorithm = stand_in(None)._replace(spec=image_spec(16, (8, 8, 1), 10))
+    evaluate = make_evaluation(experiment, algorithm, source, None, sampler, jax.random.key(0))
+    score, _ = evaluate(None)
+    np.testing.assert_array_equal(np.bincount(asked[0]), np.bincount(source.arrays["label"]))
+    assert score < 1e-9
