@@ -46,13 +46,14 @@ class LoadedRun:
         self._run = run
         self._sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
 
-    def sample(self, n: int = 64, seed: int = 0, label: int | None = None) -> Samples:
+    def sample(self, n: int = 64, seed: int = 0, label: int | str | None = None) -> Samples:
         """Draws samples; sample i of a seed is the same whatever n.
 
         Args:
           n: how many, at least 1.
           seed: of the series.
-          label: class of all samples; None takes the classes in turn.
+          label: class of all samples, by its name or, as a number, by its label; None takes the
+            classes in turn.
 
         Returns:
           As the data are stored, such as uint8 [n, height, width, channels].
@@ -124,7 +125,7 @@ def sample(
     directory: str | Path,
     n: int = 64,
     seed: int = 0,
-    label: int | None = None,
+    label: int | str | None = None,
     checkpoint: Which = "last",
     **sampling: Any,
 ) -> Samples:

@@ -111,3 +111,7 @@ def _report_import(imported: "Imported") -> None:
     for warning in imported.warnings:
         say(f"warning: {warning}")
     say(f"{imported.name}: {_splits(imported.splits)} {imported.unit}, in {imported.path}")
+    if imported.class_names:
+        from genjax.data.classes import list_names
+
+        say(f"classes, in the order of their labels: {list_names(imported.class_names)}")

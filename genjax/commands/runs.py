@@ -173,7 +173,7 @@ def sample(arguments: list[str]) -> None:
         npz: Path | None = None,
         checkpoint: str = "last",
         average: bool = True,
-        label: int | None = None,
+        label: str | None = None,
         per_class: int | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
     ) -> None:
@@ -187,10 +187,11 @@ def sample(arguments: list[str]) -> None:
             grid as .png, .jpg or .webp, .wav, or .txt; without --out and --npz it is samples.png,
             .wav or .txt in the run's folder.
           npz: File for the samples as an array, such as images, uint8
-            [n, height, width, channels], and of a conditional model labels.
+            [n, height, width, channels], and of a conditional model labels and class_names.
           checkpoint: last, best, or the step of a checkpoint.
           average: Sample from the moving average of the parameters where the run keeps one.
-          label: Class of all samples; None takes the classes in turn.
+          label: Class of all samples by its name, such as 1 for the class that is named 1, whatever
+            its number; a number counts from 0 where no name is one. None takes the classes in turn.
           per_class: Samples of each class, one class a row, instead of --n and --label.
           sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
         """
@@ -206,6 +207,7 @@ def sample(arguments: list[str]) -> None:
             raise UserError(f"--npz is {npz}; it must end in .npz, which is what is written")
         import numpy as np
 
+        from genjax.data.classes import list_names
         from genjax.domains import domain_of
         from genjax.domains.previews import check_ending, save_previews
         from genjax.run.directory import read_config, read_schema
@@ -222,9 +224,14 @@ def sample(arguments: list[str]) -> None:
             arrays: dict[str, Any] = {domain_of(drawn.schema.domain).plural: drawn.samples}
             if drawn.labels is not None:
                 arrays["labels"] = drawn.labels
+            if drawn.names:
+                arrays["class_names"] = np.array(drawn.names)
             with npz.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
         written = " and ".join(str(file) for file in (*files, npz) if file is not None)
+        if per_class is not None and drawn.names and drawn.labels is not None:
+            rows = dict.fromkeys(drawn.names[label] for label in drawn.labels)
+            say(f"rows, from the top: {list_names(list(rows))}")
         say(f"wrote {len(drawn.samples)} samples of step {drawn.step}, seed {seed}, to {written}")
 
     parse(run, arguments, "genjax sample")

@@ -32,8 +32,8 @@ class Schema(NamedTuple):
     Attributes:
       domain: entry of `genjax.domains.DOMAINS`.
       fields: the arrays of an example as they are stored, by name; the domain's own comes first.
-      facts: what else is known and JSON can hold, such as ``class_names``, ``sample_rate``,
-        ``mixture`` or ``vocabulary``.
+      facts: what else is known and JSON can hold, such as ``class_names``, ``empty_classes``,
+        ``sample_rate``, ``mixture`` or ``vocabulary``.
     """
 
     domain: str
@@ -99,6 +99,15 @@ class Spec(NamedTuple):
     def classes(self) -> int:
         """Number of the class labels that are given; 0 without."""
         return self.fields["label"].levels if "label" in self.given else 0
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Those of the given labels of which the data have an example."""
+        empty = () if self.categories else self.facts.get("empty_classes", ())
+        # A manifest may say anything.
+        empty = empty if isinstance(empty, list) else ()
+        every = range(self.classes)
+        return tuple(label for label in every if label not in empty) or tuple(every)
 
 
 def check_continuous(spec: Spec, what: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from genjax.config import LARGEST_SIDE
 from genjax.data import images, prepared, readers, stored
+from genjax.data.classes import number_classes
 from genjax.data.imports import Imported, Request, in_words
 from genjax.data.progress import Progress
 from genjax.data.raw import Raw, RawSplit
@@ -42,8 +43,11 @@ def import_images(request: Request, standard: Standard | None) -> Imported:
     if resolution is not None and not 1 <= resolution <= LARGEST_SIDE:
         raise UserError(f"resolution must be at least 1, at most {LARGEST_SIDE}, got {resolution}")
     raw = readers.read(request.source, standard, resolution, request.progress)
-    classes = _count_classes(raw)
     warnings: tuple[str, ...] = ()
+    if standard is None:
+        raw, renumbered = number_classes(raw)
+        warnings = () if renumbered is None else (renumbered,)
+    classes = _count_classes(raw)
     if standard:
         _check_standard(request.name, standard, raw)
         classes = len(standard.class_names)
@@ -52,7 +56,8 @@ def import_images(request: Request, standard: Standard | None) -> Imported:
     counts = {key: split.count for key, split in raw.splits.items()}
     unit = in_words(raw.shape, classes)
     warnings += raw.warnings
-    return Imported(request.name, path, counts, unit, raw.shape, classes, warnings)
+    names = (standard.class_names if standard else raw.class_names) or ()
+    return Imported(request.name, path, counts, unit, raw.shape, classes, names, warnings)
 
 
 def _count_classes(raw: Raw) -> int:

@@ -44,6 +44,7 @@ class Imported:
       shape: of an image, height, width and channels, the first two None where they vary; of others,
         empty.
       classes: number of classes, 0 without labels.
+      class_names: in the order of their labels; empty where they have none but their numbers.
       warnings: what the user should know, a line each.
     """
 
@@ -53,6 +54,7 @@ class Imported:
     unit: str
     shape: tuple[int | None, ...] = ()
     classes: int = 0
+    class_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

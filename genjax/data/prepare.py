@@ -106,6 +106,7 @@ def _prepare_by_tfds(name: str, root: Path) -> Imported:
         in_words(shape, classes),
         shape,
         classes,
+        tuple(getattr(label, "names", None) or ()),
         warnings=() if image else (f"{name} has no feature 'image', so genjax cannot load it",),
     )
 

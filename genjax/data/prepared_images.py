@@ -9,6 +9,7 @@ import numpy.typing as npt
 from genjax.config import DataConfig
 from genjax.core.schema import Source
 from genjax.data import images, memory, prepared
+from genjax.data.classes import with_empty
 from genjax.data.digest import content_digest
 from genjax.data.memory import in_memory
 from genjax.data.prepared import Prepared
@@ -91,7 +92,7 @@ def _read(
         if labels is not None:
             labels[position] = example["label"]
     arrays = {"image": pixels} | _checked(config, labels, class_names)
-    schema = image_schema(shape, len(class_names), class_names)
+    schema = with_empty(image_schema(shape, len(class_names), class_names), labels)
     return in_memory(config.name, config.split, schema, arrays)
 
 
@@ -118,7 +119,7 @@ def _stream(
             pixels[row] = _decode_one(config, decode, example, positions[row], shape)
         return {"image": pixels} | {name: array[numbers] for name, array in arrays.items()}
 
-    schema = image_schema(shape, len(class_names), class_names)
+    schema = with_empty(image_schema(shape, len(class_names), class_names), labels)
     source = Source(
         config.name,
         config.split,

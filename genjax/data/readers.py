@@ -1,5 +1,6 @@
 """Reads folders of images in the forms they come in: IDX, npz, class folders, official archives."""
 
+import dataclasses
 import tarfile
 import zlib
 from collections.abc import Mapping
@@ -107,6 +108,7 @@ def _from_npz(path: Path, resolution: int | None) -> Raw:
                 split: (archive[x], archive[y] if y in keys else None)
                 for split, (x, y) in used.items()
             }
+            names = archive["class_names"] if "class_names" in keys else None
     except UserError:
         raise
     # There is little that a damaged file can't make zipfile and numpy raise.
@@ -114,9 +116,25 @@ def _from_npz(path: Path, resolution: int | None) -> Raw:
         raise UserError(
             f"cannot read {path}: {reason(error)}; write it with numpy.savez"
         ) from error
-    return _arrays(
-        {s: _check_arrays(f"{path} ({s})", *xy) for s, xy in content.items()}, resolution
-    )
+    splits = {s: _check_arrays(f"{path} ({s})", *xy) for s, xy in content.items()}
+    class_names = None if names is None else _check_names(path, names, splits)
+    return dataclasses.replace(_arrays(splits, resolution), class_names=class_names)
+
+
+def _check_names(path: Path, names: Any, splits: Mapping[str, Arrays]) -> tuple[str, ...]:
+    """What `genjax sample --npz` writes beside labels."""
+    array = np.asarray(names)
+    found = tuple(map(str, array)) if array.dtype.kind == "U" and array.ndim == 1 else ()
+    # Names are stored one a line, and read back without the spaces around them.
+    usable = all(name and name.isprintable() and name == name.strip() for name in found)
+    given = [labels for _, labels in splits.values() if labels is not None]
+    most = max((int(labels.max()) for labels in given), default=0)
+    if not usable or len({*found}) != len(found) or len(found) <= most:
+        raise UserError(
+            f"{path} holds class_names of type {array.dtype} and shape {array.shape} for labels up "
+            f"to {most}; needed: one text for each label, no two equal"
+        )
+    return found
 
 
 def _check_arrays(where: str, pixels: Any, labels: Any) -> Arrays:

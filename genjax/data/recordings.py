@@ -121,6 +121,7 @@ def import_recordings(request: Request) -> Imported:
         counts,
         f"recordings at {rate:,} Hz, {classes} classes",
         classes=classes,
+        class_names=names or (),
         warnings=(*warnings, *_compare(request.name, standard, counts)),
     )
 

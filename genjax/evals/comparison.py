@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from genjax.cache import cache_directory
 from genjax.core.schema import Source
+from genjax.data.classes import match_classes, names_of
 from genjax.data.progress import Progress, no_progress
 from genjax.evals.classifier import Trained, read_classifier
 from genjax.evals.features import FeatureNetwork, Features, extract
@@ -89,6 +90,22 @@ class Comparison:
     def fake_labels(self) -> Int[np.ndarray, "n"] | None:
         """Of the generated examples, where they have labels."""
         return labels_of(self.fake)
+
+    @functools.cached_property
+    def matched_labels(self) -> Int[np.ndarray, "n"] | None:
+        """Labels of the generated examples as the reference numbers the classes of those names."""
+        if self.fake_labels is None or self.real_labels is None:
+            return None
+        theirs = match_classes(names_of(self.fake.schema), names_of(self.real.schema))
+        return theirs[self.fake_labels]
+
+    @functools.cached_property
+    def foreign_classes(self) -> list[str]:
+        """Names of classes that generated examples have, and the reference does not."""
+        if self.matched_labels is None or self.fake_labels is None:
+            return []
+        foreign = np.unique(self.fake_labels[self.matched_labels < 0])
+        return [names_of(self.fake.schema)[label] for label in foreign]
 
     @functools.cached_property
     def trained(self) -> Trained:

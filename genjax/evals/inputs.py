@@ -12,6 +12,7 @@ from jaxtyping import Int
 from genjax.config import DataConfig
 from genjax.core.schema import Source
 from genjax.data import readers
+from genjax.data.classes import number_classes
 from genjax.data.digest import content_digest
 from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
@@ -103,19 +104,26 @@ def open_images(
 def _open_files(
     path: Path, resolution: int | None, progress: Progress
 ) -> tuple[Source, Source | None]:
-    raw = readers.read(path, None, resolution, progress)
+    raw, _ = number_classes(readers.read(path, None, resolution, progress))
     height, width, channels = raw.shape
     if height is None or width is None:
         raise UserError(f"{path} has images of several sizes; choose one with --resolution")
     shape = (height, width, channels)
     main = "train" if "train" in raw.splits else next(iter(raw.splits))
-    images = _from_files(path.name, main, raw.splits[main], shape)
+    names = raw.class_names
+    images = _from_files(path.name, main, raw.splits[main], shape, names)
     if main == "test" or "test" not in raw.splits:
         return images, None
-    return images, _from_files(path.name, "test", raw.splits["test"], shape)
+    return images, _from_files(path.name, "test", raw.splits["test"], shape, names)
 
 
-def _from_files(name: str, split: str, raw: RawSplit, shape: tuple[int, int, int]) -> Source:
+def _from_files(
+    name: str,
+    split: str,
+    raw: RawSplit,
+    shape: tuple[int, int, int],
+    names: tuple[str, ...] | None,
+) -> Source:
     def read(numbers: Numbers) -> dict[str, Any]:
         # What is in memory is as it was stored, and what is read has the size asked for.
         if raw.array is not None and raw.array.shape[1:] == shape:
@@ -125,12 +133,12 @@ def _from_files(name: str, split: str, raw: RawSplit, shape: tuple[int, int, int
         return {"image": pixels} | {name: array[numbers] for name, array in labels.items()}
 
     labels = {} if raw.labels is None else {"label": raw.labels}
-    classes = 0 if raw.labels is None else int(raw.labels.max()) + 1
+    classes = 0 if raw.labels is None else len(names or ()) or int(raw.labels.max()) + 1
     source = Source(
         name,
         split,
         raw.count,
-        image_schema(shape, classes),
+        image_schema(shape, classes, names),
         read,
         labels,
         lambda: content_digest(source),

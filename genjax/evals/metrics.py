@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from genjax.data.classes import list_names, names_of
 from genjax.data.mixtures import MIXTURES
 from genjax.errors import UserError, lookup
 from genjax.evals.classification import (
@@ -116,19 +117,20 @@ def _prdc(compared: Comparison) -> list[Score]:
 
 def _class_fid(compared: Comparison) -> list[Score]:
     assert compared.real_labels is not None
-    assert compared.fake_labels is not None
+    assert compared.matched_labels is not None
     distances = {}
     fewest = compared.real.count
-    for label in range(compared.real.schema.classes):
+    names = names_of(compared.real.schema)
+    for label in np.unique(compared.real_labels):
         real = compared.real_features.features[compared.real_labels == label]
-        fake = compared.fake_features.features[compared.fake_labels == label]
+        fake = compared.fake_features.features[compared.matched_labels == label]
         fewest = min(fewest, len(real), len(fake))
         if fewest < 2:
             raise UserError(
-                f"class_fid needs two images a class, but class {label} has {fewest}; "
+                f"class_fid needs two images a class, but class {names[label]!r} has {fewest}; "
                 "raise --samples"
             )
-        distances[str(label)] = frechet_distance(measure_moments(real), measure_moments(fake))
+        distances[names[label]] = frechet_distance(measure_moments(real), measure_moments(fake))
     values = list(distances.values())
     dimensions = compared.fake_features.features.shape[1]
     warning = None
@@ -150,7 +152,7 @@ def _class_fid(compared: Comparison) -> list[Score]:
 def _cas(compared: Comparison) -> list[Score]:
     fake, test = compared.fake, compared.held_out
     logits = compared.fake_classes.logits
-    assert compared.fake_labels is not None
+    assert compared.matched_labels is not None
     assert test is not None
     answers = labels_of(test)
     assert answers is not None
@@ -161,7 +163,7 @@ def _cas(compared: Comparison) -> list[Score]:
     )
     found = classification_accuracy_score(
         images,
-        compared.fake_labels,
+        compared.matched_labels,
         test_images,
         answers,
         compared.trained,
@@ -173,7 +175,7 @@ def _cas(compared: Comparison) -> list[Score]:
         "test": compared.test,
     }
     details = {"of real images": found.real}
-    agreement = class_agreement(logits, compared.fake_labels)
+    agreement = class_agreement(logits, compared.matched_labels)
     return [
         Score("gan_test", agreement, "higher", parameters=_judge(compared), network=False),
         Score(
@@ -278,8 +280,11 @@ def _needs_labels(compared: Comparison) -> str | None:
         return _needs_network(compared)
     if compared.fake_labels is None or compared.real_labels is None:
         return "labels of the samples and of the reference (a conditional model)"
-    if compared.fake.schema.classes > compared.real.schema.classes:
-        return f"labels below {compared.real.schema.classes}, the reference's classes"
+    if foreign := compared.foreign_classes:
+        return (
+            f"classes of the same names, and the reference has no {', '.join(foreign[:3])}, but "
+            f"{list_names(names_of(compared.real.schema))}; rename the samples' classes"
+        )
     return None
 
 

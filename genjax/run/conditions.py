@@ -23,14 +23,17 @@ def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
 
     Returns:
       For each given field, int32 [count], ``i % levels``; empty for an unconditional model.
+      Classes of which the data have no example are passed over.
 
     Raises:
       UserError: a given field has no levels that could be taken in turn.
     """
     _check_levels(spec)
-    return {
-        name: (np.arange(count) % spec.fields[name].levels).astype(np.int32) for name in spec.given
+    values = {
+        name: spec.labels if name == "label" else range(spec.fields[name].levels)
+        for name in spec.given
     }
+    return {name: np.resize(np.array(some, np.int32), count) for name, some in values.items()}
 
 
 def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.ndarray]:

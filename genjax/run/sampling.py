@@ -17,6 +17,7 @@ from genjax.core.parallel import spread
 from genjax.core.players import players
 from genjax.core.schema import Schema, Source
 from genjax.core.types import Condition, Index, Key, State
+from genjax.data.classes import find_class, list_names, names_of
 from genjax.data.digest import content_digest
 from genjax.domains import domain_of
 from genjax.domains.domain import Domain, Layout, Preview, Samples
@@ -97,7 +98,7 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
         count = domain.pictured
         condition = conditions_in_turn(algorithm.spec, count)
         if algorithm.spec.classes and source.schema.domain == "image":
-            labels = class_rows(min(algorithm.spec.classes, _CLASSES), columns)
+            labels = class_rows(algorithm.spec.labels[:_CLASSES], columns)
             count = len(labels)
             condition = {"label": labels}
         samples = sampler(state, key, count, condition)
@@ -108,9 +109,9 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
     return draw
 
 
-def class_rows(classes: int, each: int) -> np.ndarray:
-    """Labels that put one class in each row: ``0, 0, ..., 1, 1, ...``; int32 [classes * each]."""
-    return np.repeat(np.arange(classes, dtype=np.int32), each)
+def class_rows(labels: Sequence[int], each: int) -> np.ndarray:
+    """Puts one class in each row: ``0, 0, ..., 1, 1, ...``; int32 [classes * each]."""
+    return np.repeat(np.array(labels, np.int32), each)
 
 
 class RunSamples(NamedTuple):
@@ -119,12 +120,14 @@ class RunSamples(NamedTuple):
     Attributes:
       samples: as their domain stores them, [n, ...].
       labels: int32 [n], or None for a model without classes.
+      names: of the classes, in the order of the labels; empty where they have none.
       step: of the checkpoint.
       schema: of the data.
     """
 
     samples: Samples
     labels: np.ndarray | None
+    names: tuple[str, ...]
     step: int
     schema: Schema
 
@@ -188,13 +191,14 @@ def open_run(
     return Run(experiment, schema, algorithm, state, step, used, described)
 
 
-def condition_of(run: Run, count: int, label: int | None) -> dict[str, np.ndarray]:
+def condition_of(run: Run, count: int, label: int | str | None) -> dict[str, np.ndarray]:
     """What samples of a run are made from.
 
     Args:
       run: from `open_run`.
       count: number of samples.
-      label: class of all of them; None takes the classes in turn.
+      label: class of all of them, by its name or, as a number, by its label; None takes the classes
+        in turn.
 
     Returns:
       The given fields, [count, ...] each.
@@ -205,12 +209,22 @@ def condition_of(run: Run, count: int, label: int | None) -> dict[str, np.ndarra
     condition = conditions_in_turn(run.algorithm.spec, count)
     if label is None:
         return condition
-    classes = run.algorithm.spec.classes
-    if not classes:
+    spec = run.algorithm.spec
+    if not spec.classes:
         raise _unconditional(run)
-    if not 0 <= label < classes:
-        raise UserError(f"--label is {label}; classes of this model: 0 to {classes - 1}")
-    return {**condition, "label": np.full(count, label, np.int32)}
+    names = class_names_of(run) or tuple(map(str, range(spec.classes)))
+    found = find_class(names, label) if isinstance(label, str) else label
+    if found is None or not 0 <= found < spec.classes:
+        raise UserError(f"--label is {label}; classes of this model: {list_names(names)}")
+    if found not in spec.labels:
+        raise UserError(f"--label is {label}; the data have no example of that class")
+    return {**condition, "label": np.full(count, found, np.int32)}
+
+
+def class_names_of(run: Run) -> tuple[str, ...]:
+    """Names of the classes that samples can be asked for; a model's own categories have none."""
+    spec = run.algorithm.spec
+    return names_of(run.schema) if spec.classes and not spec.categories else ()
 
 
 def _unconditional(run: Run) -> UserError:
@@ -223,7 +237,7 @@ def sample_run(
     seed: int,
     which: checkpoint.Which,
     count: int,
-    label: int | None = None,
+    label: int | str | None = None,
     per_class: int | None = None,
     sampling: Any = None,
     average: bool = True,
@@ -235,7 +249,7 @@ def sample_run(
       seed: of the series.
       which: the checkpoint: last, best, or a step.
       count: how many samples; not used with `per_class`.
-      label: class of all samples; None takes the classes in turn.
+      label: class of all samples, see `condition_of`; None takes the classes in turn.
       per_class: samples of each class, class after class.
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
       average: as of `open_run`.
@@ -248,22 +262,23 @@ def sample_run(
     """
     directory = Path(directory)
     run = open_run(directory, which, average, sampling)
-    classes = run.algorithm.spec.classes
+    labels = run.algorithm.spec.labels
     if per_class is not None:
-        if not classes:
+        if not labels:
             raise _unconditional(run)
-        count = per_class * classes
+        count = per_class * len(labels)
         if count > MOST_SAMPLES:
             raise UserError(
-                f"--per-class is {per_class}; with {classes} classes it must be at most "
-                f"{MOST_SAMPLES // classes:,}"
+                f"--per-class is {per_class}; with {len(labels)} classes it must be at most "
+                f"{MOST_SAMPLES // len(labels):,}"
             )
     condition = condition_of(run, count, label)
     if per_class is not None:
-        condition["label"] = class_rows(classes, per_class)
+        condition["label"] = class_rows(labels, per_class)
     sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
     samples = sampler(run.state, jax.random.key(seed), count, condition)
-    return RunSamples(samples, condition.get("label"), run.step, run.schema)
+    names = class_names_of(run)
+    return RunSamples(samples, condition.get("label"), names, run.step, run.schema)
 
 
 def render_samples(drawn: RunSamples, columns: int | None) -> Sequence[Preview]:

@@ -145,7 +145,9 @@ def first_state(game: Game, key: Key) -> GANState:
     # More than one example only for virtual batch norm, whose reference batch this is.
     size = game.spec.size if norm_of(config.generator) == "virtual" else 1
     index = jnp.arange(size)
-    labels = index % conditioning.classes if conditioning.labelled else None
+    # No label of which the data have no example.
+    present = jnp.asarray(game.spec.labels, index.dtype)
+    labels = present[index % len(present)] if conditioning.labelled else None
     reference = stream(key, "reference")
     condition = conditioning.draw(reference, index, labels)
     z = latents(reference, index, config.latent)
