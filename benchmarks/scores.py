@@ -312,7 +312,7 @@ def main(
     """
     if repeats < 1:
         raise UserError(f"repeats is {repeats}; it must be at least 1")
-    network = load_classifier(data)
+    network = load_classifier(load(DataConfig(data)))
     machine = describe_machine(PACKAGES)
     sets = make_sets(data, images)
     count, side = sets.real.shape[:2]

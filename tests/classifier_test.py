@@ -150,7 +150,7 @@ def test_accuracy_on_digits(digits_classifier, digits):
     """The 297 digits of other writers."""
     assert digits_classifier.accuracy > 0.94
     labels = load(DataConfig("digits", "test")).arrays["label"]
-    network = load_classifier("digits")
+    network = load_classifier(load(DataConfig("digits", "test")))
     assert accuracy(network, digits, labels) == digits_classifier.accuracy
 
 
@@ -170,6 +170,8 @@ def test_round_trip(digits_classifier):
     assert read.network.hash == digits_classifier.network.hash
     assert read.network.name == "classifier-digits"
     assert read.network.resize == "none"
+    assert read.digests == digits_classifier.digests
+    assert read.digests.keys() == {"train", "test"}
     for field in ("data", "image", "classes", "recipe", "accuracy", "seconds", "version"):
         assert getattr(read, field) == getattr(digits_classifier, field)
     assert (read.data, read.image, read.classes) == ("digits", (8, 8, 1), 10)
@@ -182,12 +184,12 @@ def test_round_trip(digits_classifier):
 def test_other_shapes_are_named(digits_classifier):
     images = np.zeros((2, 16, 16, 1), np.uint8)
     with pytest.raises(UserError, match="'digits' knows examples of 8x8x1, but these are 16x16x1"):
-        extract(load_classifier("digits"), [images], 2)
+        extract(load_classifier(load(DataConfig("digits", "test"))), [images], 2)
 
 
 def test_untrained_classifiers_are_named(empty_cache):
     with pytest.raises(UserError, match="no classifier of 'mnist' yet; run: genjax evaluate"):
-        load_classifier("mnist")
+        load_classifier(dataclasses.replace(load(DataConfig("digits")), name="mnist"))
 
 
 @pytest.fixture(scope="module")
@@ -200,14 +202,21 @@ def untrained() -> FeatureNetwork:
 @pytest.fixture
 def kept(empty_cache: Path, untrained: FeatureNetwork) -> Trained:
     """A classifier in a cache of its own."""
-    kept = Trained(untrained, "own/set", "image", (8, 8, 1), 3, TINY, 0.5, "test", 1.5, "0.1.0")
+    kept = Trained(untrained, "own/set", "image", (8, 8, 1), 3, TINY, 0.5, "test", 1.5, "0.1.0", {})
     save_classifier(kept)
     return kept
 
 
+def test_classifiers_of_before_are_trained_again(kept):
+    """They do not say which data they learnt from."""
+    digits = load(DataConfig("digits"))
+    with pytest.raises(UserError, match="own/set:train is not known to it"):
+        load_classifier(dataclasses.replace(digits, name="own/set"))
+
+
 def test_names_with_a_configuration(kept, empty_cache):
     assert (empty_cache / "features" / "classifier-own-set.safetensors").exists()
-    assert load_classifier("own/set").name == "classifier-own/set"
+    assert read_classifier("own/set").network.name == "classifier-own/set"
 
 
 @pytest.mark.parametrize("size", [0, 7, 300, -1])
@@ -216,13 +225,13 @@ def test_damaged_files_are_named(kept, size):
     path.write_bytes(path.read_bytes()[:size])
     message = "'own/set' is damaged .* train it again: genjax evaluate --train-features own/set"
     with pytest.raises(UserError, match=message):
-        load_classifier("own/set")
+        read_classifier("own/set")
 
 
 def test_other_weights_than_the_network_has_are_refused(kept):
     save_classifier(kept._replace(recipe=dataclasses.replace(TINY, width=8)))
     with pytest.raises(UserError, match="another version"):
-        load_classifier("own/set")
+        read_classifier("own/set")
 
 
 def test_hash_sees_names_shapes_and_values():
@@ -255,6 +264,20 @@ def test_sets_without_a_test_split_give_up_a_tenth(empty_cache, tmp_path, monkey
     assert trained.held_out == "a tenth of train"
     assert trained.accuracy in {n / 6 for n in range(7)}
     assert read_classifier("mine").accuracy == trained.accuracy
+    source = load(DataConfig("mine", directory=str(tmp_path / "data")))
+    assert load_classifier(source).hash == trained.network.hash
+
+    # Others of the same name, even where the labels alone differ, have no classifier yet.
+    np.savez(tmp_path / "raw" / "mine.npz", x_train=images, y_train=np.roll(labels, 1))
+    import_dataset("mine", tmp_path / "raw", tmp_path / "other")
+    other = load(DataConfig("mine", directory=str(tmp_path / "other")))
+    again = "train it again: genjax evaluate --train-features mine"
+    with pytest.raises(UserError, match=f"learnt from other data: mine:train had .* {again}"):
+        load_classifier(other)
+    with pytest.raises(UserError, match="mine:validation is not known to it"):
+        load_classifier(dataclasses.replace(source, split="validation"))
+    with pytest.raises(UserError, match="knows examples of 8x8x1, but these are 16x16x1"):
+        load_classifier(load(DataConfig("mine", resolution=16, directory=str(tmp_path / "data"))))
 
 
 def test_points_have_no_classifier():

@@ -22,6 +22,7 @@ from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
+    from genjax.core.schema import Source
     from genjax.evals.features import FeatureNetwork
     from genjax.evals.records import Record
 
@@ -164,7 +165,7 @@ def _train_features(name: str, directory: str | None) -> None:
 
 def _feature_network(
     features: str, weights: str | None, resize: str
-) -> "Callable[[str], FeatureNetwork]":
+) -> "Callable[[Source], FeatureNetwork]":
     if features == "classifier":
         from genjax.evals.classifier import load_classifier
 

@@ -1,5 +1,6 @@
 """Reads prepared sets of images: into memory, or from the disk where they are too large for it."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -127,7 +128,7 @@ def _stream(
         schema,
         read,
         arrays,
-        lambda: content_digest(source),
+        functools.cache(lambda: content_digest(source)),
     )
     return source
 

@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genjax.cache import cache_directory
+from genjax.core.schema import Source
 from genjax.core.types import Images, Variables
+from genjax.domains import domain_of
 from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.evals.features import FeatureNetwork, Output, extract
@@ -129,6 +131,7 @@ class Trained(NamedTuple):
       held_out: which images those are: ``test``, or ``a tenth of train``.
       seconds: of training.
       version: of genjax.
+      digests: of the data set's splits.
     """
 
     network: FeatureNetwork
@@ -141,6 +144,7 @@ class Trained(NamedTuple):
     held_out: str
     seconds: float
     version: str
+    digests: Mapping[str, str]
 
 
 def make_network(
@@ -164,16 +168,20 @@ def make_network(
     module = ResNet(classes, width)
 
     def apply(variables: Variables, images: Any) -> Output:
-        if images.shape[1:] != image:
-            known, given = ("x".join(map(str, shape)) for shape in (image, images.shape[1:]))
-            raise UserError(
-                f"the classifier of {data!r} knows examples of {known}, but these are {given}; "
-                "leave out the resolution, or choose other features"
-            )
+        _check_shape(data, image, images.shape[1:])
         output: Any = module.apply(variables, FRONTS[domain](images), False)
         return Output(*output)
 
     return FeatureNetwork(f"classifier-{data}", hash_variables(variables), "none", variables, apply)
+
+
+def _check_shape(data: str, image: tuple[int, ...], given: tuple[int, ...]) -> None:
+    if given != image:
+        known, found = ("x".join(map(str, shape)) for shape in (image, given))
+        raise UserError(
+            f"the classifier of {data!r} knows examples of {known}, but these are {found}; "
+            "leave out the resolution, or choose other features"
+        )
 
 
 def hash_variables(variables: Variables) -> str:
@@ -226,6 +234,7 @@ def save_classifier(trained: Trained) -> None:
         "held_out": trained.held_out,
         "seconds": repr(trained.seconds),
         "genjax": trained.version,
+        "digests": json.dumps(dict(trained.digests)),
     }
     save_file(_flatten(trained.network.variables), part, metadata)
     part.replace(path)
@@ -268,6 +277,8 @@ def read_classifier(data: str) -> Trained:
             metadata["held_out"],
             float(metadata["seconds"]),
             metadata["genjax"],
+            # Those of before did not say.
+            dict(json.loads(metadata.get("digests", "{}"))),
         )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(
@@ -276,19 +287,45 @@ def read_classifier(data: str) -> Trained:
         ) from error
 
 
-def load_classifier(data: str) -> FeatureNetwork:
+def classifier_of(source: Source) -> Trained:
+    """Reads the classifier of a data set for some of its examples.
+
+    Args:
+      source: a split of the data set.
+
+    Returns:
+      The classifier.
+
+    Raises:
+      UserError: it isn't trained yet, its file is damaged, or it learnt from another data set of
+        that name or at another resolution.
+    """
+    data, split = source.name, source.split
+    trained = read_classifier(data)
+    _check_shape(data, trained.image, source.schema.fields[domain_of(trained.domain).field].shape)
+    was, now = trained.digests.get(split), source.digest()
+    if was != now:
+        said = "is not known to it" if was is None else f"had the digest {was[:12]}"
+        raise UserError(
+            f"the classifier of {data!r} learnt from other data: {data}:{split} {said}, and these "
+            f"have {now[:12]}; train it again: genjax evaluate --train-features {data}"
+        )
+    return trained
+
+
+def load_classifier(source: Source) -> FeatureNetwork:
     """Loads the classifier of a data set as a feature network.
 
     Args:
-      data: the data set.
+      source: a split of the data set.
 
     Returns:
       The network ``classifier-<data set>``: 128 features, after ReLU and averaged over the map.
 
     Raises:
-      UserError: it isn't trained yet, or its file is damaged.
+      UserError: as `classifier_of` does.
     """
-    return read_classifier(data).network
+    return classifier_of(source).network
 
 
 def _names(tree: Any) -> list[str]:

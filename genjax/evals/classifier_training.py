@@ -22,7 +22,8 @@ from genjax.core.types import Batch, Images, Key, Metrics, NetState, Params, Var
 from genjax.data import prepared
 from genjax.data.order import batch_indices
 from genjax.data.progress import Progress, no_progress
-from genjax.data.sources import load
+from genjax.data.sources import load, splits_of
+from genjax.data.splits import NoSplit
 from genjax.distribution import version_of
 from genjax.domains import domain_of
 from genjax.domains.image import flip_images
@@ -201,9 +202,21 @@ def train_features(
         held_out,
         round(seconds, 1),
         version_of("genjax"),
+        _digests(name, directory, progress),
     )
     save_classifier(trained)
     return trained
+
+
+def _digests(name: str, directory: str | None, progress: Progress) -> dict[str, str]:
+    """Of each split that has an example: scores may compare with any."""
+    found = {}
+    for split in splits_of(name, directory):
+        try:
+            found[split] = load(DataConfig(name, split, directory=directory), progress).digest()
+        except NoSplit:
+            continue
+    return found
 
 
 def _split(train: Source, directory: str | None, progress: Progress) -> Any:

@@ -17,7 +17,7 @@ from genjax.cache import cache_directory
 from genjax.core.schema import Source
 from genjax.data.classes import match_classes, names_of
 from genjax.data.progress import Progress, no_progress
-from genjax.evals.classifier import Trained, read_classifier
+from genjax.evals.classifier import Trained, classifier_of
 from genjax.evals.features import FeatureNetwork, Features, extract
 from genjax.evals.inputs import identify, labels_of, shape_of, subset, tracked
 from genjax.evals.memorization import Memorization, memorization
@@ -110,7 +110,7 @@ class Comparison:
     @functools.cached_property
     def trained(self) -> Trained:
         """The classifier of the reference's data set; raises UserError if it isn't there."""
-        return read_classifier(self.real.name)
+        return classifier_of(self.real)
 
     @functools.cached_property
     def classifier(self) -> FeatureNetwork:

@@ -1,6 +1,7 @@
 """Examples that can be scored: a split of a data set, or files."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -141,7 +142,7 @@ def _from_files(
         image_schema(shape, classes, names),
         read,
         labels,
-        lambda: content_digest(source),
+        functools.cache(lambda: content_digest(source)),
     )
     return source
 

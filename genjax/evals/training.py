@@ -48,7 +48,7 @@ def make_scorer(config: EvalConfig, source: Source, target: str, seed: int) -> S
       ``evaluation/quantity``.
 
     Raises:
-      UserError: the classifier of the data set isn't trained yet.
+      UserError: as `genjax.evals.classifier.classifier_of` does.
     """
     count = source.count
     real = source.read(batch_indices(0, min(config.samples, count), count, seed))[target]
@@ -89,7 +89,7 @@ def _choose_features(
             f"eval.features is 'classifier', and there is none for {source.schema.domain}; set it "
             "to pixels"
         )
-    network = load_classifier(source.name)
+    network = load_classifier(source)
 
     def classify(samples: Any) -> Float[np.ndarray, "n d"]:
         starts = range(0, len(samples), _CHUNK)

@@ -274,6 +274,25 @@ def _old_schema(data: dict[str, Any]) -> dict[str, Any]:
     return schema_to_json(image_schema(data["image"], classes))
 
 
+def check_data(directory: str | Path, source: Source) -> None:
+    """Refuses data that a run did not learn from, such as others of the same name.
+
+    Args:
+      directory: of the run.
+      source: the data of its configuration, as they are now.
+
+    Raises:
+      UserError: they have changed. Manifests before format 3 do not say what they were.
+    """
+    was, now = read_manifest(directory)["data"].get("digest"), source.digest()
+    if was is not None and was != now:
+        raise UserError(
+            f"{directory} learnt from other data than {source.name}:{source.split} is now: their "
+            f"digest was {str(was)[:12]} and is {now[:12]}; import those again, or compare samples "
+            "with these by --real and --fake"
+        )
+
+
 def read_schema(directory: str | Path) -> Schema:
     """What the data of a run are; raises UserError as `read_manifest` does."""
     return schema_from_json(read_manifest(directory)["data"])

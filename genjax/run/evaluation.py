@@ -30,6 +30,7 @@ from genjax.evals.records import Record
 from genjax.families.registry import make_algorithm
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
+from genjax.run.directory import check_data
 from genjax.run.sampling import open_run, samples_of
 from genjax.run.scoring import measure_held_out
 
@@ -41,15 +42,14 @@ class Protocol(NamedTuple):
     """How images are scored.
 
     Attributes:
-      features: from the name of the reference's data set to a feature network, such as
-        `load_classifier`.
+      features: from the reference to a feature network, such as `load_classifier`.
       metrics: names of `METRICS`; the usual ones that apply if empty.
       samples: number of samples of a run; other images are all taken.
       seed: of the samples and of all random choices.
       chunk: images passed through a network at once; it changes scores by rounding alone.
     """
 
-    features: Callable[[str], FeatureNetwork]
+    features: Callable[[Source], FeatureNetwork]
     metrics: Sequence[str] = ()
     samples: int = 10_000
     seed: int = 0
@@ -97,6 +97,7 @@ def evaluate_run(
     directory = Path(directory)
     run = open_run(directory, which, average, sampling)
     real = load(run.experiment.data, progress)
+    check_data(directory, real)
     name = directory.absolute().name
     spec = run.algorithm.spec
     condition = conditions_as_in(spec, real, protocol.samples)
@@ -239,7 +240,7 @@ def _network(protocol: Protocol, real: Source) -> FeatureNetwork | None:
     chosen = [lookup(METRICS, name, "metric") for name in protocol.metrics]
     if chosen and not any(metric.network for metric in chosen):
         return None
-    return protocol.features(real.name) if real.schema.domain in FRONTS else None
+    return protocol.features(real) if real.schema.domain in FRONTS else None
 
 
 def save_closest(path: str | Path, compared: Comparison) -> None:

@@ -236,7 +236,9 @@ def _begin(
     if not member.resume:
         run_directory.check_new(directory)
     stack.enter_context(run_directory.claim(directory))
-    if not member.resume:
+    if member.resume:
+        run_directory.check_data(directory, source)
+    else:
         described = None if initial is None else initial.describe()
         run_directory.create(directory, member.experiment, source, together, described)
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from genjax.core.schema import Source
 from genjax.errors import UserError, reason
-from genjax.run.directory import read_config, read_manifest, read_schema
+from genjax.run.directory import check_data, read_config, read_manifest, read_schema
 from genjax.run.loop import train
 
 _TIMES = ("seconds_per_step", "images_per_second")
@@ -80,6 +80,7 @@ def rerun(
             f"the data of {directory} were {was[0]} examples of {was[1]}, but {source.name} now "
             f"has {now[0]} of {now[1]}"
         )
+    check_data(directory, source)
     train(experiment, out, source, console, held_out=held_out)
     return compare_runs(directory, out)
 
