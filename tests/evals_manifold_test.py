@@ -76,6 +76,43 @@ def test_copies_have_no_neighbourhood_whatever_their_digits():
     assert prdc(real, real[:210], 5).precision == 0
 
 
+def by_differences(real, fake, neighbours):
+    """All four scores from NumPy's differences, in float64."""
+    real, fake = real.astype(np.float64), fake.astype(np.float64)
+
+    def distances(a, b):
+        return np.sqrt(np.square(a[:, None] - b).sum(axis=-1))
+
+    def radii(x):
+        others = distances(x, x)
+        np.fill_diagonal(others, np.inf)
+        return np.sort(others, axis=1)[:, neighbours - 1]
+
+    across, near, far = distances(real, fake), radii(real), radii(fake)
+    inside = across < near[:, None]
+    return Manifold(
+        inside.any(axis=0).mean(),
+        (across < far).any(axis=1).mean(),
+        inside.sum(axis=0).mean() / neighbours,
+        inside.any(axis=1).mean(),
+    )
+
+
+@pytest.mark.parametrize("clusters", [2, 40])
+def test_clusters_far_apart_are_as_exact_as_one(clusters):
+    """Products lose all that is small beside the distance of clusters from each other."""
+    rng = np.random.default_rng(3)
+    centres = 1e3 * rng.normal(size=(clusters, 8))
+    real, fake = (
+        np.float32(centres[np.arange(300) % clusters] + 1e-4 * rng.normal(size=(300, 8)))
+        for _ in range(2)
+    )
+    fake[:20] = real[:20]
+    found, wanted = prdc(real, fake, 3), by_differences(real, fake, 3)
+    assert 0 < wanted.precision < 1
+    assert found == pytest.approx(wanted, rel=1e-12)
+
+
 def test_known_radii_are_used():
     real, fake = CASES["random"]
     radii = nearest_radii(real, 5)

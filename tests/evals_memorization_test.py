@@ -43,6 +43,16 @@ def test_copies_and_their_near_relatives():
     np.testing.assert_allclose(nearest(train, train + step)[0], 1e-9, rtol=1e-6)
 
 
+def test_the_nearest_in_clusters_far_apart():
+    """Products lose all that is small beside the distance of clusters from each other."""
+    centres = np.repeat([[0.0] * 4, [1e3] * 4], 100, axis=0)
+    train, queries = np.float32(centres + 1e-4 * RNG.normal(size=(2, 200, 4)))
+    squares = np.square(queries[:, None].astype(np.float64) - train).sum(axis=-1)
+    distance, index = nearest(train, queries)
+    np.testing.assert_allclose(distance, np.sqrt(squares.min(axis=1)), rtol=1e-12)
+    np.testing.assert_array_equal(index, squares.argmin(axis=1))
+
+
 @pytest.mark.parametrize("share_copied", [0, 0.4])
 def test_share_against_scipy(share_copied):
     samples = SAMPLES.copy()

@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float, Float64, Int
 
 from genjax.errors import UserError
 from genjax.evals.precision import (
-    ROWS,
     centre,
     float64,
+    in_blocks,
     require_finite,
     squared_distances,
     squared_norms,
@@ -129,15 +129,8 @@ def _measure_radii(points: Float64[np.ndarray, "n d"], neighbours: int) -> Float
 @jax.jit
 def _radii(points: Float[Array, "n d"], neighbours: Int[Array, ""] | int) -> Float[Array, "n"]:
     norms = squared_norms(points)
-    places = jnp.arange(len(points))
 
-    def radius(
-        argument: tuple[Float[Array, "d"], Float[Array, ""], Int[Array, ""]],
-    ) -> Float[Array, ""]:
-        row, norm, place = argument
-        squares = squared_distances(row, norm, points, norms)
-        squares = jnp.where(places == place, jnp.inf, squares)
-
+    def radius(squares: Float[Array, "n"]) -> Float[Array, ""]:
         # Several times faster on CPUs than `top_k`, which sorts. A pass may find several equal
         # values, so the passes end when k are found.
         def next_value(
@@ -154,7 +147,12 @@ def _radii(points: Float[Array, "n d"], neighbours: Int[Array, ""] | int) -> Flo
         start = jnp.float64(-1), jnp.int64(0)
         return jax.lax.fori_loop(0, neighbours, next_value, start)[0]
 
-    return jnp.sqrt(jax.lax.map(radius, (points, norms, places), batch_size=ROWS))
+    def radii(block: tuple[Float[Array, "rows d"], Int[Array, "rows"]]) -> Float[Array, "rows"]:
+        rows, own = block
+        return jax.vmap(radius)(squared_distances(rows, points, norms, own))
+
+    blocks = in_blocks(points), in_blocks(jnp.arange(len(points)))
+    return jnp.sqrt(jax.lax.map(radii, blocks).reshape(-1)[: len(points)])
 
 
 @jax.jit
@@ -167,18 +165,12 @@ def _compare(
     """Real neighbourhoods around each fake image; which real ones are recalled, and covered."""
     norms = squared_norms(real)
 
-    def split(x: Float[Array, "m *rest"]) -> Float[Array, "blocks rows *rest"]:
-        # Images that are there twice change no `any`, and their counts are cut off again.
-        padding = [(0, -len(x) % ROWS)] + [(0, 0)] * (x.ndim - 1)
-        return jnp.pad(x, padding, mode="edge").reshape(-1, ROWS, *x.shape[1:])
-
     def meet(
         found: tuple[Bool[Array, "n"], Bool[Array, "n"]],
-        block: tuple[Float[Array, "rows d"], Float[Array, "rows"], Float[Array, "rows"]],
+        block: tuple[Float[Array, "rows d"], Float[Array, "rows"]],
     ) -> tuple[tuple[Bool[Array, "n"], Bool[Array, "n"]], Int[Array, "rows"]]:
-        rows, row_norms, radii = block
-        squares = jax.vmap(squared_distances, (0, 0, None, None))(rows, row_norms, real, norms)
-        distances = jnp.sqrt(squares)
+        rows, radii = block
+        distances = jnp.sqrt(squared_distances(rows, real, norms))
         inside = distances < real_radii
         recalled, covered = found
         recalled |= jnp.any(distances < radii[:, None], axis=0)
@@ -186,6 +178,7 @@ def _compare(
         return (recalled, covered), jnp.sum(inside, axis=1)
 
     nothing = jnp.zeros(len(real), bool)
-    blocks = split(fake), split(squared_norms(fake)), split(fake_radii)
+    # Images that are there twice change no `any`, and their counts are cut off again.
+    blocks = in_blocks(fake), in_blocks(fake_radii)
     (recalled, covered), counts = jax.lax.scan(meet, (nothing, nothing), blocks)
     return counts.reshape(-1)[: len(fake)], recalled, covered

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Int64
 
 from genjax.evals.precision import (
-    ROWS,
     centre,
     float64,
+    in_blocks,
     require_finite,
     squared_distances,
     squared_norms,
@@ -68,11 +68,10 @@ def nearest(
 def _nearest(train: Float[Array, "n d"], queries: Float[Array, "m d"]) -> Int[Array, "m"]:
     norms = squared_norms(train)
 
-    def find(argument: tuple[Float[Array, "d"], Float[Array, ""]]) -> Int[Array, ""]:
-        row, norm = argument
-        return jnp.argmin(squared_distances(row, norm, train, norms))
+    def find(rows: Float[Array, "rows d"]) -> Int[Array, "rows"]:
+        return jnp.argmin(squared_distances(rows, train, norms), axis=1)
 
-    return jax.lax.map(find, (queries, squared_norms(queries)), batch_size=ROWS)
+    return jax.lax.map(find, in_blocks(queries)).reshape(-1)[: len(queries)]
 
 
 def memorization(
