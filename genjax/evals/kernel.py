@@ -16,14 +16,15 @@ class KernelDistance(NamedTuple):
 
     Attributes:
       value: the mean over the subsets; it may be slightly negative where the sets agree.
-      std: over the subsets, with their number as the divisor, as torch-fidelity reports it.
+      std: over the subsets, with their number as the divisor, as torch-fidelity reports it; None
+        where each subset is the whole of a set, so that it would say nothing of what is drawn.
       standard_error: ``std / sqrt(subsets)``, how far `value` is from the mean over all subsets of
         these images. Subsets overlap, so it says nothing of other images.
     """
 
     value: float
-    std: float
-    standard_error: float
+    std: float | None
+    standard_error: float | None
 
 
 def polynomial_mmd(x: Float[np.ndarray, "m d"], y: Float[np.ndarray, "n d"]) -> float:
@@ -70,7 +71,7 @@ def kernel_distance(
         twice.
 
     Returns:
-      The distance and its spread.
+      The distance and its spread, which there is none of if `size` is all of n or of m.
 
     Raises:
       UserError: fewer than 2 images, or no subset.
@@ -79,15 +80,20 @@ def kernel_distance(
     """
     if subsets < 1:
         raise UserError(f"subsets is {subsets}; it must be at least 1")
-    size = min(size, len(real), len(fake))
+    fewest = min(len(real), len(fake))
+    size = min(size, fewest)
     _require_two(size, size)
+    if size == max(len(real), len(fake)):
+        # All subsets are the same.
+        return KernelDistance(polynomial_mmd(real, fake), None, None)
     generator = np.random.default_rng(seed)
 
     def draw(count: int) -> Int[np.ndarray, "subsets size"]:
         choices = [generator.choice(count, size, replace=False) for _ in range(subsets)]
         return np.stack(choices)
 
-    return kernel_distance_of_subsets(real, fake, draw(len(real)), draw(len(fake)))
+    found = kernel_distance_of_subsets(real, fake, draw(len(real)), draw(len(fake)))
+    return found if size < fewest else KernelDistance(found.value, None, None)
 
 
 def kernel_distance_of_subsets(
