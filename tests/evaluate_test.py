@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -113,8 +114,12 @@ def test_a_metric_that_needs_no_network_is_given_none(run, monkeypatch, tmp_path
         "iwae",
         "bits_per_dim",
     }
+    usual = evaluate_run(run, "last", PROTOCOL_OF_TESTS)
+    assert values(usual).keys() == {"ms_ssim", "elbo", "iwae", "bits_per_dim"}
+    why = "it needs a feature network, and no classifier of 'digits' yet; run: genjax evaluate "
+    assert usual.left_out["fid"].startswith(why)
     with pytest.raises(UserError, match="no classifier of 'digits' yet"):
-        evaluate_run(run, "last", PROTOCOL_OF_TESTS)
+        evaluate_run(run, "last", PROTOCOL_OF_TESTS._replace(metrics=("fid",)))
 
 
 NETWORK = from_function(lambda images: images.reshape(len(images), -1) / 255.0, "pixels", True)
@@ -237,6 +242,74 @@ def test_images_from_elsewhere(run, tmp_path):
     picture = np.asarray(Image.open(tmp_path / "closest.png"))
     assert picture.ndim == 2
     assert picture.std() > 1
+
+
+def few_digits(path, count, labels=None):
+    """Some digits in a file."""
+    digits = load(DataConfig("digits"))
+    labels = digits.arrays["label"][:count] if labels is None else labels
+    np.savez(path, images=digits.arrays["image"][: len(labels)], labels=labels)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "lacking", "possible"),
+    [
+        (
+            3,
+            None,
+            {
+                "is": "20 samples, and there are 3",
+                "prdc": "6 examples of each set, and the samples have 3",
+                "class_fid": "and the samples have too few of '0' (1), '1' (1), '2' (1) and 7 more",
+                "ms_ssim": "two samples of a class",
+            },
+            {"fid", "kid", "modes", "mode_kl", "memorization"},
+        ),
+        (
+            None,
+            [*range(9)] * 3 + [9],
+            {"class_fid": "and the samples have too few of '9' (1)"},
+            {"fid", "is", "ms_ssim", "coverage"},
+        ),
+    ],
+    ids=["three images", "one image of a class"],
+)
+def test_what_is_impossible_leaves_the_others(tmp_path, count, labels, lacking, possible):
+    """In a usual evaluation it is left out with the reason; by name it is refused at once."""
+    fake = few_digits(tmp_path / "few.npz", count, labels)
+    found = evaluate_images("digits", fake, PROTOCOL_OF_TESTS)
+    assert found.left_out.keys() == lacking.keys()
+    for name, words in lacking.items():
+        assert words in found.left_out[name]
+    assert possible <= values(found).keys()
+    untouchable = from_function(
+        lambda images: pytest.fail("features were computed"), "classifier-x"
+    )
+    protocol = PROTOCOL_OF_TESTS._replace(features=lambda _: untouchable)
+    for name, words in lacking.items():
+        with pytest.raises(UserError, match=re.escape(words)):
+            evaluate_images("digits", fake, protocol._replace(metrics=("fid", name)))
+
+
+def test_features_that_are_not_finite_leave_the_others(run):
+    broken = from_function(lambda images: np.full((len(images), 3), np.nan), "broken")
+    protocol = PROTOCOL_OF_TESTS._replace(features=lambda _: broken)
+    found = evaluate_run(run, "last", protocol)
+    assert {"ms_ssim", "elbo"} <= values(found).keys()
+    assert "hold a number that isn't finite" in found.left_out["prdc"]
+
+
+def test_spreads_that_would_say_nothing_are_none(tmp_path):
+    """Subsets that are all the same set, and pairs that are always the same two images."""
+    fake = few_digits(tmp_path / "few.npz", None, [0, 0, 1, 1])
+    protocol = PROTOCOL_OF_TESTS._replace(metrics=("kid", "ms_ssim"))
+    found = evaluate_images("digits", fake, protocol)
+    assert [record["spread"] for record in found.records] == [None, None]
+    assert found.warnings == [
+        "kid: each subset holds all of 4 images, so it has no spread",
+        "ms_ssim: there are only 2 pairs, so it has no spread",
+    ]
 
 
 def test_points_of_a_mixture(tmp_path):

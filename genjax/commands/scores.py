@@ -107,6 +107,9 @@ def evaluate(arguments: list[str]) -> None:
             result = evaluate_images(real, fake, protocol, resolution, folder, progress)
         for warning in result.warnings:
             say(f"warning: {warning}")
+        for reason in dict.fromkeys(result.left_out.values()):
+            without = [name for name, why in result.left_out.items() if why == reason]
+            say(f"left out {', '.join(without)}: {reason}")
         console.print(_score_table(result.records))
         if out is not None:
             append_records(out, result.records)

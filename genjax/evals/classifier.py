@@ -117,6 +117,10 @@ FRONTS: dict[str, Callable[[Any], Images]] = {"audio": spectrogram_maps, "image"
 """What of each domain the classifier's network sees: from examples as they are stored to maps."""
 
 
+class Untrained(UserError):
+    """There is no classifier of a data set yet."""
+
+
 class Trained(NamedTuple):
     """A classifier, and what is known of its training.
 
@@ -255,7 +259,7 @@ def read_classifier(data: str) -> Trained:
     path = classifier_path(data)
     train = f"genjax evaluate --train-features {data}"
     if not path.exists():
-        raise UserError(f"no classifier of {data!r} yet; run: {train}")
+        raise Untrained(f"no classifier of {data!r} yet; run: {train}")
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata()

@@ -47,6 +47,7 @@ class Comparison:
       chunk: images passed through a network at once.
       progress: shows how far the work is.
       likelihood: of the model, or None.
+      why_none: why there is no network though there could be, in words; empty otherwise.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Comparison:
         chunk: int = 250,
         progress: Progress = no_progress,
         likelihood: Likelihood | None = None,
+        why_none: str = "",
     ) -> None:
         """Keeps what is given; nothing is computed yet."""
         self.real = real
@@ -69,6 +71,7 @@ class Comparison:
         self.chunk = chunk
         self.progress = progress
         self.likelihood = likelihood
+        self.why_none = why_none
 
     @functools.cached_property
     def reference(self) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from genjax.data.classes import list_names, names_of
+from genjax.data.classes import names_of
 from genjax.data.mixtures import MIXTURES
 from genjax.errors import UserError, lookup
+from genjax.evals import needs
 from genjax.evals.classification import (
     class_agreement,
     classification_accuracy_score,
@@ -22,6 +23,7 @@ from genjax.evals.kernel import kernel_distance
 from genjax.evals.manifold import prdc
 from genjax.evals.modes import measure_modes
 from genjax.evals.ms_ssim import ms_ssim_diversity
+from genjax.evals.needs import Need
 
 
 class Score(NamedTuple):
@@ -53,14 +55,16 @@ class Metric(NamedTuple):
 
     Attributes:
       compute: makes them.
-      missing: says what it lacks, in words, or None.
+      missing: says what it lacks, beside a network, in words, or None.
+      kind: likewise, where the data or the model aren't of the kind that it is for.
       usual: whether it is computed when no metric is asked for.
       scores: the names that those may have; empty where nothing is said of them.
-      network: whether any depends on a feature network.
+      network: whether any looks through the feature network.
     """
 
     compute: Callable[[Comparison], list[Score]]
-    missing: Callable[[Comparison], str | None]
+    missing: Need
+    kind: Need
     usual: bool = True
     scores: tuple[str, ...] = ()
     network: bool = True
@@ -71,6 +75,8 @@ _SUBSETS = 100
 _SUBSET = 1000
 _SPLITS = 10
 _PAIRS = 1000
+_WITH_LOGITS = needs.everything(needs.features, needs.logits)
+_WITH_LABELS = needs.everything(needs.features, needs.labels)
 
 
 def _fid(compared: Comparison) -> list[Score]:
@@ -92,7 +98,11 @@ def _kid(compared: Comparison) -> list[Score]:
         "spread": "standard error over subsets",
     }
     details = {"std": found.std}
-    return [Score("kid", found.value, "lower", found.standard_error, parameters, details)]
+    warning = None
+    if found.std is None:
+        warning = f"each subset holds all of {parameters['size']} images, so it has no spread"
+    error = found.standard_error
+    return [Score("kid", found.value, "lower", error, parameters, details, warning=warning)]
 
 
 def _inception(compared: Comparison) -> list[Score]:
@@ -125,11 +135,6 @@ def _class_fid(compared: Comparison) -> list[Score]:
         real = compared.real_features.features[compared.real_labels == label]
         fake = compared.fake_features.features[compared.matched_labels == label]
         fewest = min(fewest, len(real), len(fake))
-        if fewest < 2:
-            raise UserError(
-                f"class_fid needs two images a class, but class {names[label]!r} has {fewest}; "
-                "raise --samples"
-            )
         distances[names[label]] = frechet_distance(measure_moments(real), measure_moments(fake))
     values = list(distances.values())
     dimensions = compared.fake_features.features.shape[1]
@@ -141,7 +146,7 @@ def _class_fid(compared: Comparison) -> list[Score]:
             "class_fid",
             float(np.mean(values)),
             "lower",
-            float(np.std(values)),
+            float(np.std(values)) if len(values) > 1 else None,
             {"spread": "standard deviation over classes"},
             {"classes": distances},
             warning=warning,
@@ -217,7 +222,14 @@ def _ms_ssim(compared: Comparison) -> list[Score]:
         "of": "any two samples" if labels is None else "two samples of a class",
         "spread": "standard error over pairs",
     }
-    return [Score("ms_ssim", found.value, "lower", found.standard_error, parameters, network=False)]
+    counts = np.bincount(np.zeros(len(images), int) if labels is None else labels)
+    distinct = int(np.sum(counts * (counts - 1) // 2))
+    few = distinct < _PAIRS
+    error = None if few else found.standard_error
+    warning = f"there are only {distinct} pairs, so it has no spread" if few else None
+    return [
+        Score("ms_ssim", found.value, "lower", error, parameters, network=False, warning=warning)
+    ]
 
 
 def _memorization(compared: Comparison) -> list[Score]:
@@ -248,6 +260,10 @@ def _likelihood(compared: Comparison) -> list[Score]:
     ]
 
 
+def _nothing(compared: Comparison) -> None:
+    """What a metric needs that is possible wherever it is of the kind."""
+
+
 def _mixture(compared: Comparison) -> list[Score]:
     modes = MIXTURES[compared.real.schema.facts["mixture"]]
     points = np.asarray(examples(compared.fake))
@@ -258,87 +274,59 @@ def _mixture(compared: Comparison) -> list[Score]:
     ]
 
 
-def _needs_network(compared: Comparison) -> str | None:
-    if compared.network is not None:
-        return None
-    return f"a feature network, and there is none for {compared.real.schema.domain}"
-
-
-def _needs_pictures(compared: Comparison) -> str | None:
-    return None if compared.real.schema.domain == "image" else "images"
-
-
-def _needs_logits(compared: Comparison) -> str | None:
-    if compared.network is None:
-        return _needs_network(compared)
-    knows = compared.network.name == "inception" or compared.network.name.startswith("classifier")
-    return None if knows else "a feature network with classes"
-
-
-def _needs_labels(compared: Comparison) -> str | None:
-    if compared.network is None:
-        return _needs_network(compared)
-    if compared.fake_labels is None or compared.real_labels is None:
-        return "labels of the samples and of the reference (a conditional model)"
-    if foreign := compared.foreign_classes:
-        return (
-            f"classes of the same names, and the reference has no {', '.join(foreign[:3])}, but "
-            f"{list_names(names_of(compared.real.schema))}; rename the samples' classes"
-        )
-    return None
-
-
-def _needs_held_out(compared: Comparison) -> str | None:
-    if compared.network is None:
-        return _needs_network(compared)
-    return "a test split beside the reference" if compared.held_out is None else None
-
-
-def _needs_classes(compared: Comparison) -> str | None:
-    if compared.network is None:
-        return _needs_network(compared)
-    if compared.real_labels is None:
-        return "labels of the reference"
-    try:
-        assert compared.classifier
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def _needs_all(*needs: Callable[[Comparison], str | None]) -> Callable[[Comparison], str | None]:
-    return lambda compared: next((words for n in needs if (words := n(compared))), None)
-
-
-def _needs_bounds(compared: Comparison) -> str | None:
-    if compared.likelihood is None:
-        return "a run of a model with a likelihood, such as a VAE"
-    return None if compared.held_out is not None else "a test split beside the reference"
-
-
-def _needs_mixture(compared: Comparison) -> str | None:
-    known = compared.real.schema.facts.get("mixture") in MIXTURES
-    return None if known else "points of a known mixture"
-
-
 METRICS: dict[str, Metric] = {
-    "fid": Metric(_fid, _needs_network, scores=("fid",)),
-    "kid": Metric(_kid, _needs_network, scores=("kid",)),
-    "is": Metric(_inception, _needs_logits, scores=("is",)),
-    "prdc": Metric(_prdc, _needs_network, scores=("precision", "recall", "density", "coverage")),
-    "class_fid": Metric(_class_fid, _needs_labels, scores=("class_fid",)),
+    "fid": Metric(_fid, needs.images(2), needs.features, scores=("fid",)),
+    "kid": Metric(_kid, needs.images(2), needs.features, scores=("kid",)),
+    "is": Metric(_inception, needs.samples(2 * _SPLITS), _WITH_LOGITS, scores=("is",)),
+    "prdc": Metric(
+        _prdc,
+        needs.images(_NEIGHBOURS + 1),
+        needs.features,
+        scores=("precision", "recall", "density", "coverage"),
+    ),
+    "class_fid": Metric(
+        _class_fid,
+        needs.everything(needs.same_classes, needs.two_of_each_class),
+        _WITH_LABELS,
+        scores=("class_fid",),
+    ),
     "cas": Metric(
         _cas,
-        _needs_all(_needs_labels, _needs_classes, _needs_held_out),
+        needs.everything(needs.same_classes, needs.classes, needs.held_out_labels),
+        _WITH_LABELS,
         usual=False,
         scores=("gan_test", "cas"),
     ),
-    "ms_ssim": Metric(_ms_ssim, _needs_pictures, scores=("ms_ssim",), network=False),
-    "modes": Metric(_modes, _needs_classes, scores=("modes", "mode_kl")),
-    "memorization": Metric(_memorization, _needs_held_out, scores=("memorization",)),
-    "likelihood": Metric(_likelihood, _needs_bounds, scores=tuple(_BOUNDS), network=False),
-    "mixture": Metric(_mixture, _needs_mixture, scores=("modes", "high_quality"), network=False),
+    "ms_ssim": Metric(
+        _ms_ssim, needs.two_of_a_class, needs.pictures, scores=("ms_ssim",), network=False
+    ),
+    "modes": Metric(_modes, needs.classes, needs.features, scores=("modes", "mode_kl")),
+    "memorization": Metric(_memorization, needs.held_out, needs.features, scores=("memorization",)),
+    "likelihood": Metric(
+        _likelihood, needs.held_out, needs.bounds, scores=tuple(_BOUNDS), network=False
+    ),
+    "mixture": Metric(
+        _mixture, _nothing, needs.mixture, scores=("modes", "high_quality"), network=False
+    ),
 }
+
+
+def lacking(compared: Comparison, name: str) -> str | None:
+    """What a metric lacks, in words.
+
+    Args:
+      compared: what it would be made of.
+      name: of the metric.
+
+    Returns:
+      What it needs, for data that it isn't for at all, or for these; None where nothing is missing.
+
+    Raises:
+      UserError: no such metric.
+    """
+    metric = lookup(METRICS, name, "metric")
+    absent = needs.network(compared) if metric.network else None
+    return metric.kind(compared) or absent or metric.missing(compared)
 
 
 def check_metrics(compared: Comparison, metrics: Sequence[str]) -> None:
@@ -352,36 +340,60 @@ def check_metrics(compared: Comparison, metrics: Sequence[str]) -> None:
       UserError: an unknown metric, or one that lacks something.
     """
     for name in metrics:
-        if lacking := lookup(METRICS, name, "metric").missing(compared):
-            raise UserError(f"{name} needs {lacking}")
+        if words := lacking(compared, name):
+            raise UserError(f"{name} needs {words}")
 
 
-def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> list[Score]:
+class Scores(NamedTuple):
+    """What was computed.
+
+    Attributes:
+      scores: several for some metrics.
+      left_out: why others can't be had, by metric, in words. Nothing is said of those that are for
+        other kinds of data.
+    """
+
+    scores: list[Score]
+    left_out: dict[str, str]
+
+
+def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> Scores:
     """Computes scores.
 
     Args:
       compared: what they are made of.
-      metrics: names of `METRICS`; the usual ones that the compared allows if empty.
+      metrics: names of `METRICS`, all of which must be possible; if empty, the usual ones that are.
 
     Returns:
-      The scores, several for some metrics.
+      The scores, and what was left out.
 
     Raises:
-      UserError: an unknown metric, or one that lacks something.
+      UserError: an unknown metric, or one that was asked for and lacks something; no score is left.
 
     Example:
       >>> "fid" in METRICS
       True
     """
-    chosen = [(name, lookup(METRICS, name, "metric")) for name in metrics]
-    if not metrics:
-        chosen = [
-            (name, metric)
-            for name, metric in METRICS.items()
-            if metric.usual and metric.missing(compared) is None
-        ]
     check_metrics(compared, metrics)
+    left_out: dict[str, str] = {}
+    chosen = list(metrics)
+    for name, metric in METRICS.items():
+        if metrics or not metric.usual or metric.kind(compared):
+            continue
+        if words := lacking(compared, name):
+            left_out[name] = f"it needs {words}"
+        else:
+            chosen.append(name)
     scores = []
-    for _, metric in compared.progress(chosen, "scores", len(chosen)):
-        scores += metric.compute(compared)
-    return scores
+    for name in compared.progress(chosen, "scores", len(chosen)):
+        try:
+            scores += METRICS[name].compute(compared)
+        except UserError as error:
+            if metrics:
+                raise
+            # Such as features that aren't finite: other scores need none.
+            left_out[name] = str(error)
+    if not scores:
+        reasons = "; ".join(dict.fromkeys(left_out.values()))
+        raise UserError(f"there is no score of {compared.fake.name}: {reasons or 'none applies'}")
+    return Scores(scores, left_out)

@@ -71,8 +71,8 @@ def images(least: int) -> Need:
     """So many of either set."""
 
     def need(compared: Comparison) -> str | None:
-        sets = {"the reference": compared.real.count, "the samples": compared.fake.count}
-        few = [f"{name} have {n}" for name, n in sets.items() if n < least]
+        sets = {"the reference has": compared.real.count, "the samples have": compared.fake.count}
+        few = [f"{name} {n}" for name, n in sets.items() if n < least]
         return f"{least} examples of each set, and {' and '.join(few)}" if few else None
 
     return need
@@ -103,11 +103,12 @@ def two_of_each_class(compared: Comparison) -> str | None:
     names = names_of(compared.real.schema)
     known = np.unique(compared.real_labels)
     few = []
-    for owner, given in (("reference", compared.real_labels), ("samples", compared.matched_labels)):
+    sets = {"the reference has": compared.real_labels, "the samples have": compared.matched_labels}
+    for owner, given in sets.items():
         counts = np.bincount(given[given >= 0], minlength=len(names))[known]
         lacking = [f"{names[c]!r} ({n})" for c, n in zip(known, counts, strict=True) if n < 2]
         if lacking:
-            few.append(f"the {owner} have too few of {_some(lacking)}")
+            few.append(f"{owner} too few of {_some(lacking)}")
     return f"two images of each class, and {' and '.join(few)}" if few else None
 
 

@@ -21,7 +21,7 @@ from genjax.domains import domain_of
 from genjax.domains.domain import Layout
 from genjax.domains.previews import save_previews
 from genjax.errors import UserError, lookup
-from genjax.evals.classifier import FRONTS
+from genjax.evals.classifier import FRONTS, Untrained
 from genjax.evals.comparison import Comparison, Likelihood
 from genjax.evals.features import FeatureNetwork
 from genjax.evals.inputs import examples, open_images, shape_of, with_channels
@@ -62,11 +62,13 @@ class Evaluation(NamedTuple):
     Attributes:
       records: one a score.
       warnings: what to mistrust, each one line.
+      left_out: why usual scores can't be had, by metric.
       compared: the images and their features.
     """
 
     records: list[Record]
     warnings: list[str]
+    left_out: dict[str, str]
     compared: Comparison
 
 
@@ -101,15 +103,17 @@ def evaluate_run(
     name = directory.absolute().name
     spec = run.algorithm.spec
     condition = conditions_as_in(spec, real, protocol.samples)
+    network, why_none = _network(protocol, real)
     compared = Comparison(
         real,
         samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk),
         load_held_out(run.experiment.data, progress),
-        _network(protocol, real),
+        network,
         protocol.seed,
         protocol.chunk,
         progress,
         make_likelihood(run.algorithm, run.state, run.experiment, protocol.seed),
+        why_none,
     )
     identity = {
         "subject": name,
@@ -161,9 +165,16 @@ def evaluate_images(
             f"{real} has examples of shape {shapes[0]}, but {fake} of {shapes[1]}; "
             "choose one size with --resolution"
         )
-    network = _network(protocol, reference)
+    network, why_none = _network(protocol, reference)
     compared = Comparison(
-        reference, scored, held_out, network, protocol.seed, protocol.chunk, progress
+        reference,
+        scored,
+        held_out,
+        network,
+        protocol.seed,
+        protocol.chunk,
+        progress,
+        why_none=why_none,
     )
     identity = {
         "subject": fake,
@@ -229,18 +240,26 @@ def check_protocol(
         real,
         fake,
         held_out,
-        _network(protocol, real),
+        _network(protocol, real)[0],
         likelihood=make_likelihood(algorithm, None, experiment, protocol.seed),
     )
     check_metrics(compared, protocol.metrics)
 
 
-def _network(protocol: Protocol, real: Source) -> FeatureNetwork | None:
-    """The feature network, where a metric looks through one and there is one for such data."""
+def _network(protocol: Protocol, real: Source) -> tuple[FeatureNetwork | None, str]:
+    """The feature network, where a metric looks through one; and why there is none, if there is."""
     chosen = [lookup(METRICS, name, "metric") for name in protocol.metrics]
     if chosen and not any(metric.network for metric in chosen):
-        return None
-    return protocol.features(real) if real.schema.domain in FRONTS else None
+        return None, ""
+    if real.schema.domain not in FRONTS:
+        return None, ""
+    try:
+        return protocol.features(real), ""
+    except Untrained as error:
+        # There may be scores without one, unless some are asked for.
+        if chosen:
+            raise
+        return None, str(error)
 
 
 def save_closest(path: str | Path, compared: Comparison) -> None:
@@ -263,7 +282,7 @@ def save_closest(path: str | Path, compared: Comparison) -> None:
 
 
 def _score(compared: Comparison, protocol: Protocol, identity: Record) -> Evaluation:
-    scores = compute_scores(compared, protocol.metrics)
+    scores, left_out = compute_scores(compared, protocol.metrics)
     device = jax.devices()[0]
     context = {
         "seed": protocol.seed,
@@ -289,7 +308,7 @@ def _score(compared: Comparison, protocol: Protocol, identity: Record) -> Evalua
         for score in scores
     ]
     warnings = [f"{score.name}: {score.warning}" for score in scores if score.warning]
-    return Evaluation(records, warnings, compared)
+    return Evaluation(records, warnings, left_out, compared)
 
 
 def _describe(network: FeatureNetwork | None) -> dict[str, str] | None:
