@@ -5,7 +5,14 @@ import json
 import pytest
 
 from genjax.errors import UserError
-from genjax.evals.records import PROTOCOL, append_records, differences, rank, read_records
+from genjax.evals.records import (
+    PROTOCOL,
+    append_records,
+    differences,
+    name_subjects,
+    rank,
+    read_records,
+)
 
 
 def record(metric="fid", value=1.0, **changes):
@@ -43,6 +50,30 @@ def test_records_are_read_back_and_the_latest_stands(tmp_path):
         ("fid", 9.0, 50),
     ]
     assert read_records(tmp_path / "scores.jsonl") == found
+
+
+def test_runs_in_folders_of_one_name_are_two(tmp_path):
+    """They may have been written into one file, or each into its folder's own."""
+    runs = [
+        record(subject="seed0", path=f"/runs/{loss}/seed0", config_hash=loss, value=value)
+        for loss, value in (("hinge", 2.0), ("wasserstein", 1.0))
+    ]
+    append_records(tmp_path / "both.jsonl", runs)
+    assert len(read_records(tmp_path / "both.jsonl")) == 2
+    read = []
+    for row in runs:
+        folder = tmp_path / row["config_hash"] / "seed0"
+        folder.mkdir(parents=True)
+        append_records(folder / "scores.jsonl", [row, {**row, "path": "/before/it/moved"}])
+        read += read_records(folder)
+    for found in (read_records(tmp_path / "both.jsonl"), read):
+        assert name_subjects(rank(found, ["fid"])["fid"]) == ["wasserstein/seed0", "hinge/seed0"]
+    again = {**runs[0], "config_hash": "0123456789ab", "value": 3.0}
+    append_records(tmp_path / "both.jsonl", [again])
+    names = name_subjects(read_records(tmp_path / "both.jsonl"))
+    assert names == ["hinge/seed0 (hinge)", "wasserstein/seed0", "hinge/seed0 (012345)"]
+    # Those of before knew no path.
+    assert name_subjects([record(), record("kid"), record(subject="b")]) == ["a", "a", "b"]
 
 
 def test_ranks_by_the_better_side():

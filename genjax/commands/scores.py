@@ -137,18 +137,21 @@ def compare(arguments: list[str]) -> None:
           metrics: Scores to rank by, with commas between; None takes all.
           ignore: Fields of the protocol that may differ.
         """
-        from genjax.evals.records import rank, read_records
+        from genjax.evals.records import name_subjects, rank, read_records
 
         if not paths:
             raise UserError("give the folders of runs to compare, or files of records")
-        records = [record for path in paths for record in read_records(path)]
+        each = {path.resolve(): path for path in paths}
+        records = [record for path in each.values() for record in read_records(path)]
         chosen = tuple(name for name in (metrics or "").split(",") if name)
         for name, group in rank(records, chosen, ignore).items():
             side = group[0]["better"]
             table = Table("", f"{name} ({side} is better)", "spread", "step", "seed", box=None)
-            for place, record in enumerate(group, 1):
+            for place, (record, name) in enumerate(
+                zip(group, name_subjects(group), strict=True), 1
+            ):
                 step = "" if record["step"] is None else str(record["step"])
-                values = (record["subject"], _number(record["value"]), _number(record["spread"]))
+                values = (name, _number(record["value"]), _number(record["spread"]))
                 table.add_row(f"{place}. {values[0]}", *values[1:], step, str(record["seed"]))
             console.print(table)
 

@@ -51,13 +51,17 @@ def append_records(path: str | Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """Reads the records of a run or of a file; of several of one score and protocol, the latest.
+    """Reads the records of a run or of a file.
+
+    Of several of one score, protocol, seed and step the latest stands; two runs are one where their
+    configurations and paths are equal, and not where their folders have one name.
 
     Args:
       path: a run's folder, or a file of JSON lines.
 
     Returns:
-      The records, in the order in which they were written.
+      The records, in the order in which they were written. Those of a folder have its path,
+      wherever it lay when they were written.
 
     Raises:
       UserError: there are none, or the file is damaged.
@@ -73,8 +77,10 @@ def read_records(path: str | Path) -> list[Record]:
             # Halves of characters, which JSON can escape, are refused: they can't be printed.
             json.dumps(record, ensure_ascii=False).encode()
             _check(record)
-            names = ("metric", "subject", "seed", "step", *PROTOCOL)
-            key = json.dumps([_field(record, name) for name in names])
+            if path.is_dir():
+                record["path"] = str(path.resolve())
+            names = ("metric", "seed", "step", *PROTOCOL)
+            key = json.dumps([*identity(record), *(_field(record, name) for name in names)])
         except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{file}, line {number}, is no record of a score") from None
         latest.pop(key, None)
@@ -82,6 +88,41 @@ def read_records(path: str | Path) -> list[Record]:
     if not latest:
         raise UserError(f"{file} holds no scores")
     return list(latest.values())
+
+
+def identity(record: Record) -> tuple[str, str | None]:
+    """What was scored: its path and the hash of its configuration; by name in older records."""
+    digest = record.get("config_hash")
+    return str(record.get("path") or record["subject"]), None if digest is None else str(digest)
+
+
+def name_subjects(records: Sequence[Record]) -> list[str]:
+    """Names that tell apart what was scored.
+
+    Args:
+      records: of any subjects.
+
+    Returns:
+      For each record its subject, with as many folders before it as it takes; and, where only their
+      configurations differ, the beginning of the configuration's hash.
+    """
+    same: dict[str, set[tuple[str, str | None]]] = {}
+    for record in records:
+        same.setdefault(record["subject"], set()).add(identity(record))
+    return [_name_apart(record, same[record["subject"]]) for record in records]
+
+
+def _name_apart(record: Record, same: set[tuple[str, str | None]]) -> str:
+    path, digest = identity(record)
+    name: str = record["subject"]
+    others = {Path(other).parts for other, _ in same if other != path}
+    if others:
+        parts = Path(path).parts
+        longest = max(map(len, (parts, *others)))
+        ends = (n for n in range(1, longest + 1) if all(o[-n:] != parts[-n:] for o in others))
+        name = str(Path(*parts[-next(ends, longest) :]))
+    alike = {other for place, other in same if place == path}
+    return name if len(alike) == 1 else f"{name} ({str(digest)[:6]})"
 
 
 def differences(records: Sequence[Record], ignore: Sequence[str] = ()) -> dict[str, list[Any]]:

@@ -117,6 +117,7 @@ def evaluate_run(
     )
     identity = {
         "subject": name,
+        "path": str(directory.resolve()),
         "config_hash": config_hash(run.experiment),
         "ema": run.averaged,
         "truncation": None,
@@ -178,6 +179,7 @@ def evaluate_images(
     )
     identity = {
         "subject": fake,
+        "path": str(Path(fake).resolve()) if Path(fake).exists() else None,
         "config_hash": None,
         "ema": None,
         "truncation": None,
