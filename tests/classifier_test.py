@@ -29,7 +29,9 @@ from genjax.evals.classifier import (
 )
 from genjax.evals.classifier_training import augment, train_classifier, train_features
 from genjax.evals.features import FeatureNetwork, extract
+from genjax.evals.turns import all_turns, turn
 from genjax.nn.conv import stock_conv
+from genjax.run.evaluation import Protocol, evaluate_images
 
 KEY = jax.random.key(0)
 # All trainings with it are on 60 images of 8 x 8 and 10 classes, so that they share a program.
@@ -278,6 +280,44 @@ def test_sets_without_a_test_split_give_up_a_tenth(empty_cache, tmp_path, monkey
         load_classifier(dataclasses.replace(source, split="validation"))
     with pytest.raises(UserError, match="knows examples of 8x8x1, but these are 16x16x1"):
         load_classifier(load(DataConfig("mine", resolution=16, directory=str(tmp_path / "data"))))
+
+
+def test_turns_are_those_of_numpy():
+    images = np.random.default_rng(0).normal(size=(3, 5, 5, 2)).astype(np.float32)
+    for by, turned in enumerate(all_turns(jnp.asarray(images))):
+        np.testing.assert_array_equal(turned, np.rot90(images, by, (1, 2)))
+    long = images[:, :3]
+    ways = [np.asarray(turned) for turned in all_turns(jnp.asarray(long))]
+    for turned, axes in zip(ways, ((), (2,), (1,), (1, 2)), strict=True):
+        np.testing.assert_array_equal(turned, np.flip(long, axes))
+    some = turn(jnp.asarray(long), jnp.array([3, 0, 2]))
+    np.testing.assert_array_equal(some, np.stack([ways[3][0], ways[0][1], ways[2][2]]))
+
+
+def test_data_without_labels_are_scored_through_what_tells_their_turns(
+    empty_cache, tmp_path, monkeypatch, capsys
+):
+    """And without any network by what needs none."""
+    images = load(DataConfig("digits")).arrays["image"]
+    np.savez(tmp_path / "plain.npz", images=images[:600])
+    np.savez(tmp_path / "fake.npz", images=images[600:650])
+    import_dataset("plain", tmp_path / "plain.npz", tmp_path / "data")
+    sets = ("plain", str(tmp_path / "fake.npz"), Protocol(load_classifier))
+    where = str(tmp_path / "data")
+    without = evaluate_images(*sets, directory=where)
+    assert [record["metric"] for record in without.records] == ["ms_ssim"]
+    assert "run: genjax evaluate --train-features plain" in without.left_out["fid"]
+
+    monkeypatch.setitem(RECIPES, "plain", dataclasses.replace(TINY, epochs=12, width=8))
+    trained = train_features("plain", where)
+    assert (trained.task, trained.network.name, trained.classes) == ("turns", "turns-plain", 4)
+    assert trained.accuracy > 0.4  # guessing: 0.25
+    found = evaluate_images(*sets, directory=where)
+    names = {record["metric"] for record in found.records}
+    assert names == {"fid", "kid", "precision", "recall", "density", "coverage", "ms_ssim"}
+    assert found.records[0]["features"]["hash"] == trained.network.hash
+    with pytest.raises(UserError, match="is needs a feature network with classes"):
+        evaluate_images("plain", sets[1], sets[2]._replace(metrics=("is",)), directory=where)
 
 
 def test_points_have_no_classifier():

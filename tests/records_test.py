@@ -6,6 +6,7 @@ import pytest
 
 from genjax.errors import UserError
 from genjax.evals.records import (
+    FILE,
     PROTOCOL,
     append_records,
     differences,
@@ -49,7 +50,8 @@ def test_records_are_read_back_and_the_latest_stands(tmp_path):
         ("fid", 2.0, 100),
         ("fid", 9.0, 50),
     ]
-    assert read_records(tmp_path / "scores.jsonl") == found
+    of_file = [{**r, "path": str(tmp_path.resolve())} for r in read_records(tmp_path / FILE)]
+    assert of_file == found
 
 
 def test_runs_in_folders_of_one_name_are_two(tmp_path):

@@ -21,6 +21,9 @@ from genjax.commands.sampling import sampling_options
 from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
 from genjax.errors import UserError
 
+# So many times the accuracy of guessing.
+_DOUBTFUL = 1.5
+
 if TYPE_CHECKING:
     from genjax.core.schema import Source
     from genjax.evals.features import FeatureNetwork
@@ -75,7 +78,8 @@ def evaluate(arguments: list[str]) -> None:
             50 for inception.
           out: File of JSON lines for the records; scores.jsonl in the folder of a run.
           directory: Folder of prepared data sets for --real, --fake and --train-features.
-          train_features: Train the classifier of this data set instead, once for all scores.
+          train_features: Train the network of this data set instead, once for all scores: a
+            classifier, or, without labels, what tells how an example was turned.
           sampling: How the family of the run draws its samples; recorded with each score, and
             listed by genjax evaluate RUN_DIR --help.
         """
@@ -163,8 +167,14 @@ def _train_features(name: str, directory: str | None) -> None:
     from genjax.evals.classifier_training import train_features
 
     trained = train_features(name, directory, progress)
+    told = "names" if trained.task == "classes" else "tells the turn of"
+    if trained.accuracy < _DOUBTFUL / trained.classes:
+        say(
+            f"warning: {name}: guessing would come to {1 / trained.classes:.0%}, so these features "
+            "see little; --features inception may see more"
+        )
     say(
-        f"classifier of {name}: names {trained.accuracy:.2%} of {trained.held_out} rightly, "
+        f"{trained.network.name}: {told} {trained.accuracy:.2%} of {trained.held_out} rightly, "
         f"hash {trained.network.hash}, trained in {trained.seconds:.0f} s, {classifier_path(name)}"
     )
 

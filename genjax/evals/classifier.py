@@ -1,11 +1,11 @@
-"""The feature network of a labelled data set: a small residual network, trained once and kept."""
+"""The feature network of a data set: a small residual network, trained once and kept."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -117,8 +117,12 @@ FRONTS: dict[str, Callable[[Any], Images]] = {"audio": spectrogram_maps, "image"
 """What of each domain the classifier's network sees: from examples as they are stored to maps."""
 
 
+Task = Literal["classes", "turns"]
+"""What a network learns: the classes, or, of data without labels, how an example was turned."""
+
+
 class Untrained(UserError):
-    """There is no classifier of a data set yet."""
+    """There is no network of a data set yet."""
 
 
 class Trained(NamedTuple):
@@ -129,13 +133,14 @@ class Trained(NamedTuple):
       data: the data set.
       domain: of its examples.
       image: shape of an example, such as (height, width, channels).
-      classes: number of classes.
+      classes: number of classes, of turns where it learnt those.
       recipe: how it was made.
       accuracy: share of the held-out images that it names rightly.
       held_out: which images those are: ``test``, or ``a tenth of train``.
       seconds: of training.
       version: of genjax.
       digests: of the data set's splits.
+      task: what it learnt.
     """
 
     network: FeatureNetwork
@@ -149,10 +154,17 @@ class Trained(NamedTuple):
     seconds: float
     version: str
     digests: Mapping[str, str]
+    task: Task = "classes"
 
 
 def make_network(
-    variables: Variables, data: str, domain: str, image: tuple[int, ...], classes: int, width: int
+    variables: Variables,
+    data: str,
+    domain: str,
+    image: tuple[int, ...],
+    classes: int,
+    width: int,
+    task: Task = "classes",
 ) -> FeatureNetwork:
     """Makes a feature network of a trained `ResNet`.
 
@@ -165,18 +177,21 @@ def make_network(
       image: shape of an example.
       classes: number of classes.
       width: of the ResNet.
+      task: what it learnt; its logits are kept if that is the classes.
 
     Returns:
-      The network; it raises UserError for images of another shape.
+      The network ``classifier-<data>`` or ``turns-<data>``; it raises UserError for images of
+      another shape.
     """
     module = ResNet(classes, width)
 
     def apply(variables: Variables, images: Any) -> Output:
         _check_shape(data, image, images.shape[1:])
         output: Any = module.apply(variables, FRONTS[domain](images), False)
-        return Output(*output)
+        return Output(output.features, output.logits if task == "classes" else None)
 
-    return FeatureNetwork(f"classifier-{data}", hash_variables(variables), "none", variables, apply)
+    name = f"{'classifier' if task == 'classes' else task}-{data}"
+    return FeatureNetwork(name, hash_variables(variables), "none", variables, apply)
 
 
 def _check_shape(data: str, image: tuple[int, ...], given: tuple[int, ...]) -> None:
@@ -239,6 +254,7 @@ def save_classifier(trained: Trained) -> None:
         "seconds": repr(trained.seconds),
         "genjax": trained.version,
         "digests": json.dumps(dict(trained.digests)),
+        "task": trained.task,
     }
     save_file(_flatten(trained.network.variables), part, metadata)
     part.replace(path)
@@ -270,8 +286,9 @@ def read_classifier(data: str) -> Trained:
         # Classifiers of before there were others are of images.
         domain = metadata.get("domain", "image")
         variables = _unflatten(arrays, ResNet(classes, recipe.width), domain, image)
+        task: Task = "turns" if metadata.get("task") == "turns" else "classes"
         return Trained(
-            make_network(variables, data, domain, image, classes, recipe.width),
+            make_network(variables, data, domain, image, classes, recipe.width, task),
             metadata["data"],
             domain,
             image,
@@ -283,6 +300,7 @@ def read_classifier(data: str) -> Trained:
             metadata["genjax"],
             # Those of before did not say.
             dict(json.loads(metadata.get("digests", "{}"))),
+            task,
         )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(

@@ -34,19 +34,22 @@ from genjax.evals.classifier import (
     RECIPES,
     Recipe,
     ResNet,
+    Task,
     Trained,
     accuracy,
     make_network,
     save_classifier,
 )
-from genjax.evals.features import FeatureNetwork
+from genjax.evals.features import FeatureNetwork, Output, extract
+from genjax.evals.turns import TURNS, all_turns, turn
 
 _WARM_UP = 0.2
+_CHUNK = 500
 
 
 def train_classifier(
     images: Shaped[np.ndarray, "n ..."],
-    labels: Int[np.ndarray, "n"],
+    labels: Int[np.ndarray, "n"] | None,
     classes: int,
     recipe: Recipe,
     data: str,
@@ -60,8 +63,8 @@ def train_classifier(
 
     Args:
       images: as they are stored, such as uint8 [n, height, width, channels].
-      labels: int [n], in [0, classes).
-      classes: number of classes.
+      labels: int [n], in [0, classes); None learns how examples were turned.
+      classes: number of classes, or `TURNS`.
       recipe: how to train; its batch is cut to n.
       data: what the images are from, for the name.
       domain: of them.
@@ -74,14 +77,16 @@ def train_classifier(
     batch = min(recipe.batch, len(images))
     steps = recipe.epochs * (len(images) // batch)
     key = jax.random.key(seed)
-    program = _compile(recipe, classes, steps, domain, images.shape[1:])
+    task: Task = "turns" if labels is None else "classes"
+    program = _compile(recipe, classes, steps, domain, images.shape[1:], task)
     state = program.init(key)
     for number in progress(range(steps), f"training on {data}", steps):
         chosen = batch_indices(number, batch, len(images), seed)
-        state, _ = program.step(state, {"image": images[chosen], "label": labels[chosen]})
+        label = {} if labels is None else {"label": labels[chosen]}
+        state, _ = program.step(state, {"image": images[chosen], **label})
     trained = jax.device_get(state.classifier)
     variables = {"params": trained.params, **trained.variables}
-    return make_network(variables, data, domain, images.shape[1:], classes, recipe.width)
+    return make_network(variables, data, domain, images.shape[1:], classes, recipe.width, task)
 
 
 @flax.struct.dataclass
@@ -102,7 +107,7 @@ class ClassifierState:
 # Scoring several runs compiles once.
 @functools.cache
 def _compile(
-    recipe: Recipe, classes: int, steps: int, domain: str, shape: tuple[int, ...]
+    recipe: Recipe, classes: int, steps: int, domain: str, shape: tuple[int, ...], task: Task
 ) -> Minimiser:
     module, front = ResNet(classes, recipe.width), FRONTS[domain]
 
@@ -114,9 +119,15 @@ def _compile(
         params: Params, batch: Batch, context: Context
     ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
         key = stream(context.run, "augment", context.step)
-        inputs = augment(front(batch["image"]), recipe, key)
+        inputs = front(batch["image"])
+        if task == "classes":
+            labels = batch["label"]
+        else:
+            labels = jax.random.randint(stream(key, "turn"), (len(inputs),), 0, TURNS)
+            inputs = turn(inputs, labels)
+        inputs = augment(inputs, recipe, key)
         output, changed = apply_training(module, params, context.variables, inputs)
-        losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch["label"])
+        losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, labels)
         return losses.mean(), ({"classifier/loss": losses.mean()}, changed)
 
     optimizer = _make_optimizer(recipe, steps)
@@ -162,9 +173,11 @@ def augment(images: Images, recipe: Recipe, key: Key) -> Images:
 def train_features(
     name: str, directory: str | None = None, progress: Progress = no_progress
 ) -> Trained:
-    """Trains the classifier of a data set by its recipe, measures it and keeps it.
+    """Trains the network of a data set by its recipe, measures it and keeps it.
 
-    A set without a test split gives up a tenth of its images, chosen at random, to measure it on.
+    With labels it is a classifier; without, it tells how an example was turned, and has features
+    alone. A set without a test split gives up a tenth of its images, chosen at random, to measure
+    it on.
 
     Args:
       name: the data set.
@@ -175,34 +188,34 @@ def train_features(
       The classifier, which `load_classifier` finds from now on.
 
     Raises:
-      UserError: the data set isn't there, or has no labels.
+      UserError: the data set isn't there, or holds what is neither seen nor heard.
     """
     train = load(DataConfig(name, directory=directory), progress)
     domain = train.schema.domain
     if domain not in FRONTS:
         kinds = ", ".join(sorted(FRONTS))
         raise UserError(f"{name!r} holds {domain}; a classifier is for {kinds}")
-    if not train.schema.classes:
-        raise UserError(f"{name!r} has no class labels, from which a classifier could learn")
+    classes = train.schema.classes or TURNS
     (images, labels), (test, answers), held_out = _split(train, directory, progress)
     recipe = RECIPES.get(name, DEFAULT_RECIPE)
     start = time.perf_counter()
-    network = train_classifier(
-        images, labels, train.schema.classes, recipe, name, domain, progress=progress
-    )
+    network = train_classifier(images, labels, classes, recipe, name, domain, progress=progress)
     seconds = time.perf_counter() - start
     trained = Trained(
         network,
         name,
         domain,
         images.shape[1:],
-        train.schema.classes,
+        classes,
         recipe,
-        accuracy(network, test, answers),
+        _turns_told(network, domain, classes, recipe, test)
+        if labels is None
+        else accuracy(network, test, answers),
         held_out,
         round(seconds, 1),
         version_of("genjax"),
         _digests(name, directory, progress),
+        "turns" if labels is None else "classes",
     )
     save_classifier(trained)
     return trained
@@ -219,6 +232,25 @@ def _digests(name: str, directory: str | None, progress: Progress) -> dict[str, 
     return found
 
 
+def _turns_told(
+    network: FeatureNetwork, domain: str, classes: int, recipe: Recipe, examples: np.ndarray
+) -> float:
+    """Share of all turns of all examples that a network tells."""
+    module, front = ResNet(classes, recipe.width), FRONTS[domain]
+
+    def told(variables: Variables, batch: Any) -> Output:
+        """In place of features whether each turn was told."""
+        right = []
+        for by, maps in enumerate(all_turns(front(batch))):
+            output: Any = module.apply(variables, maps, False)
+            right.append(output.logits.argmax(axis=1) == by)
+        return Output(jnp.stack(right, axis=1).astype(jnp.float32), None)
+
+    starts = range(0, len(examples), _CHUNK)
+    batches = (examples[start : start + _CHUNK] for start in starts)
+    return float(extract(network._replace(apply=told), batches, _CHUNK).features.mean())
+
+
 def _split(train: Source, directory: str | None, progress: Progress) -> Any:
     """Images and labels to learn from, the same of held-out ones, and what those are."""
     found = prepared.find(train.name, prepared.data_directory(directory))
@@ -229,11 +261,13 @@ def _split(train: Source, directory: str | None, progress: Progress) -> Any:
         return (images, labels), _arrays(test), "test"
     chosen = np.zeros(train.count, bool)
     chosen[batch_indices(0, max(1, train.count // 10), train.count, seed=0)] = True
-    kept, held = ((images[mask], labels[mask]) for mask in (~chosen, chosen))
+    kept, held = (
+        (images[mask], None if labels is None else labels[mask]) for mask in (~chosen, chosen)
+    )
     return kept, held, "a tenth of train"
 
 
-def _arrays(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """All images and labels."""
+def _arrays(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
+    """All images, and their labels if they have any."""
     found = source.read(np.arange(source.count))
-    return found[domain_of(source.schema.domain).field], found["label"]
+    return found[domain_of(source.schema.domain).field], found.get("label")
