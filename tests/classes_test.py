@@ -192,3 +192,16 @@ def test_samples_of_a_class_are_asked_for_by_name(run, tmp_path):
     compared = compare("digits", tmp_path / "rows.npz")
     np.testing.assert_array_equal(compared.matched_labels, np.repeat([1, 2, 3], 2))
     assert open_run(run, "last").algorithm.spec.labels == (0, 1, 2)
+
+
+def test_a_run_whose_data_have_changed_is_not_gone_on_with(run, tmp_path):
+    """Others were imported under the same name, of the same size and the same classes."""
+    data = run.parent / "data"
+    (data / "some").rename(tmp_path / "before")
+    digits_by_class(tmp_path / "raw", {4: "1", 5: "2", 6: "3"})
+    outcome = genjax("data", "import", "some", "--from", tmp_path / "raw", "--directory", data)
+    assert outcome.status == 0, outcome
+    for command in (("evaluate", run, "--metrics", "ms_ssim"), ("resume", run, "--steps", 2)):
+        assert "learnt from other data than some:train is now" in refusal(*command)
+    # Samples need none.
+    assert genjax("sample", run, "--n", 2, "--npz", tmp_path / "a.npz").status == 0
