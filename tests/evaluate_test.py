@@ -300,6 +300,35 @@ def test_features_that_are_not_finite_leave_the_others(run):
     assert "hold a number that isn't finite" in found.left_out["prdc"]
 
 
+def test_other_labels_of_the_same_images_are_another_reference(tmp_path):
+    labels = np.repeat([0, 1], 10)
+    sets = [few_digits(tmp_path / f"{n}.npz", None, np.roll(labels, n)) for n in (0, 3)]
+    protocol = Protocol(lambda _: NETWORK, ("class_fid",))
+    records = [evaluate_images(real, sets[0], protocol).records[0] for real in sets]
+    assert records[0]["reference"]["contents"] == records[1]["reference"]["contents"]
+    with pytest.raises(UserError, match="; parameters is"):
+        rank(records, ["class_fid"])
+
+
+def test_samples_are_named_as_the_reference_names_its_classes(tmp_path, monkeypatch):
+    """Digits 2 and 7 that are numbered 0 and 1 in their own file."""
+    digits = load(DataConfig("digits"))
+    labels = digits.arrays["label"]
+    chosen = np.flatnonzero((labels == 2) | (labels == 7))[:60]
+    own = (labels[chosen] == 7).astype(int)
+    file = tmp_path / "two.npz"
+    np.savez(file, images=digits.arrays["image"][chosen], labels=own, class_names=["2", "7"])
+    given = []
+    monkeypatch.setattr(
+        metrics,
+        "classification_accuracy_score",
+        lambda *arguments: given.append(arguments[1]) or AccuracyScore(0.5, 0.9),
+    )
+    found = evaluate_images("digits", str(file), PROTOCOL_OF_TESTS._replace(metrics=("cas",)))
+    assert values(found)["gan_test"] > 0.9
+    np.testing.assert_array_equal(given[0], labels[chosen])
+
+
 def test_spreads_that_would_say_nothing_are_none(tmp_path):
     """Subsets that are all the same set, and pairs that are always the same two images."""
     fake = few_digits(tmp_path / "few.npz", None, [0, 0, 1, 1])

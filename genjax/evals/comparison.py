@@ -103,6 +103,14 @@ class Comparison:
         return theirs[self.fake_labels]
 
     @functools.cached_property
+    def labelling(self) -> str:
+        """First digits of a hash of the reference's labels, in order, and of their names."""
+        assert self.real_labels is not None
+        digest = hashlib.sha256(np.ascontiguousarray(self.real_labels, "<i4").data)
+        digest.update(json.dumps(names_of(self.real.schema)).encode())
+        return digest.hexdigest()[:12]
+
+    @functools.cached_property
     def foreign_classes(self) -> list[str]:
         """Names of classes that generated examples have, and the reference does not."""
         if self.matched_labels is None or self.fake_labels is None:

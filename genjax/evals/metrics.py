@@ -147,7 +147,7 @@ def _class_fid(compared: Comparison) -> list[Score]:
             float(np.mean(values)),
             "lower",
             float(np.std(values)) if len(values) > 1 else None,
-            {"spread": "standard deviation over classes"},
+            {"spread": "standard deviation over classes", "classes": compared.labelling},
             {"classes": distances},
             warning=warning,
         )
