@@ -144,7 +144,8 @@ def evaluate(
 
     Args:
       directory: of the run.
-      metrics: names as `genjax evaluate` has them; the usual ones that apply if empty.
+      metrics: names as `genjax evaluate` has them; if empty the usual ones that can be had, which
+        without a feature network are few: ask for those that you need.
       samples: how many are drawn.
       seed: of the samples and of all random choices.
       checkpoint: last, best, or the step of a checkpoint.
