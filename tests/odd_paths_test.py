@@ -175,3 +175,15 @@ def test_a_folder_that_array_record_can_not_name_is_refused(tmp_path):
     error = refusal("data", "import", "own", "--from", pictures, "--directory", folder)
     assert "choose another --directory" in error
     assert not folder.exists()
+
+
+def test_the_folder_for_what_is_temporary_may_have_an_odd_name_too(tmp_path, monkeypatch):
+    odd = tmp_path / "t[1]"
+    odd.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    save(odd / "checkpoints", (1,))
+    assert numbers(odd / "checkpoints", 1) == [0, 1, 2]
+    assert [path.name for path in odd.iterdir()] == ["checkpoints"]
+    monkeypatch.setattr(checkpoint_store.os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="set TMPDIR to a folder"):
+        save(odd / "others", (1,))
