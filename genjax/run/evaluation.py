@@ -164,7 +164,7 @@ def evaluate_images(
     if shapes[0] != shapes[1]:
         raise UserError(
             f"{real} has examples of shape {shapes[0]}, but {fake} of {shapes[1]}; "
-            "choose one size with --resolution"
+            "give --resolution, which makes them of one size"
         )
     network, why_none = _network(protocol, reference)
     compared = Comparison(
