@@ -26,7 +26,7 @@ _LAYOUT = (
 )
 
 
-def describe_weights(experiment: Experiment, schema: Schema, step: int) -> dict[str, str]:
+def describe_weights(experiment: Experiment, schema: Schema, step: int) -> dict[str, Any]:
     """What someone with nothing but a file of weights must know of them.
 
     Args:
@@ -35,21 +35,21 @@ def describe_weights(experiment: Experiment, schema: Schema, step: int) -> dict[
       step: steps made.
 
     Returns:
-      The metadata of the files, all of them words: ``genjax`` the version, ``config`` and ``data``
-      as JSON, ``step``, ``layout`` of the tensors, and ``values`` that data are turned into.
+      Plain values: ``version`` of genjax, ``config``, ``data``, ``step``, ``layout`` of the
+      tensors, and ``values`` that data are turned into.
     """
     return {
-        "genjax": version_of("genjax"),
-        "config": json.dumps(to_dict(experiment)),
-        "data": json.dumps(schema_to_json(schema)),
-        "step": str(step),
+        "version": version_of("genjax"),
+        "config": to_dict(experiment),
+        "data": schema_to_json(schema),
+        "step": step,
         "layout": _LAYOUT,
         "values": domain_of(schema.domain).values,
     }
 
 
 def export_weights(
-    state: State, directory: str | Path, description: Mapping[str, str]
+    state: State, directory: str | Path, description: Mapping[str, Any]
 ) -> list[Path]:
     """Writes each player's weights as ``<player>.safetensors``.
 
@@ -59,7 +59,8 @@ def export_weights(
     Args:
       state: a training state; every field that is a `NetState` is a player.
       directory: an existing folder.
-      description: metadata of the files; each says beside it which player it is of.
+      description: from `describe_weights`. It becomes the metadata ``genjax`` of each file, as JSON
+        that says beside it which player it is of.
 
     Returns:
       The files written.
@@ -76,7 +77,9 @@ def export_weights(
         path = directory / f"{name}.safetensors"
         part = path.with_suffix(".part")
         try:
-            save_file(dict(named_arrays(tree)), part, {**description, "player": name})
+            # Several entries of metadata would be written in an order that changes.
+            metadata = {"genjax": json.dumps({"player": name, **description})}
+            save_file(dict(named_arrays(tree)), part, metadata)
         except SafetensorError as error:
             raise OSError(f"{part}: {error}") from error
         part.replace(path)
