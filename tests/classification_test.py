@@ -74,7 +74,7 @@ def test_accuracy_of_a_classifier_trained_on_samples():
 
     recipe = Recipe(epochs=60, batch=64, learning_rate=1e-2, width=4, shift=1)
     real = FeatureNetwork("classifier-shades", "", "none", None, by_shade)
-    trained = Trained(real, "shades", "image", (8, 8, 1), 10, recipe, 1.0, "test", 0.0, "")
+    trained = Trained(real, "shades", "image", (8, 8, 1), 10, recipe, 1.0, "test", 0.0, "", {})
     (images, labels), (test, answers) = shaded(60), shaded(40)
     wrong = (labels + 1) % 10
     found = classification_accuracy_score(images, wrong, test, (answers + 1) % 10, trained)

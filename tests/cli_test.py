@@ -138,7 +138,7 @@ def test_presets():
         (["train", "--data.name", "mnits"], ["'mnits'", "did you mean 'mnist'"]),
         (["train", "--data.split", "trian"], ["'trian'", "did you mean 'train'"]),
         (["train", "--data.resolution", "9"], ["9 pixels", "8 or 12"]),
-        (["train", "--batch-size", "5000"], ["5000 images", "1500"]),
+        (["train", "--batch-size", "5000"], ["5000 examples", "1500"]),
         (["train", "dcgan-mnist", "--data.directory", "nowhere"], ["genjax data prepare mnist"]),
         (["train", "--out", "taken"], ["taken already exists", "--out"]),
         (["train", "--model.penalties", "r3", "1", "1"], ["'r3'", "choices: bcr, cr"]),

@@ -283,8 +283,9 @@ def test_a_run_on_points(small_experiment, tmp_path):
     assert all(0 <= row["evaluation/high_quality"] <= 1 for row in scored)
     assert not any("evaluation/pixel_frechet" in row for row in rows)
 
-    samples, _, step, _ = sample_run(run, 1, "last", 10_000)
-    assert step == 6
+    drawn = sample_run(run, 1, "last", 10_000)
+    samples = drawn.samples
+    assert drawn.step == 6
     assert samples.shape == (10_000, 2)
     assert samples.dtype == np.float32
     assert len(np.unique(samples)) > 10_000
