@@ -190,8 +190,8 @@ def test_other_shapes_are_named(digits_classifier):
 
 
 def test_untrained_classifiers_are_named(empty_cache):
-    with pytest.raises(UserError, match="no classifier of 'mnist' yet; run: genjax evaluate"):
-        load_classifier(dataclasses.replace(load(DataConfig("digits")), name="mnist"))
+    with pytest.raises(UserError, match="no classifier of 'cifar10' yet; run: genjax evaluate"):
+        load_classifier(dataclasses.replace(load(DataConfig("digits")), name="cifar10"))
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,7 @@ def test_metrics_say_which_scores_they_make(usual):
 def test_a_metric_that_needs_no_network_is_given_none(run, monkeypatch, tmp_path):
     """So no classifier has to be trained for it."""
     monkeypatch.setenv("GENJAX_CACHE", str(tmp_path))
+    monkeypatch.setattr("genjax.evals.classifier.SHIPPED", tmp_path)
     protocol = PROTOCOL_OF_TESTS._replace(metrics=("likelihood", "ms_ssim"))
     assert set(values(evaluate_run(run, "last", protocol))) == {
         "ms_ssim",

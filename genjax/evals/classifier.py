@@ -28,6 +28,9 @@ from genjax.nn.layers import Layers
 FEATURES = 128
 """Dimensions of the features."""
 
+SHIPPED = Path(__file__).with_name("classifiers")
+"""Classifiers of usual data sets, made by their recipes, so that scores of two machines compare."""
+
 _LARGEST_MAP = 16
 _CHUNK = 500
 _INIT = nn.initializers.he_normal()
@@ -234,7 +237,7 @@ def accuracy(
 
 
 def classifier_path(data: str) -> Path:
-    """Where the classifier of a data set is kept."""
+    """Where the classifier of a data set is kept that was trained here."""
     return cache_directory() / "features" / f"classifier-{data.replace('/', '-')}.safetensors"
 
 
@@ -260,6 +263,12 @@ def save_classifier(trained: Trained) -> None:
     part.replace(path)
 
 
+def find_classifier(data: str) -> Path | None:
+    """The file of a data set's classifier: one's own, or else the one that comes with genjax."""
+    files = (classifier_path(data), SHIPPED / f"{data.replace('/', '-')}.safetensors")
+    return next((path for path in files if path.exists()), None)
+
+
 def read_classifier(data: str) -> Trained:
     """Reads the classifier of a data set, with what is known of its training.
 
@@ -272,9 +281,9 @@ def read_classifier(data: str) -> Trained:
     Raises:
       UserError: it isn't trained yet, or its file is damaged.
     """
-    path = classifier_path(data)
+    path = find_classifier(data)
     train = f"genjax evaluate --train-features {data}"
-    if not path.exists():
+    if path is None:
         raise Untrained(f"no classifier of {data!r} yet; run: {train}")
     try:
         with safe_open(path, "numpy") as file:
