@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from in_process import genjax, refusal
 from PIL import Image
 from rich.console import Console
 
@@ -417,6 +418,23 @@ def test_commands(run, monkeypatch, capsys):
     assert "their protocols differ: samples is 200 or 300" in capsys.readouterr().err
     command(monkeypatch, "compare", run, "--ignore", "samples", "--metrics", "fid")
     assert "3. run" in capsys.readouterr().out
+
+
+def test_one_of_several_checkpoints_is_compared(run):
+    (run / FILE).unlink(missing_ok=True)
+    for which in ("last", "best"):
+        flags = ("--metrics", "ms_ssim", "--samples", "20", "--checkpoint", which)
+        assert genjax("evaluate", run, *flags).status == 0
+    said = refusal("compare", run)
+    assert 'checkpoint is "best" or "last"' in said
+    assert "--checkpoint last takes one of each run" in said
+    assert "1. run" in genjax("compare", run, "--checkpoint", "last").out
+    assert "2. run" not in genjax("compare", run, "--checkpoint", "best").out
+    step = read_records(run)[0]["step"]
+    assert "--checkpoint is 1, and no run was scored there; there are: best (" in refusal(
+        "compare", run, "--checkpoint", "1"
+    )
+    assert 'checkpoint is "best" or "last"' in refusal("compare", run, "--checkpoint", step)
 
 
 @pytest.mark.parametrize(

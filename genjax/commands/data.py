@@ -9,6 +9,8 @@ from tyro.conf import Positional
 
 from genjax.commands.arguments import parse, progress, say, show_help
 from genjax.commands.columns import print_rows
+from genjax.commands.flags import Plugins
+from genjax.config import Experiment
 from genjax.errors import UserError, suggest
 from genjax.presets import PRESETS
 
@@ -19,23 +21,43 @@ if TYPE_CHECKING:
 def presets(arguments: list[str]) -> None:
     """List the presets: name, family, data, shape, steps, batch, parameters."""
 
-    def run() -> None:
-        """List the presets."""
-        from genjax.data.sources import known_schema
-        from genjax.families.registry import count_parameters
+    def run(plugin: Plugins = ()) -> None:
+        """List the presets.
 
+        Args:
+          plugin: Python file that registers presets of one's own; may be given several times.
+        """
+        from genjax.config.plugins import use_plugins
+
+        use_plugins(plugin)
         rows = []
         for name, experiment in PRESETS.items():
-            schema = known_schema(experiment.data.name, experiment.data.length)
-            counts = count_parameters(experiment, schema)
-            parameters = ", ".join(f"{player} {count:,}" for player, count in counts.items())
             family = experiment.model.family
-            size = "x".join(map(str, next(iter(schema.fields.values())).shape))
+            size, parameters = _sizes(experiment)
             often = f"{experiment.steps:,}", f"{experiment.batch_size:,}"
             rows.append((name, family, experiment.data.name, size, *often, parameters))
         print_rows(rows, ("name", "family", "data", "shape", "steps", "batch", "parameters"))
 
     parse(run, arguments, "genjax presets")
+
+
+def _sizes(experiment: Experiment) -> tuple[str, str]:
+    """The shape of an example and the parameters of each network, where the data are known."""
+    from genjax.data.sources import known_schema, load
+    from genjax.families.registry import count_parameters
+
+    config = experiment.data
+    try:
+        try:
+            schema = known_schema(config.name, config.length)
+        except UserError:
+            schema = load(config).schema
+        counts = count_parameters(experiment, schema)
+    # One preset that can't be used takes nothing from the others.
+    except UserError as error:
+        return "?", str(error)
+    shape = next(iter(schema.fields.values())).shape
+    return "x".join(map(str, shape)), ", ".join(f"{p} {count:,}" for p, count in counts.items())
 
 
 def data(arguments: list[str]) -> None:

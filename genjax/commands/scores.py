@@ -132,6 +132,7 @@ def compare(arguments: list[str]) -> None:
     def run(
         paths: Positional[tuple[Path, ...]],
         metrics: str | None = None,
+        checkpoint: str | None = None,
         ignore: tuple[str, ...] = (),
     ) -> None:
         """Rank recorded scores; refused where their protocols differ.
@@ -139,14 +140,18 @@ def compare(arguments: list[str]) -> None:
         Args:
           paths: Folders of runs, or files of records.
           metrics: Scores to rank by, with commas between; None takes all.
+          checkpoint: Of runs that were scored at several: last, best, or a step.
           ignore: Fields of the protocol that may differ.
         """
-        from genjax.evals.records import name_subjects, rank, read_records
+        from genjax.evals.records import choose_checkpoint, name_subjects, rank, read_records
 
+        which = None if checkpoint is None else parse_checkpoint(checkpoint)
         if not paths:
             raise UserError("give the folders of runs to compare, or files of records")
         each = {path.resolve(): path for path in paths}
         records = [record for path in each.values() for record in read_records(path)]
+        if which is not None:
+            records = choose_checkpoint(records, which)
         chosen = tuple(name for name in (metrics or "").split(",") if name)
         for name, group in rank(records, chosen, ignore).items():
             side = group[0]["better"]

@@ -149,6 +149,34 @@ def differences(records: Sequence[Record], ignore: Sequence[str] = ()) -> dict[s
     return found
 
 
+def choose_checkpoint(records: Sequence[Record], which: str | int) -> list[Record]:
+    """Those of runs at one checkpoint, and those of what is no run.
+
+    Args:
+      records: of any subjects.
+      which: last, best or a step.
+
+    Returns:
+      The records, in their order.
+
+    Raises:
+      UserError: no run was scored there.
+    """
+    field = "step" if isinstance(which, int) else "checkpoint"
+    found = [record for record in records if record["step"] is None or record[field] == which]
+    if all(record["step"] is None for record in found):
+        steps = {
+            f"{record['checkpoint']} ({record['step']})"
+            for record in records
+            if record["step"] is not None
+        }
+        raise UserError(
+            f"--checkpoint is {which}, and no run was scored there; there are: "
+            f"{', '.join(sorted(steps)) or 'no scores of runs'}"
+        )
+    return found
+
+
 def rank(
     records: Sequence[Record], metrics: Sequence[str], ignore: Sequence[str] = ()
 ) -> dict[str, list[Record]]:
@@ -178,9 +206,10 @@ def rank(
                 for field, values in differing.items()
             )
             flags = " ".join(differing)
+            one = "; --checkpoint last takes one of each run" if "checkpoint" in differing else ""
             raise UserError(
                 f"these scores of {name!r} can't be ranked, their protocols differ: {what}; "
-                f"evaluate again in one way, or accept it with --ignore {flags}"
+                f"evaluate again in one way, or accept it with --ignore {flags}{one}"
             )
         sign = -1 if group[0]["better"] == "higher" else 1
         ranked[name] = sorted(group, key=lambda record: sign * record["value"])
