@@ -12,7 +12,8 @@ from genjax.commands.arguments import fail, say, show_help
 from genjax.commands.config import config
 from genjax.commands.data import data, presets
 from genjax.commands.results import plot, runs, table
-from genjax.commands.runs import rerun, resume, sample, train
+from genjax.commands.runs import rerun, resume, train
+from genjax.commands.sampling import sample
 from genjax.commands.scores import compare, evaluate
 from genjax.errors import RunFailed, UserError, reason, suggest
 from genjax.run.startup import prepare_process

@@ -187,7 +187,7 @@ def test_every_command_line_ends_well(place, count):
     [
         ("table results.jsonl --out file.txt/x", "--out file.txt/x can't be a folder"),
         ("plot results.jsonl --out file.txt/x", "--out file.txt/x can't be a folder"),
-        ("sample run --out empty", "cannot write empty: it is a folder"),
+        ("sample run --npz empty", "cannot write empty: it is a folder"),
         ("ablate grid.py --dry-run --seeds 1000000000000", "--seeds is 1000000000000"),
         ("ablate exits.py --dry-run", "exits.py fails: SystemExit: 3"),
     ],

@@ -10,7 +10,7 @@ from PIL import Image
 from genjax import load
 from genjax.domains import DOMAINS
 from genjax.domains.domain import Picture, Sound
-from genjax.domains.previews import check_ending, save_previews
+from genjax.domains.previews import check_ending, save_each, save_previews
 from genjax.errors import UserError
 
 TEXT = "".join(f"{number} bottles of mead on the wall,\n" for number in range(100))
@@ -165,3 +165,40 @@ def test_of_a_sound_and_a_picture_each_takes_the_ending_that_is_its_own(tmp_path
     written = {path.name: path.read_bytes()[:3] for path in tmp_path.iterdir()}
     jpeg, png, wav = b"\xff\xd8\xff", b"\x89PN", b"RIF"
     assert written == {"a.wav": wav, "a.jpg": jpeg, "b.wav": wav, "b.png": png}
+
+
+def test_each_sample_in_a_file_of_its_own(conditional, gpt, tmp_path):
+    flags = ("--n", 12, "--seed", 4)
+    file = tmp_path / "all.npz"
+    assert genjax("sample", conditional, *flags, "--npz", file).status == 0
+    outcome = genjax("sample", conditional, *flags, "--out", f"{tmp_path}/each/")
+    assert outcome.status == 0, outcome
+    with np.load(file) as arrays:
+        for number, (pixels, label) in enumerate(
+            zip(arrays["images"], arrays["labels"], strict=True)
+        ):
+            with Image.open(tmp_path / "each" / str(label) / f"{number:02d}.png") as picture:
+                np.testing.assert_array_equal(np.asarray(picture)[..., None], pixels)
+    assert len(list((tmp_path / "each").rglob("*.*"))) == 12
+    said = refusal("sample", conditional, *flags, "--out", tmp_path / "each")
+    assert "each: it is not empty; name a new folder" in said
+
+    assert genjax("sample", gpt, "--n", 2, "--out", f"{tmp_path}/texts/").status == 0
+    texts = {path.name: path.read_text() for path in (tmp_path / "texts").iterdir()}
+    assert sorted(texts) == ["0.txt", "1.txt"]
+    assert genjax("sample", gpt, "--n", 2, "--out", tmp_path / "both.txt").status == 0
+    both = (tmp_path / "both.txt").read_text()
+    assert both == "".join(f"--- sample {i} ---\n{texts[f'{i}.txt']}\n" for i in range(2))
+
+
+def test_classes_whose_names_are_no_folders(tmp_path):
+    pixels = np.zeros((3, 8, 8, 1), np.uint8)
+    save_each(tmp_path, pixels, DOMAINS["image"], {}, ["a/b", "a b", "../c"])
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
+    assert found == {"a_b/0.png", "a_b-1/1.png", "_c/2.png"}
+
+
+def test_points_are_not_written_one_by_one(tmp_path):
+    with pytest.raises(UserError, match="points are not looked at one by one"):
+        save_each(tmp_path / "new", np.zeros((3, 2), np.float32), DOMAINS["points"], {}, None)
+    assert not (tmp_path / "new").exists()

@@ -91,6 +91,20 @@ def check_file(file: Path | None) -> None:
         raise UserError(f"cannot write {file}: it is a folder or a device; name a file")
 
 
+def check_empty(folder: Path | None) -> None:
+    """Refuses a folder to write into that holds anything, before there is anything to write.
+
+    Raises:
+      UserError: it does, or can't be a folder.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"cannot write into {folder}: it is no folder; name another")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"cannot write into {folder}: it is not empty; name a new folder")
+
+
 def make_folder(folder: Path, flag: str = "--out") -> None:
     """Makes a folder where there is none; raises UserError with the flag where it can't be."""
     try:

@@ -80,6 +80,8 @@ class Domain(NamedTuple):
         `index` are the examples' places in the whole batch.
       values: what `to_model` does, in words for whoever has the weights alone.
       shown: the types of the previews.
+      single: ``(sample, facts) -> preview``, one sample as it is, with nothing around it; None
+        where one by itself is nothing to look at.
     """
 
     field: str
@@ -95,3 +97,4 @@ class Domain(NamedTuple):
     augment: Mapping[str, Callable[[Array, Key, Index], Array]] = {}
     values: str = "as they are stored"
     shown: tuple[type[Preview], ...] = (Picture,)
+    single: Callable[[np.ndarray, Mapping[str, Any]], Preview] | None = None

@@ -96,4 +96,5 @@ IMAGE = Domain(
     coarse_name="pixel_frechet",
     augment={"flip": flip_images},
     values="uint8 x as x / 127.5 - 1",
+    single=lambda sample, facts: Picture(sample),
 )

@@ -3,14 +3,14 @@
 import os
 import re
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
 
-from genjax.domains.domain import Domain, Picture, Preview, Sound, Text
+from genjax.domains.domain import Domain, Picture, Preview, Samples, Sound, Text
 from genjax.errors import UserError
 
 # Of JPEG: nothing that is seen is lost, and each pixel keeps its colour.
@@ -77,6 +77,42 @@ def check_ending(path: Path, domain: Domain) -> None:
             f"{path} can't be written: {domain.plural} are shown as {' or '.join(endings)}; choose "
             "another ending"
         )
+
+
+def save_each(
+    folder: str | Path,
+    samples: Samples,
+    domain: Domain,
+    facts: Mapping[str, Any],
+    classes: Sequence[str] | None,
+) -> None:
+    """Writes each sample as a file of its own.
+
+    Args:
+      folder: where; made where there is none.
+      samples: as they are stored, [n, ...].
+      domain: of them.
+      facts: of the data.
+      classes: of each sample the name of its class, which becomes a folder; None for none.
+
+    Raises:
+      UserError: samples of this domain are not looked at one by one.
+    """
+    folder = Path(folder)
+    if domain.single is None:
+        raise UserError(
+            f"{domain.plural} are not looked at one by one, as {folder} would have them; write "
+            "all into one file, or --npz"
+        )
+    digits = len(str(len(samples) - 1))
+    plain: dict[str, str] = {}
+    for name in dict.fromkeys(classes or ()):
+        word = re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"
+        plain[name] = word if word not in plain.values() else f"{word}-{len(plain)}"
+    for number in range(len(samples)):
+        own = folder if classes is None else folder / plain[classes[number]]
+        own.mkdir(parents=True, exist_ok=True)
+        save_previews(own / f"{number:0{digits}}", [domain.single(samples[number], facts)])
 
 
 def save_previews(path: str | Path, previews: Sequence[Preview]) -> list[Path]:

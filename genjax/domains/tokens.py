@@ -84,4 +84,5 @@ TOKENS = Domain(
     coarse=_coarse,
     coarse_name="token_frechet",
     shown=(Text,),
+    single=lambda sample, facts: Text(_read(sample, facts)),
 )
