@@ -93,6 +93,10 @@ def test_run_directory(small_experiment, run):
         for row in rows(directory)
         if "generator/loss" in row
     }
+    (text,) = events.Tensors("configuration/text_summary")
+    lines = text.tensor_proto.string_val[0].decode().splitlines()
+    assert all(line.startswith("    ") for line in lines)
+    assert config_json.from_json("\n".join(lines), "TensorBoard") == small_experiment
 
     pictures = sorted(path.name for path in (directory / "samples").iterdir())
     assert pictures == ["step_00000003.png", "step_00000006.png"]
@@ -321,6 +325,7 @@ def test_an_untrained_classifier_is_missed_at_once(
     small_experiment, tmp_path, console, monkeypatch
 ):
     monkeypatch.setenv("GENJAX_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("genjax.evals.classifier.SHIPPED", tmp_path)
     experiment = dataclasses.replace(small_experiment, eval=EvalConfig(features="classifier"))
     with pytest.raises(UserError, match="genjax evaluate --train-features digits"):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)

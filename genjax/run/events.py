@@ -69,9 +69,9 @@ def _sound(sound: Any) -> Any:
     return Summary(value=[Summary.Value(tag=_TAG, audio=audio)])
 
 
-def _text(shown: Any) -> Any:
+def _text(shown: Any, tag: str = _TAG) -> Any:
     # TensorBoard takes text for Markdown, in which indented lines are kept as they are.
-    return text(_TAG, "".join(f"    {line}\n" for line in shown.text.splitlines()))
+    return text(tag, "".join(f"    {line}\n" for line in shown.text.splitlines()))
 
 
 _SUMMARIES: dict[type, Callable[[Any], Any]] = {Picture: _picture, Sound: _sound, Text: _text}
@@ -109,6 +109,11 @@ class EventFile:
         for preview in previews:
             summary = _SUMMARIES[type(preview)](preview)
             self._writer.write_event(Event(step=step, wall_time=time.time(), summary=summary))
+
+    def note(self, step: int, tag: str, words: str) -> None:
+        """Adds a text that is no sample."""
+        summary = _text(Text(words), tag)
+        self._writer.write_event(Event(step=step, wall_time=time.time(), summary=summary))
 
     def close(self) -> None:
         """Writes what is left, and closes the file."""

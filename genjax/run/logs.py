@@ -70,6 +70,8 @@ class MetricLog:
         self._wandb = import_wandb() if experiment.wandb else None
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
         self._events = EventFile(directory, resumed_at)
+        described = json.dumps(to_dict(experiment), indent=2)
+        self._events.note(resumed_at or 0, "configuration", described)
         if self._wandb is not None:
             # The path names the run, so a resumed one continues the same curves.
             identity = directory.absolute().as_posix().replace("/", "-").strip("-")[-64:]
