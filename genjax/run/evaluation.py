@@ -117,7 +117,7 @@ def evaluate_run(
     )
     identity = {
         "subject": name,
-        "path": str(directory.resolve()),
+        "path": _from_here(directory),
         "config_hash": config_hash(run.experiment),
         "ema": run.averaged,
         "truncation": None,
@@ -179,7 +179,7 @@ def evaluate_images(
     )
     identity = {
         "subject": fake,
-        "path": str(Path(fake).resolve()) if Path(fake).exists() else None,
+        "path": _from_here(Path(fake)) if Path(fake).exists() else None,
         "config_hash": None,
         "ema": None,
         "truncation": None,
@@ -262,6 +262,12 @@ def _network(protocol: Protocol, real: Source) -> tuple[FeatureNetwork | None, s
         if chosen:
             raise
         return None, str(error)
+
+
+def _from_here(path: Path) -> str:
+    """A path for a record: below the folder one is in, it says nothing of the machine."""
+    whole, here = path.resolve(), Path.cwd()
+    return (whole.relative_to(here) if whole.is_relative_to(here) else whole).as_posix()
 
 
 def save_closest(path: str | Path, compared: Comparison) -> None:
