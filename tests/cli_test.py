@@ -157,7 +157,7 @@ def test_presets():
         (["sample", "nowhere", "--n", "4294967296"], ["--n is 4294967296", "at most"]),
         (["sample", "nowhere", "--seed", "18446744073709551616"], ["--seed is", "at most"]),
         (["sample", "nowhere", "--checkpoint", "1" * 5000], ["--checkpoint", "last, best"]),
-        (["sample", "nowhere", "--out", ""], ["cannot write .", "name a file"]),
+        (["sample", "nowhere", "--out", ""], ["cannot write into .", "name a new folder"]),
         (["sample", "nowhere", "--out", "/dev/null"], ["cannot write /dev/null", "name a file"]),
         (["sample", "nowhere", "--npz", "taken"], ["cannot write taken", "name a file"]),
         (["evaluate", "nowhere", "--out", "taken"], ["cannot write taken", "name a file"]),
