@@ -170,7 +170,8 @@ def make_step(
 
 def _goes_alone(experiment: Experiment) -> bool:
     """Whether only the loop of a single run does what a configuration asks for."""
-    return experiment.wandb or "rollback" in (experiment.on_nan, experiment.on_collapse)
+    rolls_back = "rollback" in (experiment.on_nan, experiment.on_collapse)
+    return experiment.wandb or rolls_back or experiment.eval.patience is not None
 
 
 def _read(directory: Path) -> list[Group]:

@@ -69,12 +69,18 @@ class EvalConfig:
     held_out: int = setting(500, since=3)
     """Held-out examples whose loss is measured at each evaluation, by families that have one; 0
     for none."""
+    patience: int | None = setting(None, since=4)
+    """Evaluations in a row without a better score, that by which checkpoints are ranked, at which a
+    run ends before its last step; None goes on to that."""
 
     def __post_init__(self) -> None:
         check_numbers(self, samples=MOST_SAMPLES)
         require(self.every is None or self.every >= 1, self, "every", "at least 1")
         require(self.samples >= 2, self, "samples", "at least 2")
         require(self.held_out >= 0, self, "held_out", "at least 0")
+        require(self.patience is None or self.patience >= 1, self, "patience", "at least 1")
+        ranks = self.patience is None or self.rank != "none"
+        require(ranks, self, "patience", "left out where eval.rank is none")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,7 @@ from genjax.run.interrupts import Stopped
 from genjax.run.logs import import_wandb, open_log
 from genjax.run.metrics import MetricReader
 from genjax.run.monitor import Diverged, Monitor, check_finite, slow_average
+from genjax.run.patience import Patience, has_ended
 from genjax.run.processes import end_if_several, first_does, is_first, local
 from genjax.run.program import Grouping, Program, compile_runs
 from genjax.run.recorder import Recorder, sample_key
@@ -268,6 +269,14 @@ def _continue(training: _Training, failure: str | None) -> State:
         said = f"{directory} is already at step {first}; --steps above {first} trains further"
         print_line(training.console, said)
         return program.join([states.get(place, some) for place in range(len(members))])
+    living = [members[place] for place in training.living]
+    if experiment.eval.patience is not None and all(
+        has_ended(one.experiment.eval, run_directory.read_metrics(one.directory, first))
+        for one in living
+    ):
+        said = f"{directory} has ended at step {first}: its score improved no more"
+        print_line(training.console, said)
+        return program.join([states.get(place, some) for place in range(len(members))])
     with contextlib.ExitStack() as stack:
         name = experiment.name
         if len(members) > 1:
@@ -280,9 +289,11 @@ def _continue(training: _Training, failure: str | None) -> State:
             monitor = Monitor(
                 member.experiment.monitor, program.algorithm.signs(member.experiment.monitor)
             )
+            patience = Patience(member.experiment.eval)
             if resume:
                 for line in run_directory.read_metrics(member.directory, first):
                     monitor.observe(line)
+                    patience.observe(line)
                 extend = partial(run_directory.extend, member.directory, member.experiment)
                 first_does(partial(extend, first, failure, training.together))
             if failure is not None:
@@ -298,6 +309,7 @@ def _continue(training: _Training, failure: str | None) -> State:
                 training.managers[place],
                 log,
                 monitor,
+                patience,
                 training.evaluations[place],
                 training.preview,
                 _speaker(display, member, len(members)),
@@ -374,6 +386,10 @@ def _run(
         if any(recorder.due(step) for recorder in recorders.values()):
             reader.read()
             visit(step, states)
+            if all(recorders[place].ended for place in training.living):
+                display.advance(step)
+                display.say(f"ends at step {step}: its score improved no more")
+                break
         if step < experiment.steps and training.stop(step):
             reader.read()
             for place in training.living:
@@ -391,9 +407,7 @@ def _export(training: _Training, states: State) -> None:
     for place in training.living if is_first() else ():
         own = local(training.program.take(states, place))
         member = training.members[place]
-        described = describe_weights(
-            member.experiment, training.source.schema, member.experiment.steps
-        )
+        described = describe_weights(member.experiment, training.source.schema, int(own.step))
         files = export_weights(own, member.directory, described)
         for path in files if len(training.members) == 1 else ():
             print_line(training.console, f"wrote {path}")

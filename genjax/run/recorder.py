@@ -13,6 +13,7 @@ from genjax.run import checkpoint
 from genjax.run.checkpoint_store import Checkpoints
 from genjax.run.logs import Log
 from genjax.run.monitor import Diverged, Monitor
+from genjax.run.patience import SCORE, Patience
 from genjax.run.processes import agree, is_first, local
 from genjax.run.sampling import Previewer
 from genjax.run.scoring import NO_SCORE, Evaluation
@@ -33,6 +34,7 @@ class Recorder:
         manager: Checkpoints,
         log: Log,
         monitor: Monitor,
+        patience: Patience,
         evaluate: Evaluation,
         preview: Previewer,
         say: Callable[[str], None],
@@ -45,6 +47,7 @@ class Recorder:
           manager: of its checkpoints.
           log: takes its metrics.
           monitor: has seen the metrics so far.
+          patience: likewise.
           evaluate: from a state to its score, lower is better, and metrics.
           preview: from a state to what a person sees of its samples.
           say: prints a warning.
@@ -54,6 +57,7 @@ class Recorder:
         self._manager = manager
         self._log = log
         self._monitor = monitor
+        self._patience = patience
         self._evaluate = evaluate
         self._preview = preview
         self._say = say
@@ -66,6 +70,7 @@ class Recorder:
           Diverged: the run has collapsed, and its configuration does not only warn of that.
         """
         self._log.write(step, metrics)
+        self._patience.observe(metrics)
         words = self._monitor.observe(metrics)
         if words is None:
             return
@@ -84,18 +89,31 @@ class Recorder:
           Diverged: as `write` does.
         """
         own = local(state)
-        if self._pictured(step) and is_first():
-            previews = self._preview(own, self._key)
-            save_previews(self._directory / "samples" / f"step_{step:08d}", previews)
-            self._log.show(step, previews)
+        if self._pictured(step):
+            self._show(step, own)
         score = NO_SCORE
         if self._evaluated(step):
             # Every process does this: to wait for one of them would take as long.
             score, evaluation = self._evaluate(own)
             score, evaluation = agree(score), {k: agree(v) for k, v in evaluation.items()}
-            self.write(step, evaluation)
-        if self._saved(step):
+            own_score = {SCORE: score} if self._patience.logged else {}
+            self.write(step, {**evaluation, **own_score})
+        if self._patience.spent and not self._pictured(step):
+            self._show(step, own)
+        if self._saved(step) or self._patience.spent:
             checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run ends at the step of the last visit, since its score improves no more."""
+        return self._patience.spent
+
+    def _show(self, step: int, own: State) -> None:
+        if not is_first():
+            return
+        previews = self._preview(own, self._key)
+        save_previews(self._directory / "samples" / f"step_{step:08d}", previews)
+        self._log.show(step, previews)
 
     def save(self, step: int, state: State) -> None:
         """Saves a state that may not be due, without a score, so that it is never the best one."""

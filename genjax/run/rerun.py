@@ -13,6 +13,7 @@ from genjax.core.schema import Source
 from genjax.errors import UserError, reason
 from genjax.run.directory import check_data, read_config, read_manifest, read_schema
 from genjax.run.loop import train
+from genjax.run.patience import has_ended
 
 _TIMES = ("seconds_per_step", "images_per_second")
 _SURROUNDINGS = (
@@ -67,7 +68,9 @@ def rerun(
     experiment = read_config(directory)
     weights = any(directory.glob("*.safetensors"))
     # Given more steps, it keeps the weights of its first end until it has made them.
-    if not weights or max((row["step"] for row in _rows(directory)), default=0) < experiment.steps:
+    rows = _rows(directory)
+    last = max((row["step"] for row in rows), default=0)
+    if not weights or not (last >= experiment.steps or has_ended(experiment.eval, rows)):
         raise UserError(f"{directory} has not come to its end; `genjax resume` continues it")
     data = read_manifest(directory)["data"]
     schema = read_schema(directory)
