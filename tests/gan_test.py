@@ -146,7 +146,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(small_gan):
     close(whole[4:], algorithm.sample(state, KEY, jnp.array([4, 5]), {}), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [DCGAN, pytest.param(Goodfellow, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kind", [pytest.param(DCGAN, marks=pytest.mark.full), Goodfellow])
 def test_bfloat16_computes_with_float32_masters(small_gan, raw_batch, kind):
     network = kind(width=8, spectral_norm=True)
     config = dataclasses.replace(
