@@ -80,6 +80,17 @@ def test_it_is_repeated_and_goes_on(first, tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+def test_a_folder_may_have_an_at_in_its_name(first, tmp_path):
+    for name in ("at@2", "@best"):
+        shutil.copytree(first, tmp_path / name)
+        said = train(
+            tmp_path / f"from{name}", *WIDTHS, "--init-from", tmp_path / name, "--steps", 1
+        )
+        assert f"{tmp_path / name} at step 3" in said
+    said = train(tmp_path / "b", *WIDTHS, "--init-from", f"{tmp_path / 'at@2'}@2", "--steps", 1)
+    assert "at@2@2 at step 2" in said
+
+
 @pytest.mark.parametrize(
     ("flags", "name", "said"),
     [

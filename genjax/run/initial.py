@@ -110,6 +110,9 @@ def begin_with(initial: Initial, state: State) -> State:
 
 def _parse(name: str) -> tuple[Path, Which]:
     folder, at, which = name.rpartition("@")
+    # A folder's own name may have an @ in it.
+    if Path(name).is_dir():
+        return Path(name), "last"
     if at and which in ("last", "best"):
         return Path(folder), "last" if which == "last" else "best"
     if at and which.isdecimal() and len(which) < 20:
