@@ -54,6 +54,10 @@ def test_scores_of_the_checkpoint_that_was_scored_last(folder):
         record(2, "fid", 9.0) + record(2, "kid", 8.0) + record(4, "fid", 1.25)
     )
     assert lines(folder)[2].endswith("  fid 1.25")
+    with (folder / "vae" / "scores.jsonl").open("a") as file:
+        file.write(record(4, "kid", 2.5))
+    # What is broken on a narrow terminal is broken at commas.
+    assert lines(folder)[2].endswith("  fid 1.25, kid 2.5")
     assert [line.split()[0] for line in lines(folder, "--sort", "fid")] == [
         str(folder / name) for name in ("vae", "deep/er/gan", "points")
     ]

@@ -42,7 +42,7 @@ def runs(arguments: list[str]) -> None:
                 listed.name,
                 f"{listed.step:,}/{listed.steps:,}",
                 listed.started,
-                "  ".join(f"{name} {value:.4g}" for name, value in listed.scores.items()),
+                ", ".join(f"{name} {value:.4g}" for name, value in listed.scores.items()),
             )
             if listed.fault is None
             else (str(listed.path), listed.fault)
