@@ -100,6 +100,8 @@ def test_labels_of_splits_lie_in_them_or_above(tmp_path, where):
         ("labels.csv", "a.png,1\nb.png,1\na.png,2\n", "gives a.png two labels, 1 and 2"),
         ("labels.csv", "file,label,x\na.png,1,\nb.png\n", "fewer columns"),
         ("labels.csv", "a.png,\nb.png,2\n", "can't name a class"),
+        ("labels.csv", "image_id,x,y\na.png,1,0\nb.png,2,0\n", "titles file and label"),
+        ("labels.txt", "1\n2\n", "titles file and label"),
         ("dataset.json", '{"labels": [["a.png", [0, 1]], ["b.png", [1, 0]]]}', "the label [0, 1]"),
         ("dataset.json", '{"labels": [["a.png"]]}', "cannot read the labels"),
         ("dataset.json", '{"labels": 3}', "cannot read the labels"),

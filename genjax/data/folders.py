@@ -247,6 +247,11 @@ def _classes(folder: Path, kind: Kind) -> dict[str, list[Path]]:
 
 def _check_files(files: list[Path], kind: Kind) -> list[Path]:
     for path in files:
+        if path.name in NAMES:
+            raise UserError(
+                f"{path} names none of the files beside it in a way that is known; begin its table "
+                "with the titles file and label, or remove it"
+            )
         if path.suffix.lower() not in kind.suffixes:
             raise UserError(f"{path} isn't {kind.name}; convert or remove it; {kind.accepted}")
     return files
