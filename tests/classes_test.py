@@ -51,6 +51,9 @@ def test_a_class_is_found_by_its_name(names, wanted, label):
 def test_classes_of_two_sets_are_matched():
     np.testing.assert_array_equal(match_classes(["2", "7"], list("0123456789")), [2, 7])
     np.testing.assert_array_equal(match_classes(["dog", "cow", "cat"], ["cat", "dog"]), [1, -1, 0])
+    # A class that is named 1 is none of these, where a label without a name is the second.
+    np.testing.assert_array_equal(match_classes(["0", "1"], ["cat", "dog"]), [-1, -1])
+    np.testing.assert_array_equal(match_classes(["0", "1"], ["cat", "dog"], True), [0, 1])
 
 
 def test_names_in_words():
@@ -105,6 +108,13 @@ def test_an_order_of_its_own_changes_no_class(tmp_path):
     np.savez(tmp_path / "a.npz", **names, labels=labels, class_names=["two", "zero", "b_one"])
     compared = compare(one, tmp_path / "a.npz")
     np.testing.assert_array_equal(compared.matched_labels, compared.real_labels)
+
+
+def test_classes_that_are_named_by_numbers_are_none_of_a_reference_with_words(tmp_path):
+    """Folders 0, 1, 2 against one, two, zero: by their places a perfect set would be all wrong."""
+    words = digits_by_class(tmp_path / "words", {0: "zero", 1: "one", 2: "two"})
+    compared = compare(words, digits_by_class(tmp_path / "numbers", {0: "0", 1: "1", 2: "2"}))
+    assert compared.foreign_classes == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

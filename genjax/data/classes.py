@@ -55,19 +55,32 @@ def find_class(names: Sequence[str], wanted: str) -> int | None:
       >>> find_class(["cat", "dog"], "1"), find_class(["1", "2"], "0")
       (1, None)
     """
-    if wanted in names:
-        return list(names).index(wanted)
-    keys = [_key(name) for name in names]
-    if keys.count(_key(wanted)) == 1:
-        return keys.index(_key(wanted))
+    if (label := _named(names, wanted)) is not None:
+        return label
     number = _is_number(wanted) and not any(map(_is_number, names)) and int(wanted) < len(names)
     return int(wanted) if number else None
 
 
-def match_classes(names: Sequence[str], others: Sequence[str]) -> Int[np.ndarray, "k"]:
-    """The labels that classes of one set have in another; -1 where it has no such class."""
-    found = (find_class(others, name) for name in names)
+def match_classes(
+    names: Sequence[str], others: Sequence[str], numbers: bool = False
+) -> Int[np.ndarray, "k"]:
+    """The labels that classes of one set have in another; -1 where it has no such class.
+
+    Args:
+      names: of the one set, in the order of its labels.
+      others: of the other.
+      numbers: whether the one set has labels alone, so that a number may be a label of the other.
+    """
+    find = find_class if numbers else _named
+    found = (find(others, name) for name in names)
     return np.array([-1 if label is None else label for label in found], np.int64)
+
+
+def _named(names: Sequence[str], wanted: str) -> int | None:
+    if wanted in names:
+        return list(names).index(wanted)
+    keys = [_key(name) for name in names]
+    return keys.index(_key(wanted)) if keys.count(_key(wanted)) == 1 else None
 
 
 def number_classes(raw: Raw) -> tuple[Raw, str | None]:

@@ -99,7 +99,8 @@ class Comparison:
         """Labels of the generated examples as the reference numbers the classes of those names."""
         if self.fake_labels is None or self.real_labels is None:
             return None
-        theirs = match_classes(names_of(self.fake.schema), names_of(self.real.schema))
+        fake, real = self.fake.schema, self.real.schema
+        theirs = match_classes(names_of(fake), names_of(real), not fake.facts.get("class_names"))
         return theirs[self.fake_labels]
 
     @functools.cached_property
