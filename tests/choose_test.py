@@ -1,6 +1,7 @@
 """The command line of a configuration: kinds of parts, files, plugins, and what it prints."""
 
 import dataclasses
+import hashlib
 import json
 import re
 
@@ -309,6 +310,18 @@ def test_a_run_with_a_plugin(plugin, tmp_path, monkeypatch):
     # The file's place does not name the configuration.
     moved = dataclasses.replace(from_json((run / "config.json").read_text()), plugins=())
     assert config_hash(moved) in (run / "manifest.json").read_text()
+
+    session = json.loads((run / "manifest.json").read_text())["sessions"][0]
+    assert session["plugins"] == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+
+    forget(name, monkeypatch)
+    was = file.read_text()
+    file.write_text(f"{was}\nran = True\n")
+    line = refusal("sample", run)
+    assert f"{file}, which was never used here as it is now" in line
+    assert name not in LOSSES
+    assert genjax("config", "--plugin", file).status == 0
+    assert genjax("sample", run, "--n", "4").status == 0
 
     forget(name, monkeypatch)
     file.rename(tmp_path / "moved.py")

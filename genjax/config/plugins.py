@@ -47,24 +47,24 @@ def load_plugins(files: Iterable[str]) -> None:
       files: absolute paths.
 
     Raises:
-      UserError: one is gone or fails, or the user has never named it.
+      UserError: one is gone or fails, or the user has never named it, or not since it changed.
     """
     for path in files:
         if path in _loaded:
             continue
         if not Path(path).is_file():
             raise UserError(f"the plugin {path} is gone; the configuration needs what it registers")
-        if path not in _trusted():
+        if _entry(path) not in _trusted():
             raise UserError(
-                f"the configuration names the plugin {path}, which was never used here; if you "
-                f"trust that file, run `genjax config --plugin {path}` once"
+                f"the configuration names the plugin {path}, which was never used here as it is "
+                f"now; if you trust that file, run `genjax config --plugin {path}` once"
             )
         _load(path)
 
 
 def trust_plugins(paths: Iterable[str]) -> None:
     """Remembers plugins that configurations may name from now on."""
-    new = set(paths) - _trusted()
+    new = {_entry(path) for path in paths} - _trusted()
     if new:
         # Without a cache, the files are to be named each time.
         with contextlib.suppress(OSError, UserError):
@@ -74,6 +74,14 @@ def trust_plugins(paths: Iterable[str]) -> None:
             part = path.with_name(f"{path.name}.{os.getpid()}")
             part.write_text(json.dumps(sorted(_trusted() | new)), encoding="utf-8")
             part.replace(path)
+
+
+def plugin_digest(path: str) -> str:
+    """SHA-256 of a plugin's file; empty for one that is gone."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def run_file(file: Path, prefix: str) -> ModuleType:
@@ -113,12 +121,17 @@ def _load(path: str) -> None:
     _loaded.add(path)
 
 
+def _entry(path: str) -> str:
+    """What is remembered of a plugin: its contents and its path."""
+    return f"{plugin_digest(path)} {path}"
+
+
 def _list() -> Path:
     return cache_directory() / "plugins.json"
 
 
 def _trusted() -> set[str]:
     try:
-        return {str(path) for path in json.loads(_list().read_text(encoding="utf-8"))}
+        return {str(entry) for entry in json.loads(_list().read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError):
         return set()

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from genjax.config import Experiment
 from genjax.config import json as config_json
-from genjax.config.plugins import trust_plugins
+from genjax.config.plugins import plugin_digest, trust_plugins
 from genjax.core.compiler import xla_options
 from genjax.core.schema import Schema, Source
 from genjax.data.mixtures import MIXTURES
@@ -320,6 +320,7 @@ def _write_config(directory: Path, experiment: Experiment) -> None:
 def _session(experiment: Experiment, grouping: str | None) -> dict[str, Any]:
     """Where and with what a run runs."""
     devices = jax.devices()
+    plugins = {path: plugin_digest(path) for path in experiment.plugins}
     return {
         "config_hash": config_json.config_hash(experiment),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -336,6 +337,7 @@ def _session(experiment: Experiment, grouping: str | None) -> dict[str, Any]:
         "processes": jax.process_count(),
         "xla_options": xla_options(),
         **({} if grouping is None else {"grouping": grouping}),
+        **({"plugins": plugins} if plugins else {}),
     }
 
 

@@ -26,6 +26,7 @@ _SURROUNDINGS = (
     "xla_options",
     "grouping",
     "initial",
+    "plugins",
 )
 
 
