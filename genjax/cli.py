@@ -4,6 +4,7 @@ Modules that import JAX are imported by the commands that need them, so that hel
 """
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -66,10 +67,14 @@ def main() -> None:
             raise UserError(f"unknown command {arguments[0]!r}; {hint}")
         else:
             COMMANDS[arguments[0]](arguments[1:])
+        sys.stdout.flush()
     except UserError as error:
         fail(str(error), 2)
     except RunFailed as error:
         fail(str(error), 1)
+    except BrokenPipeError:
+        # Whoever reads, such as head, has enough; what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in _WRONG_PATH:
             fail(str(error), 1)

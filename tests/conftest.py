@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,9 @@ def _known(flag: str) -> bool:
 # Workers of pytest-xdist find it set.
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = " ".join(flag for flag in _QUICK if _known(flag))
+# What lies at home, such as classifiers of one's own, changes no test.
+_HOME = tempfile.TemporaryDirectory(prefix="genjax-")
+os.environ["GENJAX_CACHE"] = _HOME.name
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

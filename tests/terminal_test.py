@@ -52,6 +52,17 @@ def test_a_mistake_gets_one_plain_line(environment):
     )
 
 
+def test_a_reader_that_has_enough_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genjax", "train", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait(PATIENCE_S)
+
+
 @pytest.mark.parametrize(("width", "speed"), [(WIDTH, False), (140, True)])
 def test_the_bar_says_how_far_it_is_and_how_long_it_will_take(width, speed, monkeypatch):
     """Whatever has no place, this has."""

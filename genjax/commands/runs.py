@@ -57,7 +57,7 @@ def train(arguments: list[str]) -> None:
             several times.
           out: Folder of the run, new; None makes one below runs/.
           epochs: Passes over the data, in place of --steps; rounded up to whole steps.
-          quiet: Print nothing but errors; what would be printed is in the run's folder.
+          quiet: Print nothing but errors; metrics and samples are in the run's folder.
           distributed: For one of several processes: auto takes what SLURM, Open MPI, Kubernetes or
             Cloud TPU say of the others; elsewhere HOST:PORT,COUNT,INDEX.
         """

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from genjax.errors import UserError
 from genjax.evals.records import FILE, read_records
 from genjax.run.directory import read_config, read_manifest, read_metrics
+from genjax.run.patience import SCORE
 
 _EVALUATION = "evaluation/"
 
@@ -90,7 +91,7 @@ def _logged(rows: list[dict[str, float]]) -> dict[str, float]:
         found = {
             name.removeprefix(_EVALUATION): value
             for name, value in row.items()
-            if name.startswith(_EVALUATION)
+            if name.startswith(_EVALUATION) and name != SCORE
         }
         if found:
             return found

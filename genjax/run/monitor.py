@@ -72,8 +72,8 @@ def slow_average(experiment: Experiment) -> str | None:
     if hasattr(model, "ema_ramp"):
         choices += f", or --model.ema-ramp {_USUAL_RAMP}"
     return (
-        f"the moving average of decay {decay} has a half-life of {half_life:,.0f} steps, long "
-        f"against {steps:,} steps: its samples will lag behind; {choices}"
+        f"warning: the moving average of decay {decay} has a half-life of {half_life:,.0f} steps, "
+        f"long against {steps:,} steps: its samples will lag behind; {choices}"
     )
 
 
