@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.core.compiler import traced_for
 from genjax.nn import conv
 from genjax.nn.conv_forms import (
     patch_conv,
@@ -129,3 +130,18 @@ def test_every_choice_of_form_equals_stock(inputs, outputs, stride):
             (conv.fast_conv_transpose, stock_conv_transpose, y),
         ]:
             compare(fast, stock, image, kernel, stride)
+
+
+def test_forms_are_those_of_the_platform_that_is_compiled_for():
+    """Traced for a TPU, a function has XLA's own operations, whatever it was traced for before."""
+    x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((5, 5, 3, 4))
+
+    @jax.jit
+    def loss(x, kernel):
+        return jnp.sum(conv.conv_transpose(x, kernel, 2))
+
+    def padded(platform):
+        jaxpr = jax.make_jaxpr(traced_for(platform, jax.grad(loss)))(x, kernel)
+        return "lhs_dilation=(2, 2)" in str(jaxpr)
+
+    assert [padded(platform) for platform in ("cpu", "tpu", "gpu", "cpu")] == [0, 1, 1, 0]

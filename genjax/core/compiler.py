@@ -1,4 +1,7 @@
-"""The options of XLA that genjax compiles with; ``GENJAX_XLA_OPTIONS=default`` sets none."""
+"""What programs are compiled for, and with which options of XLA.
+
+``GENJAX_XLA_OPTIONS=default`` sets no options.
+"""
 
 import functools
 import os
@@ -16,10 +19,26 @@ OPTIONS: dict[str, dict[str, str]] = {
 }
 """Options of XLA by platform."""
 
+# JAX traces a function again where its value has changed.
+_PLATFORM = jax.make_user_context(None)
+
+
+def target_platform() -> str:
+    """The platform that what is traced now will run on: cpu, gpu or tpu.
+
+    Forms of operations are chosen by it. It is that of the devices that `jit` is given, which may
+    be absent, and JAX's default elsewhere.
+    """
+    chosen: str | None = _PLATFORM.value
+    return chosen or jax.default_backend()
+
 
 @functools.cache
-def xla_options() -> dict[str, str]:
-    """The options of XLA that genjax compiles with on the default platform.
+def xla_options(platform: str) -> dict[str, str]:
+    """The options of XLA that genjax compiles with for a platform.
+
+    Args:
+      platform: cpu, gpu or tpu.
 
     Returns:
       An entry of `OPTIONS`; empty on other platforms, where this version of XLA does not know the
@@ -31,7 +50,7 @@ def xla_options() -> dict[str, str]:
     choice = os.environ.get("GENJAX_XLA_OPTIONS", "tuned")
     if choice not in ("tuned", "default"):
         raise UserError(f"GENJAX_XLA_OPTIONS is {choice!r}; choices: default, tuned")
-    options = OPTIONS.get(jax.default_backend(), {})
+    options = OPTIONS.get(platform, {})
     if choice == "default" or not options:
         return {}
     try:
@@ -43,6 +62,28 @@ def xla_options() -> dict[str, str]:
     return options
 
 
-def jit(function: Callable[..., Any], **arguments: Any) -> Any:
-    """``jax.jit`` with `xla_options`; the same arguments, and the same result."""
-    return jax.jit(function, compiler_options=xla_options() or None, **arguments)
+def traced_for(platform: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose operations take the forms that are best on a platform."""
+
+    @functools.wraps(function)
+    def chosen(*args: Any, **kwargs: Any) -> Any:
+        with _PLATFORM(platform):
+            return function(*args, **kwargs)
+
+    return chosen
+
+
+def jit(function: Callable[..., Any], platform: str | None = None, **arguments: Any) -> Any:
+    """``jax.jit`` with `xla_options`, and with the forms that are best on a platform.
+
+    Args:
+      function: to compile.
+      platform: cpu, gpu or tpu; None for JAX's default.
+      arguments: of ``jax.jit``.
+
+    Returns:
+      The compiled function.
+    """
+    platform = platform or jax.default_backend()
+    options = xla_options(platform) or None
+    return jax.jit(traced_for(platform, function), compiler_options=options, **arguments)

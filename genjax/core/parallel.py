@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from genjax.config import Mode
 from genjax.core.algorithm import Algorithm
-from genjax.core.compiler import jit
+from genjax.core.compiler import jit, traced_for
 from genjax.core.types import AXIS, Batch, Key, Metrics, State
 from genjax.errors import UserError
 
@@ -133,13 +133,14 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
         raise UserError(f"--mode {mode} runs in one process; several need --mode mesh")
     if mode == "jit":
         return Compiled(
-            init=jit(algorithm.init),
+            init=jit(algorithm.init, devices[0].platform),
             load=jax.device_put,
             place=jax.device_put,
-            step=jit(steps, donate_argnums=0),
+            step=jit(steps, devices[0].platform, donate_argnums=0),
             sharding=None,
         )
     count = len(devices)
+    platform = devices[0].platform
     if algorithm.examples % count:
         raise UserError(
             f"{algorithm.examples} examples a step can't be split over {count} devices; "
@@ -147,7 +148,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
         )
     _, replicated, _ = spread(devices)
     second = NamedSharding(replicated.mesh, PartitionSpec(None, AXIS))
-    init = jit(algorithm.init, out_shardings=replicated)
+    init = jit(algorithm.init, platform, out_shardings=replicated)
     load, split = (partial(copy_to, where) for where in (replicated, second))
     if mode == "mesh":
 
@@ -158,13 +159,14 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
 
         step = jit(
             on_mesh,
+            platform,
             donate_argnums=0,
             in_shardings=(replicated, replicated, second),
             out_shardings=(replicated, replicated),
         )
         return Compiled(init, load, split, step, replicated)
     step = jax.pmap(
-        steps,
+        traced_for(platform, steps),
         axis_name=AXIS,
         in_axes=(None, None, 1),
         out_axes=(None, None),

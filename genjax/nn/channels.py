@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax.core.compiler import target_platform
+
 LINEAR = "linear"
 """What the outputs of convolutions and dense layers are called, for `jax.checkpoint`."""
 
@@ -18,7 +20,7 @@ LINEAR = "linear"
 @jax.custom_vjp
 def sum_rows(x: Float[Array, "rows channels"]) -> Float[Array, "channels"]:
     """Sums each channel over the rows."""
-    if jax.default_backend() != "cpu":
+    if target_platform() != "cpu":
         return jnp.sum(x, axis=0)
     return jnp.ones(x.shape[0], x.dtype) @ x
 

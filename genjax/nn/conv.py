@@ -20,6 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from genjax.config import Convolutions
+from genjax.core.compiler import target_platform
 from genjax.core.spectral import spectrally_normalized
 from genjax.nn.channels import LINEAR, like
 from genjax.nn.conv_forms import (
@@ -191,7 +192,7 @@ _weight_gradient1d.defvjp(_weight_gradient1d_forward, _weight_gradient1d_backwar
 
 
 def _stock_is_best(form: Convolutions) -> bool:
-    return form == "stock" or jax.default_backend() != "cpu"
+    return form == "stock" or target_platform() != "cpu"
 
 
 def conv(x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto") -> FeatureMap:

@@ -335,7 +335,7 @@ def _session(experiment: Experiment, grouping: str | None) -> dict[str, Any]:
             "count": len(devices),
         },
         "processes": jax.process_count(),
-        "xla_options": xla_options(),
+        "xla_options": xla_options(jax.default_backend()),
         **({} if grouping is None else {"grouping": grouping}),
         **({"plugins": plugins} if plugins else {}),
     }

@@ -134,10 +134,10 @@ def _compile_group(
     return Program(
         algorithm,
         where=f"one program ({grouping}) on {count} x {devices[0].device_kind}",
-        init=jit(algorithm.init),
+        init=jit(algorithm.init, devices[0].platform),
         load=load,
         place=place,
-        step=jit(all_runs, donate_argnums=0, **arguments),
+        step=jit(all_runs, devices[0].platform, donate_argnums=0, **arguments),
         join=_stack,
         take=lambda states, run: jax.tree.map(lambda leaf: leaf[run], states),
         sharding=None,
