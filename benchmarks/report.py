@@ -4,7 +4,8 @@
 the repository; the plot needs genjax-models[bench]. Each line is a record. Those of `STEPS` have
 a table of their own; of any other benchmark, numbers and names become columns, lists of numbers
 their median with the smallest and the largest, and so does a number with ``_min`` and ``_max``
-beside it.
+beside it. Records that say ``"estimated": true`` are of a compiler, for devices that were absent:
+they have a part of their own, below what was measured, and no place in the roofline.
 """
 
 import json
@@ -36,6 +37,8 @@ HARDWARE = ("cpu", "cores", "gpu", "system")
 """Of a record: what it ran on, from `describe_machine`."""
 STEPS = ("adversarial_step", "peers")
 _CEILINGS = ("ceiling", "bandwidth")
+MEASURED = "# Measured"
+ESTIMATED = "# Estimated by the compiler, for devices that were absent"
 CIRCUMSTANCES = (
     *HARDWARE,
     "benchmark",
@@ -43,6 +46,7 @@ CIRCUMSTANCES = (
     "commit",
     "date",
     "energy_note",
+    "estimated",
     "jax_device",
     "load",
     "python",
@@ -92,9 +96,20 @@ def by_machine(records: Sequence[Record]) -> dict[str, list[Record]]:
     )
 
 
-def name_machines(records: Sequence[Record]) -> dict[str, str]:
+def name_machines(records: Sequence[Record], word: str = "Machine") -> dict[str, str]:
     """A short name for each key of `by_machine`."""
-    return {key: f"Machine {number}" for number, key in enumerate(by_machine(records), 1)}
+    return {key: f"{word} {number}" for number, key in enumerate(by_machine(records), 1)}
+
+
+def is_estimated(record: Record) -> bool:
+    """Whether a compiler says it, of a device that was absent."""
+    return record.get("estimated") is True
+
+
+def split_estimated(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """What was measured, and what was estimated."""
+    measured = [record for record in records if not is_estimated(record)]
+    return measured, [record for record in records if is_estimated(record)]
 
 
 def _cell(key: str) -> Callable[[Record], str]:
@@ -156,17 +171,19 @@ def machine_text(name: str, records: Sequence[Record]) -> str:
       Markdown: machine, software, and the command lines.
     """
     first = records[0]
-    parts = [first.get("cpu"), f"{first.get('cores')} cores", first.get("gpu"), first.get("system")]
-    hardware = ", ".join(part for part in parts if part)
+    cores = first.get("cores") and f"{first['cores']} cores"
+    parts = [first.get("cpu"), cores, first.get("gpu"), first.get("system")]
+    hardware = ", ".join(part for part in parts if part) or "not said"
     versions: dict[str, list[str]] = {}
     for record in records:
-        for package, version in {"Python": record.get("python"), **record["versions"]}.items():
+        own_versions = record.get("versions") or {}
+        for package, version in {"Python": record.get("python"), **own_versions}.items():
             if version is not None and version not in versions.setdefault(package, []):
                 versions[package].append(version)
     software = ", ".join(f"{package} {' and '.join(own)}" for package, own in versions.items())
     devices = dict.fromkeys(record["jax_device"] for record in records if "jax_device" in record)
     notes = [f"JAX on {', '.join(devices)}"]
-    measured = [record for record in records if record.get("ceiling")]
+    measured = [x for x in records if x.get("ceiling") and not is_estimated(x)]
     for roof, some in group(measured, roof_name).items():
         flops, bandwidth = (_range([x[name] / 1e9 for x in some]) for name in _CEILINGS)
         notes.append(f"ceilings of {roof}: {flops} GFLOP/s, {bandwidth} GB/s")
@@ -199,19 +216,27 @@ def make_report(records: Sequence[Record], plot: str | None) -> str:
     Returns:
       The text.
     """
-    names = name_machines(records)
-    parts = ["# Results\n"]
-    parts += [machine_text(names[key], rows) for key, rows in by_machine(records).items()]
+    measured, estimated = split_estimated(records)
+    parts = [MEASURED + "\n", *_tables(measured, "Machine", STEPS)] if measured else []
+    if plot is not None:
+        parts.append(f"## Roofline\n\n![Achieved FLOP/s by arithmetic intensity]({plot})\n")
+        parts.append(f"{CAPTION}\n")
+    if estimated:
+        parts += [ESTIMATED + "\n", *_tables(estimated, "Compiled on machine")]
+    return "\n".join(parts)
+
+
+def _tables(records: Sequence[Record], machine: str, steps: Sequence[str] = ()) -> list[str]:
+    """What records ran on, and their tables by benchmark and machine; of `steps` by that kind."""
+    names = name_machines(records, machine)
+    parts = [machine_text(names[key], rows) for key, rows in by_machine(records).items()]
     for benchmark, rows in group(records, lambda record: record["benchmark"]).items():
         parts.append(f"## {benchmark}\n")
         for key, some in by_machine(rows).items():
             where = f"{names[key]}\n\n" if len(names) > 1 else ""
-            own = table(NAMES, (*RESULTS, RATIO), some) if benchmark in STEPS else other_table(some)
+            own = table(NAMES, (*RESULTS, RATIO), some) if benchmark in steps else other_table(some)
             parts.append(f"{where}{own}\n")
-    if plot is not None:
-        parts.append(f"## Roofline\n\n![Achieved FLOP/s by arithmetic intensity]({plot})\n")
-        parts.append(f"{CAPTION}\n")
-    return "\n".join(parts)
+    return parts
 
 
 def main(
@@ -231,8 +256,9 @@ def main(
         raise UserError("the files hold no records")
     link = None
     if plot is not None:
-        names = name_machines(records)
-        found = {names[key]: points(rows) for key, rows in by_machine(records).items()}
+        measured, _ = split_estimated(records)
+        names = name_machines(measured)
+        found = {names[key]: points(rows) for key, rows in by_machine(measured).items()}
         if not any(found.values()):
             raise UserError("no record has what a roofline needs: run benchmarks.adversarial_step")
         plot_rooflines({name: some for name, some in found.items() if some}, plot)

@@ -83,6 +83,25 @@ OTHER = {
     "cpu": "Another",
     "commit": "def",
 }
+# What `genjax compile --json` appends, in part.
+COMPILED = {
+    "benchmark": "compile",
+    "estimated": True,
+    "preset": "dcgan-mnist",
+    "target": "tpu-v5e:2x2",
+    "devices": 4,
+    "estimated_ms": 1.25,
+    "flops": 27e9,
+    "compiler_bytes": 1e9,
+    "seconds": [0.001],
+    "ceiling": 197e12,
+    "bandwidth": 819e9,
+    "collectives": {"all-reduce": 2},
+    "expensive": [{"op": "convolution", "cycles": 5}],
+    "date": "2026-01-03",
+    "command": "genjax compile dcgan-mnist --target tpu-v5e:2x2 --json lines.jsonl",
+    "versions": {"jax": "1.0"},
+}
 
 
 @pytest.fixture
@@ -130,6 +149,36 @@ def test_tables(lines):
     assert "| pytorch eager | 1 | 600 | 500 to 800 | 213 | 2.00 (1.50 to 2.50) |" in rows
     assert "| events | lost s | kept |" in rows
     assert "| 12 | 0.2 (0.1 to 0.3) | 0.98 (0.97 to 0.99) |" in rows
+
+
+def test_what_was_estimated_stands_apart(lines, tmp_path):
+    alone = make_report(read_records([lines]), None)
+    assert alone.startswith("# Measured\n")
+    assert "Estimated" not in alone
+    # The same benchmark, too.
+    step = {**STEP, **COMPILED, "benchmark": "adversarial_step", "cpu": "A compiler"}
+    with lines.open("a") as file:
+        file.writelines(json.dumps(record) + "\n" for record in (COMPILED, step))
+    text = make_report(read_records([lines]), None)
+    measured, estimated = text.split(
+        "\n# Estimated by the compiler, for devices that were absent\n"
+    )
+    assert measured == alone
+    rows = estimated.splitlines()
+    assert "**Compiled on machine 1**: not said  " in rows
+    assert "**Compiled on machine 2**: A compiler, 2 cores, Linux  " in rows
+    assert "genjax compile dcgan-mnist --target tpu-v5e:2x2 --json lines.jsonl" in estimated
+    assert [x for x in rows if x.startswith("## ")] == ["## compile", "## adversarial_step"]
+    assert "| 1.25 | 27,000,000,000 |" in estimated
+    assert "expensive" not in estimated
+    assert "ceilings of" not in estimated
+
+
+def test_no_estimate_has_a_place_in_the_roofline(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps({**STEP, "estimated": True}))
+    with pytest.raises(UserError, match="no record has what a roofline needs"):
+        main((path,), tmp_path / "out.md", tmp_path / "plot.png")
 
 
 def test_the_plot_is_linked_from_where_the_report_is(lines, tmp_path):
