@@ -16,6 +16,7 @@ from genjax.config.experiment import (
     Feed,
     Mode,
     MonitorConfig,
+    Precision,
 )
 from genjax.config.fields import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES, setting
 from genjax.config.gan import GANConfig, VAEGANConfig
@@ -78,6 +79,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "Piecewise",
+    "Precision",
     "RMSProp",
     "Schedule",
     "Tagged",

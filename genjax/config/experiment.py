@@ -16,6 +16,7 @@ from genjax.errors import UserError
 
 Mode = Literal["auto", "jit", "mesh", "pmap"]
 Feed = Literal["auto", "device", "host"]
+Precision = Literal["default", "high", "highest"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,10 @@ class Experiment:
     """Seed of the parameters, the noise and the data order."""
     mode: Mode = "auto"
     """How the step is compiled: jit (one device), mesh or pmap (all); auto is jit or mesh."""
+    precision: Precision = setting("default", since=5)
+    """Of products of float32 matrices and of convolutions: default is the accelerator's fastest
+    (one pass in bfloat16 on TPUs, TF32 on GPUs), high three such passes on TPUs, highest float32.
+    No difference on CPUs."""
     steps_per_call: int = 1
     """Steps in one call of the compiled program, which is worth it where a step takes less time
     than its dispatch; sample_every, checkpoint_every, eval.every and steps must be multiples. Not

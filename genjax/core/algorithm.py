@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.config import MonitorConfig
+from genjax.config import MonitorConfig, Precision
+from genjax.core.compiler import with_precision
 from genjax.core.schema import Spec
 from genjax.core.types import Batch, Condition, Index, Key, Metrics, PerExample, State
 
@@ -65,6 +66,17 @@ class Algorithm(NamedTuple):
     show: Callable[[State, Batch, Key], Mapping[str, Array]] | None = None
     updates: Mapping[str, Callable[[State, Batch], tuple[State, Metrics]]] = MappingProxyType({})
     signs: Callable[[MonitorConfig], list[Sign]] = no_signs
+
+
+def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
+    """An algorithm all of whose functions are traced with a precision, see `with_precision`."""
+    changed: dict[str, Any] = {
+        name: with_precision(precision, function)
+        for name in ("init", "step", "sample", "evaluate", "show")
+        if (function := getattr(algorithm, name)) is not None
+    }
+    updates = {name: with_precision(precision, x) for name, x in algorithm.updates.items()}
+    return algorithm._replace(updates=updates, **changed)
 
 
 def pmean(tree: Tree, axis_name: str | None) -> Tree:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from genjax.config import Precision
 from genjax.errors import UserError
 
 OPTIONS: dict[str, dict[str, str]] = {
@@ -68,6 +69,27 @@ def traced_for(platform: str, function: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(function)
     def chosen(*args: Any, **kwargs: Any) -> Any:
         with _PLATFORM(platform):
+            return function(*args, **kwargs)
+
+    return chosen
+
+
+def with_precision(precision: Precision, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose matrix products and convolutions are made with a precision.
+
+    Args:
+      precision: ``default`` leaves it to JAX, which has a setting of its own.
+      function: to trace; so are the gradients that it takes.
+
+    Returns:
+      The function.
+    """
+    if precision == "default":
+        return function
+
+    @functools.wraps(function)
+    def chosen(*args: Any, **kwargs: Any) -> Any:
+        with jax.default_matmul_precision(precision):
             return function(*args, **kwargs)
 
     return chosen

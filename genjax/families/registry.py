@@ -14,7 +14,7 @@ from genjax.config import (
     VAEConfig,
     VAEGANConfig,
 )
-from genjax.core.algorithm import Algorithm
+from genjax.core.algorithm import Algorithm, at_precision
 from genjax.core.players import players
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Schema, Spec
@@ -96,7 +96,7 @@ def make_algorithm(
         defaults.
 
     Returns:
-      An algorithm that takes batches as the data are stored.
+      An algorithm that takes batches as the data are stored, at the experiment's precision.
 
     Raises:
       UserError: the configuration names something unknown, or does not fit the data.
@@ -112,7 +112,8 @@ def make_algorithm(
             "out, or make the model conditional"
         )
     changes = ("flip",) if experiment.data.flip else ()
-    return with_stored(algorithm, domain_of(schema.domain), changes, axis_name)
+    algorithm = with_stored(algorithm, domain_of(schema.domain), changes, axis_name)
+    return at_precision(algorithm, experiment.precision)
 
 
 def with_stored(
