@@ -117,13 +117,15 @@ def assert_equal(one: Path, other: Path, tolerance: float = 1e-5) -> None:
 )
 def test_processes_equal_devices(tmp_path, processes, network):
     several, one = tmp_path / "several", tmp_path / "one"
-    flags = (*FLAGS, *network, "--steps", "20")
+    flags = (*FLAGS, *network, "--steps", "20", "--profile", "4")
     said = run(processes, "train", *flags, "--out", str(several))
     assert f"steps 1 to 20 in {processes} processes, mode mesh on {processes} x cpu" in said[0]
     # Process 0 alone prints and writes; gloo says who is connected.
     for other in said[1:]:
         assert all(line.startswith("[Gloo]") for line in other.splitlines())
     assert len(list(several.glob("events.*"))) == 1
+    traces = several.glob("profile/*/plugins/profile/*/*.xplane.pb")
+    assert {path.parts[-5] for path in traces} == {str(number) for number in range(processes)}
     run(1, "train", *flags, "--out", str(one), devices=processes)
     assert_equal(several, one)
     assert [row["step"] for row in metrics(several) if "generator/loss" in row] == [

@@ -13,7 +13,7 @@ def trained(monkeypatch):
     """What the loop is given, in place of a training."""
     calls = []
 
-    def train(experiment, directory, source, console, stop, held_out):
+    def train(experiment, directory, source, console, stop, held_out, profile):
         console.print("said")
         calls.append(experiment)
 

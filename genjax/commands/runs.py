@@ -43,6 +43,7 @@ def train(arguments: list[str]) -> None:
         out: Path | None = None,
         epochs: float | None = None,
         quiet: bool = False,
+        profile: int | None = None,
         distributed: str | None = None,
     ) -> None:
         """Train a model. Every field of the preset's configuration can be overridden.
@@ -58,6 +59,8 @@ def train(arguments: list[str]) -> None:
           out: Folder of the run, new; None makes one below runs/.
           epochs: Passes over the data, in place of --steps; rounded up to whole steps.
           quiet: Print nothing but errors; metrics and samples are in the run's folder.
+          profile: Steps to record in an XLA trace, from the third call on; it lies in the run's
+            folder profile, for TensorBoard or xprof.
           distributed: For one of several processes: auto takes what SLURM, Open MPI, Kubernetes or
             Cloud TPU say of the others; elsewhere HOST:PORT,COUNT,INDEX.
         """
@@ -80,7 +83,7 @@ def train(arguments: list[str]) -> None:
         _guard(
             distributed,
             directory,
-            partial(train_loop, held_out=held_out),
+            partial(train_loop, held_out=held_out, profile=profile),
             experiment,
             directory,
             source,

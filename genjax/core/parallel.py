@@ -1,7 +1,7 @@
 """One step body, compiled for one device or for many, in three ways."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -152,6 +152,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
     load, split = (partial(copy_to, where) for where in (replicated, second))
     if mode == "mesh":
 
+        @wraps(steps)
         def on_mesh(*arguments: Any) -> tuple[State, Metrics]:
             # Lets `example_index` split what a step draws as its batch is split.
             with jax.sharding.use_abstract_mesh(replicated.mesh.abstract_mesh):

@@ -8,6 +8,7 @@
     events.out...    the same for TensorBoard
     samples/         grids of fixed latents
     checkpoints/     Orbax, the whole state
+    profile/         an XLA trace, with `genjax train --profile`
     *.safetensors    the weights at the end, one file a player
 """
 

@@ -40,6 +40,7 @@ from genjax.run.program import Grouping, Program, compile_runs
 from genjax.run.recorder import Recorder, sample_key
 from genjax.run.sampling import Previewer, make_previewer, make_sampler
 from genjax.run.scoring import Evaluation, make_evaluation
+from genjax.run.trace import Trace, check_traced
 from genjax.run.weights import describe_weights, export_weights
 
 _ROLLBACKS = 3
@@ -55,6 +56,7 @@ def train(
     resume: bool = False,
     stop: Callable[[int], Any] = lambda step: None,
     held_out: Source | None = None,
+    profile: int | None = None,
 ) -> None:
     """Runs an experiment to its last step.
 
@@ -67,6 +69,7 @@ def train(
       stop: asked after each call with the steps made; if it returns something true, the state is
         saved.
       held_out: examples to measure the loss on, where the family has one.
+      profile: steps of a new run to record in an XLA trace; None for none.
 
     Raises:
       Stopped: after that.
@@ -77,7 +80,7 @@ def train(
     """
     directory = Path(directory)
     runs = [Member(experiment, directory, resume)]
-    train_runs(runs, source, console, "single", stop=stop, held_out=held_out)
+    train_runs(runs, source, console, "single", stop=stop, held_out=held_out, profile=profile)
 
 
 class Member(NamedTuple):
@@ -104,6 +107,7 @@ def train_runs(
     fail: Fail | None = None,
     stop: Callable[[int], Any] = lambda step: None,
     held_out: Source | None = None,
+    profile: int | None = None,
 ) -> None:
     """Trains runs of one structure to their last step, from the last step that all of them have.
 
@@ -115,6 +119,7 @@ def train_runs(
       fail: told which run can't go on, and why; the others do. None raises instead.
       stop: as of `train`.
       held_out: as of `train`.
+      profile: as of `train`; the trace lies in the folder of the first run.
 
     Raises:
       Stopped, UserError, RunFailed: as `train` does.
@@ -123,6 +128,7 @@ def train_runs(
     first = experiments[0]
     for experiment in experiments:
         check_writable(experiment)
+    check_traced(profile, first)
     program = compile_runs(experiments, source.schema, grouping, jax.devices())
     algorithm = program.algorithm
     batch_indices(0, algorithm.examples, source.count, first.seed)
@@ -170,6 +176,7 @@ def train_runs(
             stop,
             together,
             initials,
+            profile,
             set(),
         )
         failure = None
@@ -206,6 +213,7 @@ class _Training(NamedTuple):
     stop: Callable[[int], Any]
     together: str | None
     initials: Mapping[int, Initial]
+    profile: int | None
     lost: set[int]
 
     @property
@@ -322,7 +330,10 @@ def _continue(training: _Training, failure: str | None) -> State:
         display.say(f"{name}: steps {first + 1} to {steps} in {where}")
         joined = program.join([states.get(place, some) for place in range(len(members))])
         del states, some
-        joined = _run(training, joined, first, recorders, display)
+        traced = -(-(training.profile or 0) // experiment.steps_per_call)
+        trace = Trace(directory, traced, display.say)
+        stack.callback(trace.close)
+        joined = _run(training, joined, first, recorders, display, trace)
         if len(members) == 1:
             display.say(f"done; samples in {directory / 'samples'}")
     return joined
@@ -355,6 +366,7 @@ def _run(
     first: int,
     recorders: dict[int, Recorder],
     display: TrainingDisplay,
+    trace: Trace,
 ) -> State:
     """Makes the steps after `first`, with all that happens in between."""
     program, members = training.program, training.members
@@ -377,8 +389,10 @@ def _run(
 
     reader = MetricReader(experiment.log_every, examples, count, check, write, display)
     for before in range(first, experiment.steps, experiment.steps_per_call):
-        states, metrics = program.step(states, feeder.data, feeder.batches(before))
+        with trace.before(before, states):
+            states, metrics = program.step(states, feeder.data, feeder.batches(before))
         step = before + experiment.steps_per_call
+        trace.after(step, states)
         # What is due is read while these steps run.
         if reader.due:
             reader.read()
