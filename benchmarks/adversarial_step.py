@@ -6,7 +6,7 @@ first call, some calls to warm up, then those that are timed, each to the end of
 data set is noise on the device and a step gathers its batch from it, as in a run that is fed by the
 device. Times are of a step: of a call, divided by its steps.
 
-FLOPs are those of the formula in `benchmarks.flops`, beside the compiler's count, which includes
+FLOPs are those of the formulas in `genjax.targets.flops`, beside the compiler's count, which has
 norms, optimizers and, in the forms that convolutions take on CPUs, products with zeros. The share
 of the ceiling is the formula's FLOPs a second over those of a large matrix product of the same type
 in the same process (`benchmarks.ceilings`). Memory is the peak that the device reports if the case
@@ -28,7 +28,6 @@ import tyro
 
 from benchmarks.ceilings import measure_ceilings
 from benchmarks.energy import Meter, joules_of_a_call, open_meter
-from benchmarks.flops import count_flops
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.tables import NAMES, RESULTS, head, row, split_common
 from benchmarks.timing import timed
@@ -45,6 +44,7 @@ from genjax.families.gan.penalties import PENALTIES
 from genjax.families.registry import make_algorithm
 from genjax.presets import PRESETS, preset
 from genjax.run.startup import keep_memory
+from genjax.targets.flops import count_flops
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 IMAGES = 2048

@@ -31,7 +31,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import tyro
 
-from benchmarks.collectives import Traffic, count_collectives
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, ratios, summary
 from genjax.config import Mode
@@ -43,6 +42,7 @@ from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
 from genjax.run.startup import keep_memory
+from genjax.targets.hlo import Traffic, count_collectives
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 Scaling = Literal["strong", "weak"]

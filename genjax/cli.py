@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
+from genjax.commands.compile import compile
 from genjax.commands.config import config
 from genjax.commands.data import data, presets
 from genjax.commands.results import plot, runs, table
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "ablate": ablate,
     "table": table,
     "plot": plot,
+    "compile": compile,
     "presets": presets,
     "config": config,
     "data": data,

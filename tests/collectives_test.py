@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.collectives import Traffic, count_collectives, shape_bytes
 from genjax.core.parallel import spread
 from genjax.core.types import AXIS
+from genjax.targets.hlo import Traffic, count_collectives, shape_bytes
 
 PROGRAM = """
 HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0})->f32[8,4]{1,0}}

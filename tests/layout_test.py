@@ -20,6 +20,7 @@ ORDER = (
     "families",
     "evals",
     "run",
+    "targets",
     "ablation",
     "api",
     "commands",

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from specs import stand_in
 
-from benchmarks.collectives import count_collectives
 from genjax.config import DCGAN, SGD, Goodfellow
 from genjax.core.parallel import choose_mode, compile_step, mapped_axis, step_once
 from genjax.core.rng import example_index
@@ -16,6 +15,7 @@ from genjax.data.order import batch_indices
 from genjax.data.schema import image_schema
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
+from genjax.targets.hlo import count_collectives
 
 PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
 

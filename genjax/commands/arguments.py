@@ -113,6 +113,28 @@ def make_folder(folder: Path, flag: str = "--out") -> None:
         raise UserError(f"{flag} {folder} can't be a folder: {error.strerror}") from None
 
 
+def with_values(arguments: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """Lets switches stand alone, where flags have values.
+
+    Args:
+      arguments: of the command line.
+      switches: flags that are on when nothing follows them.
+
+    Returns:
+      The arguments, with True after each of them that has no value.
+
+    Example:
+      >>> with_values(["--quiet", "--steps", "3"], ["--quiet"])
+      ['--quiet', 'True', '--steps', '3']
+    """
+    found = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        found.append(argument)
+        if argument.replace("_", "-") in switches and following not in ("True", "False"):
+            found.append("True")
+    return found
+
+
 def parse(
     run: Callable[..., None],
     arguments: Sequence[str],

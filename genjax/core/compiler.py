@@ -20,6 +20,9 @@ OPTIONS: dict[str, dict[str, str]] = {
 }
 """Options of XLA by platform."""
 
+REFERENCE = "reference"
+"""In place of a platform, for operations in the forms that XLA has for them."""
+
 # JAX traces a function again where its value has changed.
 _PLATFORM = jax.make_user_context(None)
 

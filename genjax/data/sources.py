@@ -50,6 +50,21 @@ def known_schema(name: str, length: int | None = None) -> Schema:
     return lookup(known, name, "data set")
 
 
+def whole_count(name: str, split: str) -> int | None:
+    """Examples in a split of a set that lies in memory as a whole, without opening it.
+
+    Args:
+      name: of the set.
+      split: of it.
+
+    Returns:
+      The number; None of other sets, of text and of sound.
+    """
+    counts = SOURCES[name].splits if name in SOURCES else {}
+    counts = STANDARD[name].counts if name in STANDARD else counts
+    return counts.get(split)
+
+
 def load(config: DataConfig, progress: Progress = no_progress) -> Source:
     """Opens a split of a data set.
 

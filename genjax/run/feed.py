@@ -41,11 +41,24 @@ class Feeder(NamedTuple):
 
 def fits_on_device(source: Source) -> bool:
     """Whether the devices are accelerators with four times as much memory as the data set takes."""
-    memory = jax.local_devices()[0].memory_stats()
-    if jax.default_backend() == "cpu" or not memory or not is_whole(source):
-        return False
+    device = jax.local_devices()[0]
+    memory = (device.memory_stats() or {}).get("bytes_limit", 0)
     size = sum(array.nbytes for array in source.arrays.values())
-    return size <= _SHARE * memory.get("bytes_limit", 0)
+    return is_whole(source) and worth_holding(device.platform, size, memory)
+
+
+def worth_holding(platform: str, size: int, memory: int) -> bool:
+    """Whether a device should hold the data set.
+
+    Args:
+      platform: of the device; a CPU's memory is the host's.
+      size: bytes of the data set.
+      memory: bytes that the device has.
+
+    Returns:
+      Whether it is an accelerator with four times as much.
+    """
+    return platform != "cpu" and size <= _SHARE * memory
 
 
 def is_whole(source: Source) -> bool:

@@ -1,27 +1,12 @@
-"""How many floating-point operations an adversarial step needs, by a formula.
+"""FLOPs of a GAN's step by hand, to compare `genjax.targets.flops` with.
 
-A multiply-add counts 2. Only convolutions and matrix products count; on a batch of B their forward
-passes cost
-
-    convolution, transposed or not    2 B T_height T_width C_in C_out
-    dense                             2 B inputs outputs
-
-T is how often, along an axis, a tap of the kernel on a place of the smaller map meets a pixel of
-the larger one: k times the smaller map's length, less what falls on padding. A kernel of 5 that
-takes 28 pixels to 14 falls on padding 3 times, so T = 5 * 14 - 3. Zeros between the pixels of a
-transposed convolution are no work either: it costs as much as the convolution whose adjoint it is.
-
-The gradient by a layer's weights and the one by its input cost as much again. So with F the sum
-over a network's layers, and f its first layer, whose input is data or noise and needs no gradient,
+With F the sum over a network's layers, and f its first layer, whose input is data or noise and
+needs no gradient,
 
     update of D    F_G + 2 (3 F_D - f_D)              G's images; both passes of D, on two batches
     update of G    (3 F_G - f_G) + 2 F_D              through D, but not to its weights
                    + F_D                              if G's loss also needs D on real images
     step           k updates of D + an update of G    less F_G if the players share their images
-
-Norms, activations, optimizers, spectral norm's iterations and what `remat` computes again do not
-count, nor do the products with zeros that some forms of convolutions make. Penalties are not
-covered.
 """
 
 import itertools
@@ -34,15 +19,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from genjax.config import Experiment, GANConfig
+from genjax.config import GANConfig
 from genjax.core.players import apply_training
-from genjax.core.schema import Schema, Spec
+from genjax.core.schema import Spec
 from genjax.core.types import Key
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 from genjax.families.gan.conditioning import make_conditioning
 from genjax.families.gan.losses import LOSSES
-from genjax.families.registry import make_spec
 from genjax.nn.conv import Conv, ConvTranspose
 from genjax.nn.layers import Dense
 
@@ -175,21 +159,3 @@ def part_flops(config: GANConfig, g: Cost, d: Cost) -> Mapping[str, int]:
     update = 3 * g.forward - g.first + (3 if paired else 2) * d.forward
     shared = g.forward if config.share_generated else 0
     return {"discriminator": updates, "generator": update, "step": updates + update - shared}
-
-
-def count_flops(experiment: Experiment, schema: Schema, part: str = "step") -> int | None:
-    """Floating-point operations of a step, or of a part of it.
-
-    Args:
-      experiment: the configuration.
-      schema: of the data.
-      part: ``step``, ``discriminator`` (all its updates) or ``generator``.
-
-    Returns:
-      The number, over all devices; None for models that the formula does not cover.
-    """
-    config = experiment.model
-    if not isinstance(config, GANConfig) or config.penalties:
-        return None
-    g, d = gan_layers(config, make_spec(experiment, schema))
-    return part_flops(config, Cost.of(g), Cost.of(d))[part]

@@ -1,0 +1,69 @@
+"""Keeps reports of what has been compiled, since a program compiles for up to a minute."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from genjax.cache import cache_directory
+from genjax.config import Experiment
+from genjax.config.json import to_dict
+from genjax.core.schema import Schema
+from genjax.targets.devices import Target
+from genjax.targets.report import Lowered, Report, compile_report, lower, versions
+
+Say = Callable[[str], None]
+
+
+def report_of(
+    experiment: Experiment, schema: Schema, target: Target, say: Say = lambda message: None
+) -> Report:
+    """Compiles a step for a target, or finds the report of an earlier compilation of the same.
+
+    Args:
+      experiment: the configuration.
+      schema: of the data.
+      target: of the devices.
+      say: told what takes a while.
+
+    Returns:
+      The report.
+
+    Raises:
+      UserError: as `genjax.targets.report.lower` does.
+    """
+    lowered = lower(experiment, schema, target)
+    path = cache_directory() / "compile" / f"{_key(lowered)}.json"
+    try:
+        return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    say(f"compiling {experiment.name} with a batch of {experiment.batch_size} for {target} ...")
+    report = compile_report(lowered)
+    _keep(path, report)
+    return report
+
+
+def _key(lowered: Lowered) -> str:
+    """Of the program before the compiler, with the names and lines of its operations."""
+    parts = [
+        str(lowered.target),
+        lowered.stage.as_text(debug_info=True),
+        json.dumps([to_dict(lowered.experiment), versions()], sort_keys=True),
+        os.environ.get("GENJAX_XLA_OPTIONS", ""),
+        os.environ.get("XLA_FLAGS", ""),
+        os.environ.get("LIBTPU_INIT_ARGS", ""),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _keep(path: Path, report: Report) -> None:
+    """Writes it whole or not at all; where nothing can be written, nothing is kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(report.to_json()), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        return

@@ -1,0 +1,436 @@
+"""What a compiled step costs on devices that may be absent, as plain numbers."""
+
+import dataclasses
+import importlib.metadata
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from genjax.config import Experiment
+from genjax.core.algorithm import Algorithm
+from genjax.core.parallel import choose_mode, compile_step, mapped_axis, spread
+from genjax.core.schema import Schema
+from genjax.core.types import AXIS
+from genjax.data.sources import whole_count
+from genjax.distribution import version_of
+from genjax.errors import UserError
+from genjax.families.registry import count_parameters, make_algorithm
+from genjax.run.feed import worth_holding
+from genjax.targets import hlo
+from genjax.targets.bounds import Bounds, bounds_of
+from genjax.targets.devices import Target, devices_of
+from genjax.targets.flops import step_products
+from genjax.targets.layers import layer_of
+
+TOP = 10
+"""Operations that a report names."""
+_PACKAGES = ("genjax", "jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "flax", "optax")
+# Nothing can be tried out on a GPU that is absent.
+_OPTIONS = {"gpu": {"xla_gpu_autotune_level": "0"}}
+_USED = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class Operation(NamedTuple):
+    """Kernels of one layer and kind.
+
+    Attributes:
+      layer: the module, or the function, that they were traced in.
+      part: forward or backward.
+      kind: of the kernels.
+      runs: how often they run in a step.
+      share: of the step: of its cycles where the compiler estimates them, else of the time that
+        its chip's peak and bandwidth allow, else of its FLOPs.
+      flops: of their products, on one device.
+      bytes: that they read and write, on one device.
+    """
+
+    layer: str
+    part: str
+    kind: str
+    runs: int
+    share: float
+    flops: int
+    bytes: int
+
+
+class Collective(NamedTuple):
+    """What devices send to each other.
+
+    Attributes:
+      kind: such as all-reduce.
+      axis: of the devices that take part.
+      number: in a step.
+      bytes: of the results on one device.
+    """
+
+    kind: str
+    axis: str
+    number: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A step, compiled for a target.
+
+    Attributes:
+      preset: name of the experiment.
+      target: what it was compiled for.
+      devices: how many of them it uses.
+      mode: how it was compiled.
+      dtype: of the computation.
+      batch_size: examples in an update, over all devices.
+      examples: real examples in a step, over all devices.
+      feed: where batches are gathered.
+      compile_s: seconds that the compiler took.
+      parameters: trainable numbers, by player.
+      flops: of a step over all devices, by the formula.
+      product_flops: of the products that the devices make.
+      compiler_flops: of all operations by the compiler's count, over all devices, loops' bodies
+        once; None where it has none.
+      compiler_bytes: accessed on one device, by the compiler's count, likewise.
+      bytes: that kernels read and write in the memory of one device, loops as often as they turn.
+      memory: bytes on one device by kind.
+      capacity: of the memory of one device; None for the CPU.
+      fits: whether it has enough.
+      collectives: by kind and axis.
+      kernels: how often each kind runs.
+      cycles: of one device, by the compiler's estimate; None where it has none.
+      bounds: what the chip's published figures allow; None for the CPU.
+      operations: the most expensive ones.
+      source: of the published figures.
+      versions: of the software.
+      date: of the compilation.
+    """
+
+    preset: str
+    target: str
+    devices: int
+    mode: str
+    dtype: str
+    batch_size: int
+    examples: int
+    feed: str
+    compile_s: float
+    parameters: Mapping[str, int]
+    flops: int
+    product_flops: int
+    compiler_flops: float | None
+    compiler_bytes: float | None
+    bytes: int
+    memory: Mapping[str, int]
+    capacity: int | None
+    fits: bool
+    collectives: Sequence[Collective]
+    kernels: Mapping[str, int]
+    cycles: int | None
+    bounds: Bounds | None
+    operations: Sequence[Operation]
+    source: str | None
+    versions: Mapping[str, str]
+    date: str
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all kinds."""
+        return sum(self.memory.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for one line of JSON."""
+        named = {
+            "operations": [operation._asdict() for operation in self.operations],
+            "collectives": [collective._asdict() for collective in self.collectives],
+            "bounds": self.bounds and self.bounds._asdict(),
+        }
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"benchmark": "compile", "estimated": True, **own, **named}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Report":
+        """Reads what `to_json` made; raises KeyError or TypeError for anything else."""
+        own = {field.name: value[field.name] for field in dataclasses.fields(cls)}
+        return cls(
+            **{
+                **own,
+                "operations": [Operation(**one) for one in own["operations"]],
+                "collectives": [Collective(**one) for one in own["collectives"]],
+                "bounds": own["bounds"] and Bounds(**own["bounds"]),
+            }
+        )
+
+
+class Lowered(NamedTuple):
+    """A step that is ready to be compiled for a target.
+
+    Attributes:
+      experiment: whose it is.
+      schema: of the data.
+      target: of the devices.
+      algorithm: of the experiment.
+      mode: how it is compiled.
+      devices: how many are used.
+      sizes: bytes on one device of its arguments, by kind.
+      shapes: of the parameters.
+      stage: JAX's.
+    """
+
+    experiment: Experiment
+    schema: Schema
+    target: Target
+    algorithm: Algorithm
+    mode: str
+    devices: int
+    sizes: Mapping[str, int]
+    shapes: frozenset[tuple[int, ...]]
+    stage: Any
+
+
+def lower(experiment: Experiment, schema: Schema, target: Target) -> Lowered:
+    """Traces a step for a target.
+
+    Args:
+      experiment: the configuration; its mode is auto, jit or mesh.
+      schema: of the data.
+      target: of the devices.
+
+    Returns:
+      What can be compiled.
+
+    Raises:
+      UserError: the mode is pmap, which compiles only for devices that are there, or the
+        configuration does not fit the data or the devices.
+    """
+    devices = devices_of(target)
+    mode = choose_mode(experiment.mode, devices)
+    if mode == "pmap":
+        raise UserError("--mode pmap compiles only for devices that are there; choices: jit, mesh")
+    algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
+    compiled = compile_step(algorithm, mode, devices)
+    if mode == "jit":
+        used = 1
+        whole: Any = SingleDeviceSharding(devices[0])
+        split: Any = whole
+    else:
+        used = len(devices)
+        laid = spread(devices)
+        whole = laid.whole
+        split = NamedSharding(whole.mesh, PartitionSpec(None, AXIS))
+
+    def described(tree: Any, sharding: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+        )
+
+    state = described(jax.eval_shape(algorithm.init, jax.random.key(0)), whole)
+    count = _held(experiment, schema, target)
+    steps = experiment.steps_per_call
+    data: Any = None
+    batches: Any
+    if count is None:
+        batches = {
+            name: jax.ShapeDtypeStruct((steps, algorithm.examples, *field.shape), field.dtype)
+            for name, field in schema.fields.items()
+        }
+    else:
+        data = {
+            name: jax.ShapeDtypeStruct((count, *field.shape), field.dtype)
+            for name, field in schema.fields.items()
+        }
+        batches = jax.ShapeDtypeStruct((steps, algorithm.examples), np.int32)
+    sizes = {"state": _size(state), "data": _size(data), "batch": _size(batches) // used}
+    step: Any = compiled.step
+    stage = step.lower(state, described(data, whole), described(batches, split))
+    shapes = frozenset(leaf.shape for leaf in jax.tree.leaves(state))
+    return Lowered(experiment, schema, target, algorithm, mode, used, sizes, shapes, stage)
+
+
+def _held(experiment: Experiment, schema: Schema, target: Target) -> int | None:
+    """Examples of the data set where the device holds it; None where batches come from the host."""
+    count = whole_count(experiment.data.name, experiment.data.split)
+    if count is None or experiment.feed == "host":
+        return None
+    size = count * sum(
+        int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize
+        for field in schema.fields.values()
+    )
+    memory = 0 if target.chip is None else target.chip.memory
+    chosen = experiment.feed == "device" or worth_holding(target.platform, size, memory)
+    return count if chosen else None
+
+
+def _size(tree: Any) -> int:
+    return sum(int(np.prod(leaf.shape)) * _itemsize(leaf.dtype) for leaf in jax.tree.leaves(tree))
+
+
+def _itemsize(dtype: Any) -> int:
+    # A key of JAX's is two words.
+    return 8 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else int(np.dtype(dtype).itemsize)
+
+
+def compile_report(lowered: Lowered) -> Report:
+    """Compiles a step and reads what it costs.
+
+    Args:
+      lowered: from `lower`.
+
+    Returns:
+      The report. Where the compiler refuses the program since the memory is too small, it has
+      what can be known without a program.
+    """
+    experiment, target = lowered.experiment, lowered.target
+    chip = target.chip
+    start = time.perf_counter()
+    try:
+        executable = lowered.stage.compile(_OPTIONS.get(target.platform))
+        text = executable.as_text()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        executable, text = None, ""
+        needed = _needed(str(error))
+    compile_s = time.perf_counter() - start
+    program = hlo.parse_program(text)
+    found = hlo.runs(program)
+    steps, used = experiment.steps_per_call, lowered.devices
+    cost = (executable and executable.cost_analysis()) or {}
+    collectives = _collectives(found, used, steps)
+    total = sum(run.times * run.instruction.cycles for run in found) // steps or None
+    flops = sum(product.flops for product in step_products(experiment, lowered.schema))
+    moved = sum(run.times * hlo.run_bytes(program, run) for run in found) // steps
+    memory = (
+        _memory(lowered, executable.memory_analysis(), program)
+        if executable
+        else {**lowered.sizes, "temporaries": max(0, needed - sum(lowered.sizes.values()))}
+    )
+    capacity = None if chip is None else chip.memory
+    bounds = None
+    if chip is not None and executable:
+        traffic = [(one.kind, one.bytes) for one in collectives]
+        bounds = bounds_of(chip, experiment.model.dtype, flops / used, moved, traffic, used, total)
+    return Report(
+        preset=experiment.name,
+        target=str(target),
+        devices=used,
+        mode=lowered.mode,
+        dtype=experiment.model.dtype,
+        batch_size=experiment.batch_size,
+        examples=lowered.algorithm.examples,
+        feed="device" if lowered.sizes["data"] else "host",
+        compile_s=compile_s,
+        parameters=count_parameters(experiment, lowered.schema),
+        flops=flops,
+        product_flops=used * sum(r.times * hlo.product_flops(program, r) for r in found) // steps,
+        compiler_flops=used * cost["flops"] if cost.get("flops") else None,
+        compiler_bytes=cost.get("bytes accessed"),
+        bytes=moved,
+        memory=memory,
+        capacity=capacity,
+        fits=executable is not None and (capacity is None or sum(memory.values()) <= capacity),
+        collectives=collectives,
+        kernels={kind: -(-n // steps) for kind, n in hlo.count_kernels(found).items()},
+        cycles=total,
+        bounds=bounds,
+        operations=_operations(program, found, lowered, steps),
+        source=None if chip is None else chip.source,
+        versions=versions(),
+        date=time.strftime("%Y-%m-%d"),
+    )
+
+
+def _needed(message: str) -> int:
+    """Bytes that a program would have needed, from the compiler's refusal."""
+    found = _USED.search(message)
+    return int(float(found[1]) * _UNITS[found[2]]) if found else 0
+
+
+def _memory(lowered: Lowered, plan: Any, program: hlo.Program) -> dict[str, int]:
+    """Bytes on one device, by kind."""
+    given = lowered.sizes
+    results = plan.output_size_in_bytes - plan.alias_size_in_bytes
+    held = hlo.fullest_moment(program)
+    alive = sum(
+        hlo.shape_bytes(shape, on_chip=False)
+        for shape in held
+        if tuple(hlo.array_sizes(shape)) not in lowered.shapes
+    )
+    activations = min(alive, plan.temp_size_in_bytes)
+    return {
+        **given,
+        "padding": max(0, plan.argument_size_in_bytes - sum(given.values())),
+        "results": max(0, results),
+        "activations": activations,
+        "temporaries": plan.temp_size_in_bytes - activations,
+        "program": plan.generated_code_size_in_bytes,
+    }
+
+
+def _collectives(found: Sequence[hlo.Run], devices: int, steps: int) -> list[Collective]:
+    numbers: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for run in found:
+        kind = run.instruction.collective
+        if kind is None:
+            continue
+        source = run.instruction
+        if source.opcode.endswith("-done") and source.operands:
+            source = run.within.get(source.operands[0], source)
+        members = hlo.group_size(source.groups) or devices
+        axis = AXIS if members == devices else f"{members} of {devices}"
+        numbers[kind, axis] += run.times
+        sizes[kind, axis] += run.times * hlo.shape_bytes(run.instruction.shape)
+    return [
+        Collective(*key, -(-numbers[key] // steps), sizes[key] // steps) for key in sorted(numbers)
+    ]
+
+
+def _operations(
+    program: hlo.Program, found: Sequence[hlo.Run], lowered: Lowered, steps: int
+) -> list[Operation]:
+    chip, dtype = lowered.target.chip, lowered.experiment.model.dtype
+    costs: dict[tuple[str, str, str], float] = defaultdict(float)
+    runs: Counter[tuple[str, str, str]] = Counter()
+    flops: Counter[tuple[str, str, str]] = Counter()
+    moved: Counter[tuple[str, str, str]] = Counter()
+    estimated = any(run.instruction.cycles for run in found)
+    for run in found:
+        if run.instruction.opcode.endswith("-start"):
+            continue
+        key = (*layer_of(hlo.scope_of(program, run)), run.instruction.kind)
+        products = run.times * hlo.product_flops(program, run)
+        size = run.times * hlo.run_bytes(program, run)
+        if estimated:
+            costs[key] += run.times * run.instruction.cycles
+        elif chip is not None:
+            costs[key] += max(products / chip.flops[dtype], size / chip.bandwidth)
+        else:
+            costs[key] += products
+        runs[key] += run.times
+        flops[key] += products
+        moved[key] += size
+    whole = sum(costs.values()) or 1
+    return [
+        Operation(
+            *key, -(-runs[key] // steps), cost / whole, flops[key] // steps, moved[key] // steps
+        )
+        for key, cost in sorted(costs.items(), key=lambda item: -item[1])[:TOP]
+        if cost
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a report depends on, those that are installed."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version_of(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,164 @@
+"""The text of compiled programs: what it says of real ones, beside what JAX says of them."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from genjax.targets.hlo import (
+    count_kernels,
+    fullest_moment,
+    group_size,
+    parse_program,
+    product_flops,
+    run_bytes,
+    runs,
+    shape_bytes,
+)
+from genjax.targets.layers import layer_of
+
+CUDNN = """
+ENTRY %main (x: f32[8,14,14,64], k: f32[5,5,64,128], dy: f32[8,7,7,128]) -> f32[8,14,14,64] {
+  %x = f32[8,14,14,64]{3,2,1,0} parameter(0)
+  %k = f32[5,5,64,128]{3,2,1,0} parameter(1)
+  %dy = f32[8,7,7,128]{3,2,1,0} parameter(2)
+  %f = (f32[8,7,7,128]{3,2,1,0}, u8[0]{0}) custom-call(%x, %k), window={size=5x5 stride=2x2 pad=1_2x1_2}, dim_labels=b01f_01io->b01f, custom_call_target="__cudnn$convForward"
+  %w = (f32[5,5,64,128]{3,2,1,0}, u8[0]{0}) custom-call(%x, %dy), window={size=5x5 stride=2x2 pad=1_2x1_2}, dim_labels=b01f_01io->b01f, custom_call_target="__cudnn$convBackwardFilter"
+  ROOT %b = (f32[8,14,14,64]{3,2,1,0}, u8[0]{0}) custom-call(%dy, %k), window={size=5x5 stride=2x2 pad=1_2x1_2}, dim_labels=b01f_01io->b01f, custom_call_target="__cudnn$convBackwardInput"
+}
+"""  # noqa: E501
+
+TPU = """
+%picking (data: u8[10000,784], index: s32[128]) -> u8[128,784] {
+  %data = u8[10000,784]{1,0} parameter(0)
+  %index = s32[128]{0} parameter(1)
+  ROOT %gather.1 = u8[128,784]{1,0} gather(%data, %index), offset_dims={1}
+}
+
+%body (c: (s32[], f32[16])) -> (s32[], f32[16]) {
+  %c = (s32[], f32[16]{0}) parameter(0)
+  %g = f32[16]{0} get-tuple-element(%c), index=1
+  %double = f32[16]{0} add(%g, %g), backend_config={"estimated_cycles":"10"}
+  ROOT %t = (s32[], f32[16]{0}) tuple(%i, %double)
+}
+
+ENTRY %main (data: u8[10000,784], index: s32[128], c: (s32[], f32[16])) -> u8[128,784] {
+  %data = u8[10000,784]{1,0} parameter(0)
+  %index = s32[128]{0} parameter(1)
+  %c = (s32[], f32[16]{0}) parameter(2)
+  %while.1 = (s32[], f32[16]{0}) while(%c), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %copy-start = (f32[16]{0:T(128)S(1)}, f32[16]{0}, u32[]) copy-start(%g)
+  %copy-done = f32[16]{0:T(128)S(1)} copy-done(%copy-start)
+  ROOT %pick = u8[128,784]{1,0} fusion(%data, %index), kind=kLoop, calls=%picking, metadata={op_name="jit(f)/gather"}
+}
+"""  # noqa: E501
+
+
+def found(function, *shapes):
+    return (
+        jax.jit(function).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)).compile()
+    )
+
+
+def flops_of(text):
+    program = parse_program(text)
+    return sum(run.times * product_flops(program, run) for run in runs(program))
+
+
+def convolve(x, kernel, **options):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, dimension_numbers=numbers, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window_strides": (2, 2), "padding": "SAME"},
+        {"window_strides": (1, 1), "padding": "VALID", "rhs_dilation": (2, 1)},
+        {"window_strides": (1, 1), "padding": [(3, 3), (2, 2)], "lhs_dilation": (2, 2)},
+        {"window_strides": (1, 1), "padding": "SAME", "feature_group_count": 4},
+    ],
+    ids=["strided", "dilated", "transposed", "grouped"],
+)
+def test_flops_of_a_convolution_are_the_compilers(options):
+    inputs = 8 // options.get("feature_group_count", 1)
+    done = found(lambda x, k: convolve(x, k, **options), (4, 12, 10, 8), (5, 3, inputs, 16))
+    assert flops_of(done.as_text()) == pytest.approx(done.cost_analysis()["flops"], rel=0.01)
+
+
+def test_flops_of_products_within_fusions_are_the_compilers():
+    done = found(lambda a, b: jnp.tanh(a @ b) @ b.T, (32, 64), (64, 48))
+    assert flops_of(done.as_text()) == 2 * 2 * 32 * 64 * 48
+
+
+def test_a_loop_counts_as_often_as_it_turns():
+    def function(a):
+        return jax.lax.scan(lambda x, _: (x @ x, None), a, length=7)[0]
+
+    done = found(function, (16, 16))
+    assert flops_of(done.as_text()) == 7 * 2 * 16**3
+    assert done.cost_analysis()["flops"] < 2 * 2 * 16**3
+
+
+def test_the_library_on_gpus_does_the_same_work_in_all_directions():
+    program = parse_program(CUDNN)
+    expected = 2 * 8 * (5 * 7 - 3) ** 2 * 64 * 128
+    assert [product_flops(program, run) for run in runs(program)] == [expected] * 3
+    assert count_kernels(runs(program)) == {
+        "cudnn convForward": 1,
+        "cudnn convBackwardFilter": 1,
+        "cudnn convBackwardInput": 1,
+    }
+
+
+def test_what_runs_how_often_and_what_it_moves():
+    program = parse_program(TPU)
+    double, start, done, pick = runs(program)
+    assert (double.times, double.instruction.cycles) == (5, 10)
+    assert run_bytes(program, double) == 3 * 64
+    assert run_bytes(program, start) == 0
+    # To the chip's own memory.
+    assert run_bytes(program, done) == 0
+    # What is picked of the data, its numbers, and the result.
+    assert run_bytes(program, pick) == 128 * 784 + 128 * 4 + 128 * 784
+    assert count_kernels(runs(program)) == {"add": 5, "copy": 1, "loop fusion": 1}
+
+
+def test_the_fullest_moment_is_what_the_compiler_plans():
+    def function(x, y):
+        wide = jnp.sin(x @ y)
+        again = jnp.cos(wide @ y.T)
+        return (wide @ y.T @ y + again @ y).sum()
+
+    done = found(function, (256, 512), (512, 512))
+    sizes = [shape_bytes(shape) for shape in fullest_moment(parse_program(done.as_text()))]
+    assert sum(sizes) == pytest.approx(done.memory_analysis().temp_size_in_bytes, rel=0.35)
+
+
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("{{0,1},{2,3}}", 2),
+        ("[1,4]<=[4]", 4),
+        ("[2,4]<=[4,2]T(1,0)", 4),
+        ("mesh['axis_0'=4,'axis_1'=2] {'axis_0'}", 4),
+        ("", 0),
+    ],
+)
+def test_sizes_of_groups(groups, size):
+    assert group_size(groups) == size
+
+
+@pytest.mark.parametrize(
+    ("scope", "layer"),
+    [
+        (
+            "jit(steps)/Generator/decoder/Dense_0/dot_general",
+            ("Generator/decoder/Dense_0", "forward"),
+        ),
+        ("jit(f)/transpose(jvp(D))/Conv_1/Conv_1.convolve/conv", ("D/Conv_1", "backward")),
+        ("jit(steps)/jvp(vmap())/vmap(jit(_fold))/stream", ("stream", "forward")),
+        ("", ("(compiler)", "forward")),
+    ],
+)
+def test_layers(scope, layer):
+    assert layer_of(scope) == layer
