@@ -127,10 +127,11 @@ def with_values(arguments: Sequence[str], switches: Sequence[str]) -> list[str]:
       >>> with_values(["--quiet", "--steps", "3"], ["--quiet"])
       ['--quiet', 'True', '--steps', '3']
     """
-    found = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    arguments, found = list(arguments), []
+    for place, argument in enumerate(arguments):
         found.append(argument)
-        if argument.replace("_", "-") in switches and following not in ("True", "False"):
+        alone = arguments[place + 1 : place + 2] not in (["True"], ["False"])
+        if argument.replace("_", "-") in switches and alone:
             found.append("True")
     return found
 

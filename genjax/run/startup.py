@@ -6,6 +6,7 @@ elsewhere, and ``GENJAX_KEEP_MEMORY=0`` leaves the allocator alone.
 
 import ctypes
 import hashlib
+import importlib.util
 import io
 import logging
 import os
@@ -17,6 +18,14 @@ from typing import Any
 
 from genjax.cache import cache_directory
 from genjax.errors import UserError
+
+ABSENT_TPU = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+"""Variables with which libtpu asks nobody, and several processes may load it."""
 
 _CACHE_BYTES = 4 * 2**30
 # Of glibc's malloc.h.
@@ -30,6 +39,7 @@ def prepare_process() -> None:
     use_compilation_cache()
     keep_memory()
     hush_writers()
+    pass_over_absent_tpus()
 
 
 def print_anything() -> None:
@@ -74,6 +84,23 @@ def hush_writers() -> None:
 def _unraisable(unraisable: Any) -> None:
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
+
+
+def pass_over_absent_tpus() -> None:
+    """Lets the compiler of TPUs be installed where there is none, without a word of it.
+
+    JAX starts it to look for TPUs; it asks a cloud who its neighbours are, and complains.
+    """
+    if importlib.util.find_spec("libtpu") is None or _has_tpu():
+        return
+    for name, value in ABSENT_TPU.items():
+        os.environ.setdefault(name, value)
+
+
+def _has_tpu() -> bool:
+    """Whether there is a device of Google's on the bus."""
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    return any(path.read_text().strip() == "0x1ae0" for path in vendors)
 
 
 def use_compilation_cache() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from genjax.config.json import to_dict
 from genjax.core.schema import Schema
 from genjax.targets.devices import Target
 from genjax.targets.report import Lowered, Report, compile_report, lower, versions
+
+_SCOPE = re.compile(r'loc\("([^"]+)"')
 
 Say = Callable[[str], None]
 
@@ -46,10 +49,12 @@ def report_of(
 
 
 def _key(lowered: Lowered) -> str:
-    """Of the program before the compiler, with the names and lines of its operations."""
+    """Of the program before the compiler, with the names of its operations' scopes."""
+    scopes = _SCOPE.findall(lowered.stage.as_text(debug_info=True))
     parts = [
         str(lowered.target),
-        lowered.stage.as_text(debug_info=True),
+        lowered.stage.as_text(),
+        *(scope for scope in scopes if not scope.endswith(".py")),
         json.dumps([to_dict(lowered.experiment), versions()], sort_keys=True),
         os.environ.get("GENJAX_XLA_OPTIONS", ""),
         os.environ.get("XLA_FLAGS", ""),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from genjax.errors import UserError, lookup, reason
+from genjax.run.startup import ABSENT_TPU
 from genjax.targets.chips import CHIPS, Chip, Gpu, Platform
 
 MOST = 256
@@ -140,13 +141,7 @@ def prepare_process(target: Target) -> None:
     # Neither a TPU nor a GPU is touched, so that a run on it goes on undisturbed.
     os.environ["JAX_PLATFORMS"] = _CPU
     jax.config.update("jax_platforms", _CPU)
-    quiet = {
-        "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_WORKER_HOSTNAMES": "localhost",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    os.environ.update(quiet)
+    os.environ.update({**ABSENT_TPU, "CUDA_VISIBLE_DEVICES": "-1"})
     if target.platform == "tpu":
         name, cores = _KINDS[target.name]
         os.environ["TPU_ACCELERATOR_TYPE"] = f"{name}-{cores * target.devices}"

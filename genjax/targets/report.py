@@ -353,7 +353,12 @@ def _needed(message: str) -> int:
 
 def _memory(lowered: Lowered, plan: Any, program: hlo.Program) -> dict[str, int]:
     """Bytes on one device, by kind."""
-    given = lowered.sizes
+    given = dict(lowered.sizes)
+    # What the step does not use, such as labels, is left out of the program.
+    unused = max(0, sum(given.values()) - plan.argument_size_in_bytes)
+    for kind in ("batch", "data"):
+        less = min(given[kind], unused)
+        given[kind], unused = given[kind] - less, unused - less
     results = plan.output_size_in_bytes - plan.alias_size_in_bytes
     held = hlo.fullest_moment(program)
     alive = sum(

@@ -1,0 +1,158 @@
+"""`genjax compile`: figures for the CPU are the real step's, for TPUs those of the formula."""
+
+import dataclasses
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+from in_process import genjax, refusal
+
+from genjax.core.parallel import compile_step
+from genjax.data.schema import image_schema
+from genjax.data.sources import known_schema
+from genjax.families.registry import make_algorithm
+from genjax.presets import preset
+from genjax.targets.cache import report_of
+from genjax.targets.devices import parse_target, prepare_process
+
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
+)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENJAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "compile"
+
+
+def real_step(experiment, devices):
+    """The step as the loop compiles it, with real arrays."""
+    algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10))
+    mode = "jit" if devices == 1 else "mesh"
+    compiled = compile_step(algorithm, mode, jax.devices()[:devices])
+    batch = {
+        "image": np.zeros((1, algorithm.examples, 8, 8, 1), np.uint8),
+        "label": np.zeros((1, algorithm.examples), np.int32),
+    }
+    state = compiled.init(jax.random.key(0))
+    return state, compiled.step.lower(state, None, compiled.place(batch)).compile()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_figures_for_the_cpu_are_those_of_the_real_step(small_experiment, cache, devices):
+    small_experiment = dataclasses.replace(small_experiment, mode="auto")
+    report = report_of(small_experiment, known_schema("digits"), parse_target(f"cpu:{devices}"))
+    state, step = real_step(small_experiment, devices)
+    plan = step.memory_analysis()
+    assert report.compiler_flops == devices * step.cost_analysis()["flops"]
+    assert report.compiler_bytes == step.cost_analysis()["bytes accessed"]
+    used = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
+    used += plan.generated_code_size_in_bytes
+    assert report.memory_bytes == used - plan.alias_size_in_bytes
+    leaves = (leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array))
+    assert report.memory["state"] == pytest.approx(sum(leaf.nbytes for leaf in leaves), abs=8)
+    assert report.flops <= report.product_flops
+    assert bool(report.collectives) == (devices > 1)
+    assert report.bounds is report.cycles is None
+
+
+def test_the_command_says_it_and_keeps_it(cache, tmp_path, monkeypatch):
+    arguments = ("compile", "vae-digits", "--target", "cpu", "--json", tmp_path / "out.jsonl")
+    first, again = genjax(*arguments), genjax(*arguments)
+    assert (first.status, again.status) == (0, 0)
+    assert first.out.startswith("compiling vae-digits with a batch of 64 for cpu:1")
+    # The second time nothing is compiled.
+    assert again.out == first.out.partition("\n")[2]
+    for words in (
+        "vae-digits on 1 x cpu",
+        "5.54 MFLOP a step by the formula",
+        "autoencoder 17,477",
+    ):
+        assert words in again.out
+    [one, two] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert one == two
+    assert (one["benchmark"], one["estimated"], one["flops"]) == ("compile", True, 5_537_792)
+    other = genjax(*arguments, "--batch-size", 32, "--dtype", "bfloat16")
+    assert "batch 32" in other.out
+    assert "bfloat16" in other.out
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_what_is_not_installed_is_named(cache, monkeypatch):
+    monkeypatch.setattr("genjax.targets.devices.importlib.util.find_spec", lambda name: None)
+    tpu = refusal("compile", "--target", "tpu-v5e:2x2")
+    assert "libtpu is not installed" in tpu
+    assert "pip install 'genjax-models[targets]'" in tpu
+    gpu = refusal("compile", "--target", "h100")
+    assert "pip install 'jax[cuda12]'" in gpu
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--target"),
+        (("--target", "v5e"), "unknown target 'v5e'"),
+        (("--target", "cpu", "--mode", "pmap"), "choices: jit, mesh"),
+        (("--target", "cpu", "--largest-batch"), "a memory of its own, not cpu:1"),
+        (("--target", "cpu:2", "--scaling"), "share its cores"),
+        (("--target", "cpu:3", "--mode", "mesh"), "a multiple of 3"),
+        (("--target", "cpu", "--json", "/no/such/folder/x"), "is not a folder"),
+        (("--target", "cpu", "--dtype", "float16"), "--dtype"),
+    ],
+)
+def test_mistakes(cache, arguments, words):
+    assert words in refusal("compile", *arguments)
+
+
+FAMILIES = (
+    "dcgan-digits",
+    "gaussians-8",
+    "vae-digits",
+    "vae-gan-mnist",
+    "gpt-shakespeare",
+    "wavegan-digits",
+)
+
+
+@pytest.mark.full
+@needs_libtpu
+@pytest.mark.parametrize("target", ["tpu-v5e:1x1", "tpu-v5e:2x2"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_compiles_for_tpus(cache, name, target):
+    """The products are the formula's, and what is sent is what data parallelism needs."""
+    experiment = preset(name)
+    aimed = parse_target(target)
+    prepare_process(aimed)
+    report = report_of(experiment, known_schema(experiment.data.name), aimed)
+    # Products by matrices of one or two columns, which points have, are sums to the compiler.
+    least = 0.85 if experiment.data.name.startswith("gaussians") else 0.95
+    assert least * report.flops <= report.product_flops <= 1.05 * report.flops
+    assert report.fits
+    assert report.cycles > 0
+    assert report.bounds.cycles > max(report.bounds.compute, report.bounds.memory) / 2
+    if aimed.devices == 1:
+        assert not report.collectives
+        return
+    [sums] = report.collectives
+    updates = getattr(experiment.model, "discriminator_updates", 1)
+    needed = 4 * sum(
+        count * (updates if player == "discriminator" else 1)
+        for player, count in report.parameters.items()
+    )
+    assert (sums.kind, sums.axis) == ("all-reduce", "data")
+    # Beside gradients, statistics of batch norm, losses and metrics.
+    assert needed <= sums.bytes <= 1.02 * needed + 8192
+
+
+@pytest.mark.full
+@needs_libtpu
+def test_what_is_too_large_does_not_fit(cache):
+    experiment = dataclasses.replace(preset("dcgan-mnist"), batch_size=2**17)
+    aimed = parse_target("tpu-v5e:1x1")
+    prepare_process(aimed)
+    report = report_of(experiment, known_schema("mnist"), aimed)
+    assert not report.fits
+    assert report.memory_bytes > 15.7 * 2**30
