@@ -26,6 +26,7 @@ def make_report(experiment, target, **changes):
         devices=target.devices,
         mode="mesh",
         dtype="float32",
+        precision="default",
         batch_size=batch,
         examples=batch,
         feed="host",
@@ -50,7 +51,7 @@ def make_report(experiment, target, **changes):
     )
     if target.chip:
         flops, moved = report.flops / target.devices, report.bytes
-        bounds = bounds_of(target.chip, "float32", flops, moved, collectives, target.devices, None)
+        bounds = bounds_of(target.chip, 1e14, flops, moved, collectives, target.devices, None)
         fits = report.memory_bytes <= target.chip.memory
         report = dataclasses.replace(report, bounds=bounds, fits=fits)
     return dataclasses.replace(report, **changes)
@@ -91,15 +92,26 @@ def test_published_figures_agree_with_each_other():
         assert (chip.gpu is not None) == (chip.platform == "gpu")
 
 
+def test_precision_costs_passes():
+    for name, passes in (("tpu-v5e", 6), ("h100", 494.7 / 66.9)):
+        chip = CHIPS[name]
+        found = chip.peak("float32", "default") / chip.peak("float32", "highest")
+        assert found == pytest.approx(passes)
+        # There is nothing to round in what is bfloat16 already.
+        assert chip.peak("bfloat16", "highest") == chip.peak("bfloat16", "default")
+
+
 def test_bounds_by_hand():
     chip = CHIPS["tpu-v5e"]
-    found = bounds_of(chip, "bfloat16", 197e9, 819e6, [("all-reduce", 10**6)], 4, 1_503_000)
+    found = bounds_of(
+        chip, chip.peak("bfloat16", "default"), 197e9, 819e6, [("all-reduce", 10**6)], 4, 1_503_000
+    )
     assert found.compute == pytest.approx(1e-3)
     assert found.memory == pytest.approx(1e-3)
     assert found.interconnect == pytest.approx(2 * 3 / 4 * 1e6 / 200e9)
     assert found.cycles == pytest.approx(1e-3, rel=0.001)
     assert found.step == (found.cycles, found.cycles + found.interconnect)
-    assert bounds_of(chip, "float32", 0, 0, [("all-gather", 8)], 2, None).name == "interconnect"
+    assert bounds_of(chip, 1e12, 0, 0, [("all-gather", 8)], 2, None).name == "interconnect"
 
 
 def test_collectives_send_what_rings_send():

@@ -144,8 +144,9 @@ def _seconds(value: float) -> str:
 
 def _print(report: "Report") -> None:
     chip = report.target.partition(":")[0]
+    exact = "" if report.precision == "default" else f" at {report.precision} precision"
     say(
-        f"{report.preset} on {report.devices} x {chip}, mode {report.mode}, {report.dtype}, "
+        f"{report.preset} on {report.devices} x {chip}, mode {report.mode}, {report.dtype}{exact}, "
         f"batch {report.batch_size:,}, {report.examples:,} real examples a step, batches from the "
         f"{report.feed}"
     )

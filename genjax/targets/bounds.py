@@ -64,7 +64,7 @@ def sent_bytes(kind: str, size: float, devices: int) -> float:
 
 def bounds_of(
     chip: Chip,
-    dtype: str,
+    peak: float,
     flops: float,
     moved: float,
     collectives: Sequence[tuple[str, int]],
@@ -75,7 +75,7 @@ def bounds_of(
 
     Args:
       chip: its published figures.
-      dtype: of the computation.
+      peak: FLOP/s of the computation's type and precision.
       flops: of one device.
       moved: bytes that its kernels read and write.
       collectives: kind and bytes of each.
@@ -88,7 +88,7 @@ def bounds_of(
     sent = sum(sent_bytes(kind, size, devices) for kind, size in collectives)
     timed = cycles is not None and chip.clock is not None
     return Bounds(
-        flops / chip.flops[dtype],
+        flops / peak,
         moved / chip.bandwidth,
         sent / chip.link,
         cycles / chip.clock if timed and cycles and chip.clock else None,

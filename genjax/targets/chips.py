@@ -1,7 +1,6 @@
 """Published figures of accelerators, by the names that ``--target`` takes.
 
-FLOP/s are of dense products; float32 is at JAX's default precision, with one pass in bfloat16 on
-TPUs and in TF32 on GPUs. What one device sends to others is half of what its maker calls
+FLOP/s are of dense products. What one device sends to others is half of what its maker calls
 bidirectional.
 
 Sources, read on 2026-11-28: docs.cloud.google.com/tpu/docs/v4, /v5e, /v5p and /v6e (peak compute,
@@ -41,7 +40,8 @@ class Chip(NamedTuple):
 
     Attributes:
       platform: of XLA.
-      flops: FLOP/s by type of the computation.
+      flops: FLOP/s of bfloat16, and of float32 at each of JAX's precisions: on TPUs one, three and
+        six passes in bfloat16, on GPUs TF32 and, at the highest, no tensor cores.
       bandwidth: bytes/s of its memory.
       memory: bytes of it.
       link: bytes/s that it sends to other chips.
@@ -60,6 +60,10 @@ class Chip(NamedTuple):
     source: str
     gpu: Gpu | None = None
 
+    def peak(self, dtype: str, precision: str) -> float:
+        """FLOP/s of a computation in bfloat16 or float32, at a precision of JAX's."""
+        return self.flops["bfloat16" if dtype == "bfloat16" else precision]
+
 
 def _tpu(
     teraflops: float,
@@ -75,7 +79,7 @@ def _tpu(
     clock = peak / (2 * units * side**2)
     return Chip(
         "tpu",
-        {"bfloat16": peak, "float32": peak},
+        {"bfloat16": peak, "default": peak, "high": peak / 3, "highest": peak / 6},
         1e9 * bandwidth,
         memory * 2**30,
         0.5e9 * both_ways,
@@ -84,7 +88,12 @@ def _tpu(
     )
 
 
-_HOPPER = {"bfloat16": 989.4e12, "float32": 494.7e12}
+def _gpu_flops(bfloat16: float, tf32: float, float32: float) -> dict[str, float]:
+    names = ("bfloat16", "default", "high", "highest")
+    return dict(zip(names, (bfloat16, tf32, tf32, float32), strict=True))
+
+
+_HOPPER = _gpu_flops(989.4e12, 494.7e12, 66.9e12)
 
 CHIPS: dict[str, Chip] = {
     # Two cores, that XLA uses as one.
@@ -94,7 +103,7 @@ CHIPS: dict[str, Chip] = {
     "tpu-v6e": _tpu(918, 32, 1640, 800, units=4, side=256, page="v6e"),
     "a100": Chip(
         "gpu",
-        {"bfloat16": 312e12, "float32": 156e12},
+        _gpu_flops(312e12, 156e12, 19.5e12),
         2039e9,
         80 * 10**9,
         300e9,

@@ -87,6 +87,7 @@ class Report:
       devices: how many of them it uses.
       mode: how it was compiled.
       dtype: of the computation.
+      precision: of its matrix products.
       batch_size: examples in an update, over all devices.
       examples: real examples in a step, over all devices.
       feed: where batches are gathered.
@@ -116,6 +117,7 @@ class Report:
     devices: int
     mode: str
     dtype: str
+    precision: str
     batch_size: int
     examples: int
     feed: str
@@ -314,13 +316,15 @@ def compile_report(lowered: Lowered) -> Report:
     bounds = None
     if chip is not None and executable:
         traffic = [(one.kind, one.bytes) for one in collectives]
-        bounds = bounds_of(chip, experiment.model.dtype, flops / used, moved, traffic, used, total)
+        peak = chip.peak(experiment.model.dtype, experiment.precision)
+        bounds = bounds_of(chip, peak, flops / used, moved, traffic, used, total)
     return Report(
         preset=experiment.name,
         target=str(target),
         devices=used,
         mode=lowered.mode,
         dtype=experiment.model.dtype,
+        precision=experiment.precision,
         batch_size=experiment.batch_size,
         examples=lowered.algorithm.examples,
         feed="device" if lowered.sizes["data"] else "host",
@@ -399,7 +403,8 @@ def _collectives(found: Sequence[hlo.Run], devices: int, steps: int) -> list[Col
 def _operations(
     program: hlo.Program, found: Sequence[hlo.Run], lowered: Lowered, steps: int
 ) -> list[Operation]:
-    chip, dtype = lowered.target.chip, lowered.experiment.model.dtype
+    chip, experiment = lowered.target.chip, lowered.experiment
+    peak = chip and chip.peak(experiment.model.dtype, experiment.precision)
     costs: dict[tuple[str, str, str], float] = defaultdict(float)
     runs: Counter[tuple[str, str, str]] = Counter()
     flops: Counter[tuple[str, str, str]] = Counter()
@@ -413,8 +418,8 @@ def _operations(
         size = run.times * hlo.run_bytes(program, run)
         if estimated:
             costs[key] += run.times * run.instruction.cycles
-        elif chip is not None:
-            costs[key] += max(products / chip.flops[dtype], size / chip.bandwidth)
+        elif chip is not None and peak:
+            costs[key] += max(products / peak, size / chip.bandwidth)
         else:
             costs[key] += products
         runs[key] += run.times
