@@ -4,8 +4,8 @@
 the repository; the plot needs genjax-models[bench]. Each line is a record. Those of `STEPS` have
 a table of their own; of any other benchmark, numbers and names become columns, lists of numbers
 their median with the smallest and the largest, and so does a number with ``_min`` and ``_max``
-beside it. Records that say ``"estimated": true`` are of a compiler, for devices that were absent:
-they have a part of their own, below what was measured, and no place in the roofline.
+beside it. Records that say ``"estimated": true`` are of `genjax compile`, for devices that were
+absent: they have a part of their own, below what was measured, and no place in the roofline.
 """
 
 import json
@@ -18,6 +18,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks import estimates
 from benchmarks.machine import BUSY
 from benchmarks.roofline import CAPTION, plot_rooflines, points
 from benchmarks.tables import (
@@ -96,9 +97,9 @@ def by_machine(records: Sequence[Record]) -> dict[str, list[Record]]:
     )
 
 
-def name_machines(records: Sequence[Record], word: str = "Machine") -> dict[str, str]:
+def name_machines(records: Sequence[Record]) -> dict[str, str]:
     """A short name for each key of `by_machine`."""
-    return {key: f"{word} {number}" for number, key in enumerate(by_machine(records), 1)}
+    return {key: f"Machine {number}" for number, key in enumerate(by_machine(records), 1)}
 
 
 def is_estimated(record: Record) -> bool:
@@ -217,24 +218,24 @@ def make_report(records: Sequence[Record], plot: str | None) -> str:
       The text.
     """
     measured, estimated = split_estimated(records)
-    parts = [MEASURED + "\n", *_tables(measured, "Machine", STEPS)] if measured else []
+    parts = [MEASURED + "\n", *_tables(measured)] if measured else []
     if plot is not None:
         parts.append(f"## Roofline\n\n![Achieved FLOP/s by arithmetic intensity]({plot})\n")
         parts.append(f"{CAPTION}\n")
     if estimated:
-        parts += [ESTIMATED + "\n", *_tables(estimated, "Compiled on machine")]
+        parts += [ESTIMATED + "\n", estimates.text_of(estimated)]
     return "\n".join(parts)
 
 
-def _tables(records: Sequence[Record], machine: str, steps: Sequence[str] = ()) -> list[str]:
-    """What records ran on, and their tables by benchmark and machine; of `steps` by that kind."""
-    names = name_machines(records, machine)
+def _tables(records: Sequence[Record]) -> list[str]:
+    """What records ran on, and their tables by benchmark and machine."""
+    names = name_machines(records)
     parts = [machine_text(names[key], rows) for key, rows in by_machine(records).items()]
     for benchmark, rows in group(records, lambda record: record["benchmark"]).items():
         parts.append(f"## {benchmark}\n")
         for key, some in by_machine(rows).items():
             where = f"{names[key]}\n\n" if len(names) > 1 else ""
-            own = table(NAMES, (*RESULTS, RATIO), some) if benchmark in steps else other_table(some)
+            own = table(NAMES, (*RESULTS, RATIO), some) if benchmark in STEPS else other_table(some)
             parts.append(f"{where}{own}\n")
     return parts
 

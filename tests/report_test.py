@@ -83,23 +83,32 @@ OTHER = {
     "cpu": "Another",
     "commit": "def",
 }
-# What `genjax compile --json` appends, in part.
+# What `genjax compile --json` appends.
 COMPILED = {
     "benchmark": "compile",
     "estimated": True,
     "preset": "dcgan-mnist",
     "target": "tpu-v5e:2x2",
     "devices": 4,
-    "estimated_ms": 1.25,
+    "mode": "mesh",
+    "dtype": "float32",
+    "batch_size": 128,
+    "examples": 128,
     "flops": 27e9,
+    "product_flops": 54e9,
     "compiler_bytes": 1e9,
+    "bytes": 59e6,
+    "memory": {"state": 2**20, "temporaries": 2**21},
+    "fits": True,
     "seconds": [0.001],
     "ceiling": 197e12,
     "bandwidth": 819e9,
-    "collectives": {"all-reduce": 2},
-    "expensive": [{"op": "convolution", "cycles": 5}],
+    "kernels": {"scalar": 900, "loop fusion": 41, "copy": 9},
+    "cycles": 724_370,
+    "bounds": {"compute": 34e-6, "memory": 72e-6, "interconnect": 14e-6, "cycles": 486e-6},
+    "collectives": [{"kind": "all-reduce", "axis": "data", "number": 10, "bytes": 4_200_000}],
+    "source": "a data sheet",
     "date": "2026-01-03",
-    "command": "genjax compile dcgan-mnist --target tpu-v5e:2x2 --json lines.jsonl",
     "versions": {"jax": "1.0"},
 }
 
@@ -155,22 +164,24 @@ def test_what_was_estimated_stands_apart(lines, tmp_path):
     alone = make_report(read_records([lines]), None)
     assert alone.startswith("# Measured\n")
     assert "Estimated" not in alone
-    # The same benchmark, too.
-    step = {**STEP, **COMPILED, "benchmark": "adversarial_step", "cpu": "A compiler"}
+    gpu = {**COMPILED, "target": "h100:1", "cycles": None, "date": "2026-01-04", "collectives": []}
+    gpu["bounds"] = {"compute": 3e-6, "memory": 5e-6, "interconnect": 0, "cycles": None}
     with lines.open("a") as file:
-        file.writelines(json.dumps(record) + "\n" for record in (COMPILED, step))
+        file.writelines(json.dumps(record) + "\n" for record in (COMPILED, gpu))
     text = make_report(read_records([lines]), None)
     measured, estimated = text.split(
         "\n# Estimated by the compiler, for devices that were absent\n"
     )
     assert measured == alone
-    rows = estimated.splitlines()
-    assert "**Compiled on machine 1**: not said  " in rows
-    assert "**Compiled on machine 2**: A compiler, 2 cores, Linux  " in rows
-    assert "genjax compile dcgan-mnist --target tpu-v5e:2x2 --json lines.jsonl" in estimated
-    assert [x for x in rows if x.startswith("## ")] == ["## compile", "## adversarial_step"]
-    assert "| 1.25 | 27,000,000,000 |" in estimated
-    assert "expensive" not in estimated
+    assert "jax 1.0, 2026-01-03 to 2026-01-04" in estimated
+    assert "genjax compile PRESET --target TARGET" in estimated
+    tpu, other = (row for row in estimated.splitlines() if row.startswith(("| tpu", "| h100")))
+    work = "27 | 200 % | 59 | 3 | yes"
+    assert tpu == (
+        f"| tpu-v5e:2x2 | {work} | 10 all-reduce, 4.2 | 50 | 724 | 486 | 34 | 72 | 14 | memory "
+        "| 256,000 |"
+    )
+    assert other == f"| h100:1 | {work} | - | 50 | - | - | 3 | 5 | 0 | memory | 25,600,000 |"
     assert "ceilings of" not in estimated
 
 

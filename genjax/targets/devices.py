@@ -176,13 +176,13 @@ def devices_of(target: Target) -> Sequence[Any]:
         return found[: target.devices]
     try:
         if target.platform == "tpu":
-            _require("libtpu", "genjax-models[targets]")
+            _require(("libtpu",), "genjax-models[targets]")
             options = {"chip_config_name": "megacore"} if target.name == "tpu-v4" else {}
             described = topologies.get_topology_desc(
                 platform="tpu", topology_name=_topology_name(target), **options
             )
         else:
-            _require("jax_cuda12_plugin", "jax[cuda12]")
+            _require(("jax_cuda12_plugin", "jax_cuda13_plugin"), "jax[cuda12]")
             assert target.chip is not None
             assert target.chip.gpu is not None
             described = topologies.get_topology_desc(
@@ -199,9 +199,11 @@ def _topology_name(target: Target) -> str:
     return f"{target.name.removeprefix('tpu-')}:{'x'.join(map(str, target.shape))}"
 
 
-def _require(module: str, package: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise UserError(f"{module} is not installed; `{sys.executable} -m pip install '{package}'`")
+def _require(modules: Sequence[str], package: str) -> None:
+    """Refuses to go on without one of some modules."""
+    if not any(importlib.util.find_spec(module) for module in modules):
+        command = f"{sys.executable} -m pip install '{package}'"
+        raise UserError(f"{modules[0]} is not installed, which compiles for it; `{command}`")
 
 
 def _describe_gpu(chip: Chip, gpu: Gpu) -> str:

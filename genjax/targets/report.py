@@ -31,7 +31,16 @@ from genjax.targets.layers import layer_of
 
 TOP = 10
 """Operations that a report names."""
-_PACKAGES = ("genjax", "jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "flax", "optax")
+_PACKAGES = (
+    "genjax",
+    "jax",
+    "jaxlib",
+    "libtpu",
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+    "flax",
+    "optax",
+)
 # Nothing can be tried out on a GPU that is absent.
 _OPTIONS = {"gpu": {"xla_gpu_autotune_level": "0"}}
 _USED = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
