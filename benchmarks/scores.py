@@ -26,9 +26,10 @@ from typing import Annotated, NamedTuple, TypeAlias
 import numpy as np
 import tyro
 from jaxtyping import Float32, Int, UInt8
-from machine import describe_machine, print_machine
-from timing import ratios, summary, timed, turns
-from torch_scores import (
+
+from benchmarks.machine import describe_machine, print_machine
+from benchmarks.timing import ratios, summary, timed, turns
+from benchmarks.torch_scores import (
     BATCH,
     NEIGHBOURS,
     SEED,
@@ -41,7 +42,6 @@ from torch_scores import (
     Score,
     make_scores,
 )
-
 from genjax.config import DataConfig
 from genjax.data.sources import load
 from genjax.errors import UserError

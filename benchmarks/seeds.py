@@ -16,14 +16,15 @@ import tyro
 
 from benchmarks.machine import append_records, describe_machine, print_machine
 from benchmarks.timing import alternate, summary, timed
-from genjax.ablation.plan import SeedMode, make_step
+from genjax.ablation.plan import make_step
 from genjax.data.sources import load
 from genjax.errors import UserError
 from genjax.presets import preset
+from genjax.run.program import Grouping
 from genjax.run.startup import keep_memory
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
-MODES: tuple[SeedMode, ...] = ("single", "vmap", "scan")
+MODES: tuple[Grouping, ...] = ("single", "vmap", "scan")
 
 
 def time_seeds(name: str, seeds: int, repeats: int) -> list[dict[str, Any]]:
