@@ -15,6 +15,7 @@ from genjax.families.gan.algorithm import make_gan
 
 torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
+from benchmarks.peers import compare  # noqa: E402
 from benchmarks.peers.checks import (  # noqa: E402
     Start,
     differences,
@@ -146,3 +147,35 @@ def test_sides_take_turns():
     assert [len(x) for x in seconds] == [4, 4, 4]
     assert "".join(calls) == "abccbabcaacb"
     assert ratios([1.0, 2.0], [2.0, 1.0]) == [2.0, 0.5]
+
+
+def test_a_mode_that_does_not_run_costs_no_other(monkeypatch):
+    """As where a compiler is missing."""
+
+    class Requests:
+        def __init__(self):
+            self.asked = ["compile", "eager", "eager", None]
+            self.sent = []
+
+        def recv(self):
+            return self.asked.pop(0)
+
+        def send(self, answer):
+            self.sent.append(answer)
+
+    def make(self, config, flip, mode, device):
+        if mode == "compile":
+            raise RuntimeError("no C++ compiler\nis installed")
+        return mode
+
+    monkeypatch.setattr(Start, "step", make)
+    monkeypatch.setattr(
+        compare, "first_of_peer", lambda step, *rest: (1.5, (0.5, 0.25), lambda: None)
+    )
+    setting = compare.make_setting("dcgan-digits", None, None, "float32", CPU)
+    requests = Requests()
+    compare.serve(requests, setting, Start(None, None, (8, 8, 1)), None, [])
+    why, first, turn = requests.sent
+    assert why == "RuntimeError: no C++ compiler is installed"
+    assert first == [1.5, (0.5, 0.25)]
+    assert turn >= 0

@@ -129,10 +129,10 @@ def configure(precise: bool) -> None:
     TF32, which is also what JAX does there by default.
 
     Args:
-      precise: no TF32, to check values.
+      precise: no TF32, and no algorithm but the usual one, to check values.
     """
     torch.set_num_threads(os.cpu_count() or 1)
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = not precise
     torch.backends.cuda.matmul.allow_tf32 = not precise
     torch.backends.cudnn.allow_tf32 = not precise
 
