@@ -31,7 +31,7 @@ def sample(tmp_path, **settings):
     code = (
         "from genjax.run.startup import prepare_process; prepare_process(); "
         "from genjax.core.compiler import jit, xla_options; import jax; "
-        "jit(lambda x: x + 1)(jax.numpy.zeros(3)); print(xla_options('cpu'))"
+        "jit(lambda x: x + 1)(jax.numpy.zeros(3)); print(xla_options(jax.devices()[0]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -114,20 +114,20 @@ def options(monkeypatch):
 
 def test_options_that_this_xla_lacks_are_left_out(options):
     options.setitem(compiler.OPTIONS, "cpu", {"xla_cpu_no_such_option": "1"})
-    assert compiler.xla_options("cpu") == {}
+    assert compiler.xla_options(jax.devices()[0]) == {}
     assert float(compiler.jit(lambda x: 2 * x)(jnp.float32(3))) == 6
 
 
 def test_wrong_values_are_reported(options):
     options.setitem(compiler.OPTIONS, "cpu", {"xla_cpu_prefer_vector_width": "wide"})
     with pytest.raises(jax.errors.JaxRuntimeError, match="wide"):
-        compiler.xla_options("cpu")
+        compiler.xla_options(jax.devices()[0])
 
 
 def test_an_unknown_choice_is_refused(options):
     options.setenv("GENJAX_XLA_OPTIONS", "none")
     with pytest.raises(UserError, match="GENJAX_XLA_OPTIONS is 'none'; choices: default, tuned"):
-        compiler.xla_options("cpu")
+        compiler.xla_options(jax.devices()[0])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")

@@ -17,6 +17,9 @@ OPTIONS: dict[str, dict[str, str]] = {
     # YNNPACK's convolutions, the default on CPUs, are slower than Eigen's; see
     # benchmarks/convolutions.py.
     "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"},
+    # A data set of some ten megabytes would be fetched into the chip's memory before each step,
+    # which needs a batch of it.
+    "tpu": {"xla_max_cross_program_prefetches": "0"},
 }
 """Options of XLA by platform."""
 
@@ -38,11 +41,11 @@ def target_platform() -> str:
 
 
 @functools.cache
-def xla_options(platform: str) -> dict[str, str]:
-    """The options of XLA that genjax compiles with for a platform.
+def xla_options(device: jax.Device) -> dict[str, str]:
+    """The options of XLA that genjax compiles with for a device.
 
     Args:
-      platform: cpu, gpu or tpu.
+      device: one of those that will run it, perhaps absent.
 
     Returns:
       An entry of `OPTIONS`; empty on other platforms, where this version of XLA does not know the
@@ -54,11 +57,12 @@ def xla_options(platform: str) -> dict[str, str]:
     choice = os.environ.get("GENJAX_XLA_OPTIONS", "tuned")
     if choice not in ("tuned", "default"):
         raise UserError(f"GENJAX_XLA_OPTIONS is {choice!r}; choices: default, tuned")
-    options = OPTIONS.get(platform, {})
+    options = OPTIONS.get(device.platform, {})
     if choice == "default" or not options:
         return {}
     try:
-        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+        here = jax.sharding.SingleDeviceSharding(device)
+        jax.jit(lambda: 0, compiler_options=options, out_shardings=here).lower().compile()
     except jax.errors.JaxRuntimeError as error:
         if "No such compile option" not in str(error):
             raise
@@ -98,17 +102,17 @@ def with_precision(precision: Precision, function: Callable[..., Any]) -> Callab
     return chosen
 
 
-def jit(function: Callable[..., Any], platform: str | None = None, **arguments: Any) -> Any:
-    """``jax.jit`` with `xla_options`, and with the forms that are best on a platform.
+def jit(function: Callable[..., Any], device: jax.Device | None = None, **arguments: Any) -> Any:
+    """``jax.jit`` with `xla_options`, and with the forms that are best on a device.
 
     Args:
       function: to compile.
-      platform: cpu, gpu or tpu; None for JAX's default.
+      device: one of those that it will run on, perhaps absent; None for JAX's default.
       arguments: of ``jax.jit``.
 
     Returns:
       The compiled function.
     """
-    platform = platform or jax.default_backend()
-    options = xla_options(platform) or None
-    return jax.jit(traced_for(platform, function), compiler_options=options, **arguments)
+    device = device or jax.local_devices()[0]
+    options = xla_options(device) or None
+    return jax.jit(traced_for(device.platform, function), compiler_options=options, **arguments)

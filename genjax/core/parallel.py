@@ -1,6 +1,6 @@
 """One step body, compiled for one device or for many, in three ways."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
@@ -11,8 +11,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from genjax.config import Mode
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit, traced_for
+from genjax.core.held import Held, hold, pick
 from genjax.core.types import AXIS, Batch, Key, Metrics, State
 from genjax.errors import UserError
+
+Data = Mapping[str, Held]
+"""A data set on the devices."""
 
 
 class Compiled(NamedTuple):
@@ -31,9 +35,9 @@ class Compiled(NamedTuple):
     """
 
     init: Callable[[Key], State]
-    load: Callable[[Batch], Batch]
+    load: Callable[[Batch], Data]
     place: Callable[[Any], Any]
-    step: Callable[[State, Batch | None, Any], tuple[State, Metrics]]
+    step: Callable[[State, Data | None, Any], tuple[State, Metrics]]
     sharding: jax.sharding.Sharding | None
 
 
@@ -97,10 +101,10 @@ def repeat(step: Callable[[State, Batch], tuple[State, Metrics]]) -> Callable[..
       ``(state, data, batches) -> (state, metrics)``, as in `Compiled`, not yet compiled.
     """
 
-    def steps(state: State, data: Batch | None, batches: Any) -> tuple[State, Metrics]:
+    def steps(state: State, data: Data | None, batches: Any) -> tuple[State, Metrics]:
         def body(state: State, batch: Any) -> tuple[State, Metrics]:
             if data is not None:
-                batch = {name: array[batch] for name, array in data.items()}
+                batch = pick(data, batch)
             return step(state, batch)
 
         if jax.tree.leaves(batches)[0].shape[0] > 1:
@@ -133,10 +137,10 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
         raise UserError(f"--mode {mode} runs in one process; several need --mode mesh")
     if mode == "jit":
         return Compiled(
-            init=jit(algorithm.init, devices[0].platform),
-            load=jax.device_put,
+            init=jit(algorithm.init, devices[0]),
+            load=lambda arrays: jax.device_put(hold(arrays, devices[0].platform)),
             place=jax.device_put,
-            step=jit(steps, devices[0].platform, donate_argnums=0),
+            step=jit(steps, devices[0], donate_argnums=0),
             sharding=None,
         )
     count = len(devices)
@@ -148,8 +152,12 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
         )
     _, replicated, _ = spread(devices)
     second = NamedSharding(replicated.mesh, PartitionSpec(None, AXIS))
-    init = jit(algorithm.init, platform, out_shardings=replicated)
-    load, split = (partial(copy_to, where) for where in (replicated, second))
+    init = jit(algorithm.init, devices[0], out_shardings=replicated)
+    split = partial(copy_to, second)
+
+    def load(arrays: Batch) -> Data:
+        return copy_to(replicated, hold(arrays, platform))
+
     if mode == "mesh":
 
         @wraps(steps)
@@ -160,7 +168,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
 
         step = jit(
             on_mesh,
-            platform,
+            devices[0],
             donate_argnums=0,
             in_shardings=(replicated, replicated, second),
             out_shardings=(replicated, replicated),

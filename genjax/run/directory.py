@@ -336,7 +336,7 @@ def _session(experiment: Experiment, grouping: str | None) -> dict[str, Any]:
             "count": len(devices),
         },
         "processes": jax.process_count(),
-        "xla_options": xla_options(jax.default_backend()),
+        "xla_options": xla_options(jax.local_devices()[0]),
         **({} if grouping is None else {"grouping": grouping}),
         **({"plugins": plugins} if plugins else {}),
     }

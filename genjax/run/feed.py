@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from genjax.config import Experiment
+from genjax.core.parallel import Data
 from genjax.core.schema import Source
 from genjax.core.types import Batch
 from genjax.data.order import batch_indices
@@ -19,7 +20,7 @@ class Placement(Protocol):
     """What batches are prepared for, such as `genjax.core.parallel.Compiled`."""
 
     @property
-    def load(self) -> Callable[[Batch], Batch]:
+    def load(self) -> Callable[[Batch], Data]:
         """Copies a whole data set to each device."""
 
     @property
@@ -35,7 +36,7 @@ class Feeder(NamedTuple):
       batches: number of the first step, from 0, to what the step takes beside it, on the devices.
     """
 
-    data: Batch | None
+    data: Data | None
     batches: Callable[[int], Any]
 
 

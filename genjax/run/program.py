@@ -12,7 +12,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
-from genjax.core.parallel import choose_mode, compile_step, mapped_axis, repeat
+from genjax.core.held import hold
+from genjax.core.parallel import Data, choose_mode, compile_step, mapped_axis, repeat
 from genjax.core.schema import Schema
 from genjax.core.types import Batch, Key, Metrics, State
 from genjax.errors import UserError
@@ -43,9 +44,9 @@ class Program(NamedTuple):
     algorithm: Algorithm
     where: str
     init: Callable[[Key], State]
-    load: Callable[[Batch], Batch]
+    load: Callable[[Batch], Data]
     place: Callable[[Any], Any]
-    step: Callable[[State, Batch | None, Any], tuple[State, Metrics]]
+    step: Callable[[State, Data | None, Any], tuple[State, Metrics]]
     join: Callable[[Sequence[State]], State]
     take: Callable[[State, int], State]
     sharding: jax.sharding.Sharding | None
@@ -109,12 +110,12 @@ def _compile_group(
     values = varying(experiments)
     scalars = list(values.values())
 
-    def one(state: State, own: list[Any], data: Batch | None, batches: Any) -> Any:
+    def one(state: State, own: list[Any], data: Data | None, batches: Any) -> Any:
         experiment = with_scalars(experiments[0], dict(zip(values, own, strict=True)))
         step = make_algorithm(experiment, schema).step
         return repeat(step)(state, data, batches)
 
-    def all_runs(states: State, data: Batch | None, batches: Any) -> Any:
+    def all_runs(states: State, data: Data | None, batches: Any) -> Any:
         if grouping == "vmap":
             return jax.vmap(one, in_axes=(0, 0, None, 0))(states, scalars, data, batches)
         own = (states, [jnp.asarray(value) for value in scalars], batches)
@@ -122,7 +123,7 @@ def _compile_group(
 
     algorithm = make_algorithm(experiments[0], schema)
     arguments: dict[str, Any] = {}
-    load: Callable[[Any], Any] = jax.device_put
+    load_on: Callable[[Any], Any] = jax.device_put
     place: Callable[[Any], Any] = jax.device_put
     count = 1
     if grouping == "vmap" and len(devices) > 1 and len(experiments) % len(devices) == 0:
@@ -130,14 +131,14 @@ def _compile_group(
         mesh = Mesh(devices, ("runs",))
         split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("runs",), ()))
         arguments = {"in_shardings": (split, whole, split), "out_shardings": (split, split)}
-        load, place = (partial(_put, where) for where in (whole, split))
+        load_on, place = (partial(_put, where) for where in (whole, split))
     return Program(
         algorithm,
         where=f"one program ({grouping}) on {count} x {devices[0].device_kind}",
-        init=jit(algorithm.init, devices[0].platform),
-        load=load,
+        init=jit(algorithm.init, devices[0]),
+        load=lambda arrays: load_on(hold(arrays, devices[0].platform)),
         place=place,
-        step=jit(all_runs, devices[0].platform, donate_argnums=0, **arguments),
+        step=jit(all_runs, devices[0], donate_argnums=0, **arguments),
         join=_stack,
         take=lambda states, run: jax.tree.map(lambda leaf: leaf[run], states),
         sharding=None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from genjax.cache import cache_directory
 from genjax.config import Experiment
 from genjax.config.json import to_dict
+from genjax.core.compiler import OPTIONS
 from genjax.core.schema import Schema
 from genjax.targets.devices import Target
 from genjax.targets.report import Lowered, Report, compile_report, lower, versions
@@ -55,7 +56,7 @@ def _key(lowered: Lowered) -> str:
         str(lowered.target),
         lowered.stage.as_text(),
         *(scope for scope in scopes if not scope.endswith(".py")),
-        json.dumps([to_dict(lowered.experiment), versions()], sort_keys=True),
+        json.dumps([to_dict(lowered.experiment), versions(), OPTIONS], sort_keys=True),
         os.environ.get("GENJAX_XLA_OPTIONS", ""),
         os.environ.get("XLA_FLAGS", ""),
         os.environ.get("LIBTPU_INIT_ARGS", ""),

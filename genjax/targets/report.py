@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
+from genjax.core.held import hold
 from genjax.core.parallel import choose_mode, compile_step, mapped_axis, spread
 from genjax.core.schema import Schema
 from genjax.core.types import AXIS
@@ -251,10 +252,12 @@ def lower(experiment: Experiment, schema: Schema, target: Target) -> Lowered:
             for name, field in schema.fields.items()
         }
     else:
-        data = {
-            name: jax.ShapeDtypeStruct((count, *field.shape), field.dtype)
+        # Nothing of it is touched, so it takes no memory.
+        arrays = {
+            name: np.broadcast_to(np.zeros((), field.dtype), (count, *field.shape))
             for name, field in schema.fields.items()
         }
+        data = hold(arrays, target.platform)
         batches = jax.ShapeDtypeStruct((steps, algorithm.examples), np.int32)
     sizes = {"state": _size(state), "data": _size(data), "batch": _size(batches) // used}
     step: Any = compiled.step
