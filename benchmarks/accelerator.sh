@@ -49,10 +49,10 @@ part() {
 
 if [ "${QUICK:-}" = 1 ]; then
   part 20 steps benchmarks.adversarial_step dcgan-digits --repeats 2
-  part 20 peers benchmarks.peers.compare dcgan-digits --modes eager --repeats 2
-  part 25 loop benchmarks.loop dcgan-digits --shrink 25 --repeats 1
-  part 15 seeds benchmarks.seeds gaussians-25 --seeds 2 --repeats 2
-  part 20 memory benchmarks.adversarial_step dcgan-digits --batch 256 --repeats 2
+  part 40 peers benchmarks.peers.compare dcgan-digits --modes eager --repeats 2
+  part 20 loop benchmarks.loop dcgan-digits --shrink 25 --repeats 1
+  part 10 seeds benchmarks.seeds gaussians-25 --seeds 2 --repeats 2
+  part 10 memory benchmarks.adversarial_step dcgan-digits --batch 256 --repeats 2
 else
   # Of the modes of PyTorch, those that are fastest on GPUs.
   graphs=("cuda graph channels_last" "compile cuda graph channels_last")
