@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from genjax.core.algorithm import ema_update, global_norm, pmean
+from genjax.core.compiler import target_platform
 from genjax.core.from_loss import mean_over_parts
 from genjax.core.players import apply_training, update_player
 from genjax.core.rng import example_index, stream
@@ -230,19 +231,42 @@ def update_discriminator(
     config = game.config
     real, labels = split_updates(game, batch)
     place = example_index(real.shape[0], game.axis_name)
-    for update in range(config.discriminator_updates):
+
+    def make(
+        before: tuple[NetState, Mapping[str, Any]], given: Any, shared: bool
+    ) -> tuple[tuple[NetState, Mapping[str, Any]], Metrics, Drawn | None]:
+        """One update of D and of what moves with it, by its number, images and labels."""
+        update, images, chosen = given
+        now = dataclasses.replace(state, discriminator=before[0], aux=before[1])
         key = stream(state.key, "discriminator update", state.step, update)
         number = state.step * config.discriminator_updates + update
-        shared = config.share_generated and update == config.discriminator_updates - 1
-        own = (real[:, update], None if labels is None else labels[:, update], place)
         grads, (metrics, variables, moved), drawn = mean_over_parts(
-            partial(_gradient, game, state, key, number, shared), own, game.accumulate
+            partial(_gradient, game, now, key, number, shared),
+            (images, chosen, place),
+            game.accumulate,
         )
         grads = pmean(grads, game.axis_name)
-        aux = {**state.aux, **moved, "penalty": pmean(moved["penalty"], game.axis_name)}
-        d = update_player(state.discriminator, grads, variables, game.d_optimizer)
+        aux = {**now.aux, **moved, "penalty": pmean(moved["penalty"], game.axis_name)}
+        d = update_player(now.discriminator, grads, variables, game.d_optimizer)
         if config.weight_clip is not None:
             d = dataclasses.replace(d, params=clip_weights(d.params, config.weight_clip))
-        state = dataclasses.replace(state, discriminator=d, aux=aux)
-    norm = {"discriminator/gradient_norm": global_norm(grads)}
-    return state, {**pmean(metrics, game.axis_name), **norm}, drawn
+        norm = {"discriminator/gradient_norm": global_norm(grads)}
+        return (d, aux), {**pmean(metrics, game.axis_name), **norm}, drawn
+
+    after = state.discriminator, state.aux
+    metrics: Metrics = {}
+    drawn: Drawn | None = None
+    looped = config.discriminator_updates - config.share_generated
+    # XLA runs convolutions within loops on one core of a CPU.
+    if target_platform() == "cpu" or looped < 2:
+        looped = 0
+    if looped:
+        some = jax.tree.map(lambda x: x[:, :looped].swapaxes(0, 1), (real, labels))
+        step = lambda carry, given: make(carry, given, False)[:2]  # noqa: E731
+        after, each = jax.lax.scan(step, after, (jnp.arange(looped), *some))
+        metrics = jax.tree.map(lambda x: x[-1], each)
+    for update in range(looped, config.discriminator_updates):
+        own = update, real[:, update], None if labels is None else labels[:, update]
+        shared = config.share_generated and update == config.discriminator_updates - 1
+        after, metrics, drawn = make(after, own, shared)
+    return dataclasses.replace(state, discriminator=after[0], aux=after[1]), metrics, drawn
