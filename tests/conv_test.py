@@ -13,6 +13,7 @@ from genjax.nn.conv_forms import (
     patch_conv,
     patch_conv_transpose,
     phase_conv_transpose,
+    split_conv_transpose,
     stock_conv,
     stock_conv_transpose,
 )
@@ -25,6 +26,7 @@ FORMS = {
     "patch_conv_transpose": (patch_conv_transpose, stock_conv_transpose),
     "phases": (partial(phase_conv_transpose, join=False), stock_conv_transpose),
     "joined_phases": (partial(phase_conv_transpose, join=True), stock_conv_transpose),
+    "split_conv_transpose": (split_conv_transpose, stock_conv_transpose),
     "conv_transpose": (conv.conv_transpose, stock_conv_transpose),
 }
 ODD, EVEN = (7, 9), (6, 12)
@@ -130,6 +132,23 @@ def test_every_choice_of_form_equals_stock(inputs, outputs, stride):
             (conv.fast_conv_transpose, stock_conv_transpose, y),
         ]:
             compare(fast, stock, image, kernel, stride)
+
+
+@pytest.mark.parametrize("side", [2, 4, 6])
+def test_forms_for_tpus_equal_stock(side):
+    """A kernel of 25 taps between maps of 4, 16 and 36 pixels and ones of twice their side."""
+    generator = np.random.default_rng(3)
+    y = jnp.asarray(generator.normal(size=(2, side, side, 3)), jnp.float32)
+    x = jnp.asarray(generator.normal(size=(2, 2 * side, 2 * side, 3)), jnp.float32)
+    kernel = jnp.asarray(generator.normal(size=(5, 5, 3, 4)) / 8, jnp.float32)
+    for chosen, stock, image in [
+        (conv.conv, stock_conv, x),
+        (conv.conv_transpose, stock_conv_transpose, y),
+    ]:
+        form = traced_for("tpu", lambda x, kernel, stride, f=chosen: f(x, kernel, stride))
+        compare(form, stock, image, kernel, 2)
+        gradient = jax.make_jaxpr(traced_for("tpu", jax.grad(lambda *a, f=chosen: f(*a, 2).sum())))
+        assert str(gradient(image, kernel)).count("lhs_dilation=(2, 2)") >= (2 if side < 5 else 1)
 
 
 def test_forms_are_those_of_the_platform_that_is_compiled_for():

@@ -4,9 +4,10 @@ On CPUs, XLA runs a convolution and its weight gradient near the speed of a matr
 other derivatives of a strided one, narrow ones and those onto small maps several times slower. So
 there every derivative is written as one of three operations, convolution, transposed convolution
 and weight gradient, and each of these takes the form that is fast for its shape. The three are
-closed under differentiation, so penalties on gradients profit as well. Elsewhere, and where
-`Convolutions` says so, the stock operations are used. In one dimension only the transposed
-convolution needs a form of its own.
+closed under differentiation, so penalties on gradients profit as well. On TPUs only strided
+convolutions onto maps of fewer pixels than their kernel has taps need a form, in the transposed
+convolution and its gradients. Elsewhere, and where `Convolutions` says so, the stock operations are
+used. In one dimension only the transposed convolution on CPUs needs a form of its own.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from genjax.config import Convolutions
@@ -35,6 +37,7 @@ from genjax.nn.conv_forms import (
     patch_conv_transpose,
     phase_conv_transpose,
     shifted_conv_transpose1d,
+    split_conv_transpose,
     stock_conv,
     stock_conv1d,
     stock_conv_transpose,
@@ -49,7 +52,9 @@ _NARROW = 31
 
 
 def _forward(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
-    """`stock_conv` in the form that is fastest for its shape on CPUs."""
+    """`stock_conv` in the form that is fastest for its shape."""
+    if target_platform() != "cpu":
+        return stock_conv(x, kernel, stride)
     inputs = x.shape[-1]
     if inputs == 1:
         return patch_conv(x, kernel, stride)
@@ -60,7 +65,9 @@ def _forward(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
 
 
 def _transposed(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
-    """`stock_conv_transpose` in the form that is fastest for its shape on CPUs."""
+    """`stock_conv_transpose` in the form that is fastest for its shape."""
+    if target_platform() != "cpu":
+        return split_conv_transpose(x, kernel, stride)
     size, outputs = kernel.shape[0], kernel.shape[3]
     if outputs <= _FEW_CHANNELS or size < stride:
         return patch_conv_transpose(x, kernel, stride)
@@ -69,7 +76,7 @@ def _transposed(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def fast_conv(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
-    """`stock_conv` with all derivatives fast on CPUs; equal up to rounding.
+    """`stock_conv` with all derivatives fast; equal up to rounding.
 
     The sizes of `x` must be multiples of the stride.
     """
@@ -78,14 +85,15 @@ def fast_conv(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def fast_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
-    """`stock_conv_transpose` with all derivatives fast on CPUs; equal up to rounding."""
+    """`stock_conv_transpose` with all derivatives fast; equal up to rounding."""
     return _transposed(x, kernel, stride)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _weight_gradient(x: FeatureMap, dy: FeatureMap, stride: int, size: int) -> Kernel:
     """Gradient of ``sum(conv(x, kernel) * dy)`` with respect to the kernel of side `size`."""
-    if stride == 1 and size % 2 and dy.shape[-1] <= _FEW_CHANNELS < x.shape[-1]:
+    swaps = target_platform() == "cpu" and stride == 1 and size % 2
+    if swaps and dy.shape[-1] <= _FEW_CHANNELS < x.shape[-1]:
         # The same sums with the roles changed, so that the side with few channels is the input.
         return adjoint(_weight_gradient(dy, x, stride, size))
     zeros = jnp.zeros((size, size, x.shape[-1], dy.shape[-1]), x.dtype)
@@ -111,7 +119,11 @@ def _conv_transpose_forward(x: FeatureMap, kernel: Kernel, stride: int) -> Any:
 def _conv_transpose_backward(stride: int, saved: Any, dy: FeatureMap) -> Any:
     x, kernel = saved
     dx = fast_conv(dy, adjoint(kernel), stride)
-    return dx, adjoint(_weight_gradient(dy, x, stride, kernel.shape[0]))
+    dkernel = adjoint(_weight_gradient(dy, x, stride, kernel.shape[0]))
+    if target_platform() == "tpu":
+        # Turned once here, or XLA turns all that the optimizer keeps of the kernel.
+        dkernel = with_layout_constraint(dkernel, Layout((0, 1, 2, 3)))
+    return dx, dkernel
 
 
 def _weight_gradient_forward(x: FeatureMap, dy: FeatureMap, stride: int, size: int) -> Any:
@@ -191,14 +203,24 @@ fast_conv_transpose1d.defvjp(_conv_transpose1d_forward, _conv_transpose1d_backwa
 _weight_gradient1d.defvjp(_weight_gradient1d_forward, _weight_gradient1d_backward)
 
 
-def _stock_is_best(form: Convolutions) -> bool:
-    return form == "stock" or target_platform() != "cpu"
+def _stock_is_best(form: Convolutions, taps: int, pixels: int, stride: int) -> bool:
+    """Whether XLA's own operation is the fastest.
+
+    Args:
+      form: as configured.
+      taps: of the kernel.
+      pixels: of the smaller map; on TPUs, strided kernels with more taps need another form.
+      stride: of the operation.
+    """
+    few_pixels = target_platform() == "tpu" and stride > 1 and taps > pixels
+    return form == "stock" or not (target_platform() == "cpu" or few_pixels)
 
 
 def conv(x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto") -> FeatureMap:
     """`stock_conv` in the platform's fastest form, or in XLA's; same arguments."""
     _, h, w, _ = x.shape
-    if _stock_is_best(form) or h % stride or w % stride:
+    pixels = (h // stride) * (w // stride)
+    if _stock_is_best(form, kernel.shape[0] ** 2, pixels, stride) or h % stride or w % stride:
         return stock_conv(x, kernel, stride)
     return fast_conv(x, kernel, stride)
 
@@ -207,14 +229,14 @@ def conv_transpose(
     x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto"
 ) -> FeatureMap:
     """`stock_conv_transpose` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form):
+    if _stock_is_best(form, kernel.shape[0] ** 2, x.shape[1] * x.shape[2], stride):
         return stock_conv_transpose(x, kernel, stride)
     return fast_conv_transpose(x, kernel, stride)
 
 
 def conv1d(x: Signal, kernel: Kernel1D, stride: int, form: Convolutions = "auto") -> Signal:
     """`stock_conv1d` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form) or x.shape[1] % stride:
+    if _stock_is_best(form, 0, 1, 1) or x.shape[1] % stride:
         return stock_conv1d(x, kernel, stride)
     return fast_conv1d(x, kernel, stride)
 
@@ -223,7 +245,7 @@ def conv_transpose1d(
     x: Signal, kernel: Kernel1D, stride: int, form: Convolutions = "auto"
 ) -> Signal:
     """`stock_conv_transpose1d` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form):
+    if _stock_is_best(form, 0, 1, 1):
         return stock_conv_transpose1d(x, kernel, stride)
     return fast_conv_transpose1d(x, kernel, stride)
 

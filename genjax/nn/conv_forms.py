@@ -58,6 +58,41 @@ def adjoint(kernel: Kernel) -> Kernel:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
+def split_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
+    """`stock_conv_transpose` as a sum over groups of the kernel's columns.
+
+    Each group has no more taps than `x` has pixels, or is one column. With more taps, XLA on TPUs
+    lets kernel and image change places and multiplies by the zeros between the pixels.
+
+    Args:
+      x: [batch, height, width, inputs].
+      kernel: [k, k, inputs, outputs].
+      stride: s, at least 1.
+
+    Returns:
+      [batch, s * height, s * width, outputs].
+    """
+    _, h, w, _ = x.shape
+    size = kernel.shape[0]
+    total = size + stride - 2
+    before = size - 1 if stride > size - 1 else -(-total // 2)
+    rows = before, total - before
+    y = jnp.zeros((), x.dtype)
+    group = max(1, h * w // size)
+    for first in range(0, size, group):
+        last = min(first + group, size)
+        columns = rows[0] - first, rows[1] - (size - last)
+        y += jax.lax.conv_general_dilated(
+            x,
+            kernel[:, first:last],
+            (1, 1),
+            (rows, columns),
+            lhs_dilation=(stride, stride),
+            dimension_numbers=_LAYOUT,
+        )
+    return y
+
+
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and after an axis for which the output has ``ceil(size / stride)`` values."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
