@@ -60,7 +60,7 @@ class Layer(NamedTuple):
     def flops(self) -> int:
         """Of its forward pass."""
         if not isinstance(self.module, Conv | ConvTranspose):
-            return 2 * math.prod(self.inputs) * self.outputs[-1]
+            return 2 * math.prod(self.inputs) * math.prod(self.outputs[1:])
         size, stride = self.module.kernel, self.module.stride
         transposed = isinstance(self.module, ConvTranspose)
         large, small = (self.inputs, self.outputs)[:: -1 if transposed else 1]

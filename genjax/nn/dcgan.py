@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from genjax.core.types import Images
 from genjax.errors import UserError
-from genjax.nn.layers import Layers
+from genjax.nn.layers import Layers, leaky_relu
 
 _KERNEL = 5
 _LEAK = 0.2
@@ -80,8 +80,7 @@ class DCGANDecoder(nn.Module):
         def activate(x: Array) -> Array:
             return nn.relu(self.layers.normalize(x, train, condition, _scale_init))
 
-        x = self.layers.dense(base * base * features, _INIT, bias)(z)
-        x = activate(x.reshape(-1, base, base, features))
+        x = activate(self.layers.dense((base, base, features), _INIT, bias)(z))
         for _ in range(count - 1):
             features //= 2
             x = activate(self.layers.conv_transpose(features, _KERNEL, 2, _INIT, bias)(x))
@@ -105,16 +104,16 @@ class DCGANEncoder(nn.Module):
     head_init = staticmethod(_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
+    def __call__(self, images: Images, train: bool) -> Float[Array, "batch h w features"]:
         x, features = images, self.width
         for layer in range(halvings(images.shape[1])):
             bias = self.layers.norm == "none" or layer == 0
             x = self.layers.conv(features, _KERNEL, 2, _INIT, bias)(x)
             if layer > 0:
                 x = self.layers.normalize(x, train, scale_init=_scale_init)
-            x = nn.leaky_relu(x, _LEAK)
+            x = leaky_relu(x, _LEAK)
             features *= 2
-        return x.reshape(x.shape[0], -1)
+        return x
 
 
 class TutorialDecoder(nn.Module):
@@ -148,8 +147,7 @@ class TutorialDecoder(nn.Module):
                 f"dcgan_tutorial can't make images of {side} pixels a side; "
                 f"set --data.resolution {-(-side // 4) * 4}"
             )
-        x = self.layers.dense((side // 4) ** 2 * 128, _TUTORIAL_INIT)(z)
-        x = nn.relu(x).reshape(-1, side // 4, side // 4, 128)
+        x = nn.relu(self.layers.dense((side // 4, side // 4, 128), _TUTORIAL_INIT)(z))
         for _ in range(2):
             x = nn.relu(self.layers.conv_transpose(128, _KERNEL, 2, _TUTORIAL_INIT)(x))
         return self.layers.conv_transpose(channels, _KERNEL, 1, _TUTORIAL_INIT)(x)
@@ -167,8 +165,8 @@ class TutorialEncoder(nn.Module):
     head_init = staticmethod(_TUTORIAL_INIT)
 
     @nn.compact
-    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
+    def __call__(self, images: Images, train: bool) -> Float[Array, "batch h w features"]:
         x = images
         for _ in range(2):
-            x = nn.leaky_relu(self.layers.conv(128, _KERNEL, 2, _TUTORIAL_INIT)(x), _LEAK)
-        return x.reshape(x.shape[0], -1)
+            x = leaky_relu(self.layers.conv(128, _KERNEL, 2, _TUTORIAL_INIT)(x), _LEAK)
+        return x

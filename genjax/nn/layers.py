@@ -1,6 +1,8 @@
 """Layers that Flax lacks or that must not depend on the number of devices."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from genjax.config import Convolutions
+from genjax.core.compiler import target_platform
 from genjax.core.rng import example_index, example_keys
 from genjax.core.spectral import spectrally_normalized
 from genjax.core.types import Key
@@ -21,33 +24,80 @@ from genjax.nn.norms import NORMS, Normalize
 Initializer = Callable[..., Any]
 
 
+# With fewer columns XLA makes a product on TPUs a sum, in a pass of its own over the input.
+_FEW_COLUMNS = 8
+
+
+def _product(
+    x: Float[Array, "batch *inputs"], kernel: Float[Array, "_ _"], shape: tuple[int, ...]
+) -> Float[Array, "batch *outputs"]:
+    """All units of an example times the kernel, as a map of the given shape, on TPUs.
+
+    It is one contraction of the map as it is: flattening it would end what can be computed within
+    the product, such as the norm before it and its sums.
+    """
+    columns = kernel.shape[1]
+    few = columns < _FEW_COLUMNS
+    if few:
+        kernel = jnp.pad(kernel, ((0, 0), (0, _FEW_COLUMNS - columns)))
+    axes = tuple(range(1, x.ndim))
+    kernel = kernel.reshape(*x.shape[1:], *(kernel.shape[1:] if few else shape))
+    y = jnp.tensordot(x, kernel, axes=(axes, tuple(axis - 1 for axis in axes)))
+    return y[:, :columns].reshape(-1, *shape) if few else y
+
+
 class Dense(nn.Module):
-    """Affine map of the last axis, with a kernel that can be spectrally normalised.
+    """Affine map of all units of an example, with a kernel that can be spectrally normalised.
 
     Attributes:
-      features: outputs.
+      features: outputs; or the shape of the map that they make, whose units they are in order.
       use_bias: add a bias to each output.
       dtype: type of the computation.
       kernel_init: initialiser of the kernel.
       spectral_norm: divide the kernel by its largest singular value.
     """
 
-    features: int
+    features: int | tuple[int, ...]
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: Initializer = nn.initializers.lecun_normal()
     spectral_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+    def __call__(self, x: Float[Array, "batch *inputs"]) -> Float[Array, "batch *outputs"]:
+        shape = (self.features,) if isinstance(self.features, int) else self.features
+        sizes = math.prod(x.shape[1:]), math.prod(shape)
+        kernel = self.param("kernel", self.kernel_init, sizes)
         if self.spectral_norm:
             kernel = spectrally_normalized(self, kernel)
-        y = checkpoint_name(x.astype(self.dtype) @ kernel.astype(self.dtype), LINEAR)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        tpu = target_platform() == "tpu"
+        y = _product(x, kernel, shape) if tpu else x.reshape(x.shape[0], -1) @ kernel
+        y = checkpoint_name(y, LINEAR)
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            y = y + bias.astype(self.dtype)
-        return y
+            bias = self.param("bias", nn.initializers.zeros, sizes[1:])
+            y = y + bias.astype(self.dtype).reshape(y.shape[1:])
+        return y.reshape(-1, *shape)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _signed_leaky_relu(x: Array, slope: float) -> Array:
+    return jnp.maximum(x, slope * x)
+
+
+@_signed_leaky_relu.defjvp
+def _signed_leaky_relu_jvp(slope: float, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    y = _signed_leaky_relu(primals[0], slope)
+    return y, tangents[0] * ((1 + slope) / 2 + (1 - slope) / 2 * jnp.sign(y))
+
+
+def leaky_relu(x: Float[Array, "*units"], slope: float) -> Float[Array, "*units"]:
+    """``max(x, slope x)``, for slopes in (0, 1).
+
+    On TPUs the gradient takes the sign of the result, which is kept anyway. XLA's own way keeps a
+    mask beside it, made in a pass of its own.
+    """
+    return _signed_leaky_relu(x, slope) if target_platform() == "tpu" else nn.leaky_relu(x, slope)
 
 
 class Layers(NamedTuple):
@@ -69,8 +119,10 @@ class Layers(NamedTuple):
     reference: int = 0
     convolutions: Convolutions = "auto"
 
-    def dense(self, features: int, init: Initializer, use_bias: bool = True) -> Dense:
-        """An affine layer."""
+    def dense(
+        self, features: int | tuple[int, ...], init: Initializer, use_bias: bool = True
+    ) -> Dense:
+        """An affine layer, perhaps to a map."""
         return Dense(features, use_bias, self.dtype, init, self.spectral_norm)
 
     def conv(

@@ -7,7 +7,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from genjax.core.types import Examples
-from genjax.nn.layers import Dropout, Layers, Maxout, symmetric_uniform
+from genjax.nn.layers import Dropout, Layers, Maxout, leaky_relu, symmetric_uniform
 
 _INIT = nn.initializers.lecun_normal()
 _LEAK = 0.2
@@ -67,7 +67,7 @@ class MLPEncoder(nn.Module):
         x = images.reshape(images.shape[0], -1)
         for _ in range(self.depth):
             x = self.layers.dense(self.width, _INIT)(x)
-            x = nn.leaky_relu(self.layers.normalize(x, train), _LEAK)
+            x = leaky_relu(self.layers.normalize(x, train), _LEAK)
         return x
 
 

@@ -150,8 +150,8 @@ def make_encoder(config: Network, shape: tuple[int, ...], layers: Layers, what: 
       what: what the network is in its model, for errors.
 
     Returns:
-      A module from float32 [batch, *shape] to [batch, features]. Its `head_init`
-      is the initialiser of layers to come after it.
+      A module from float32 [batch, *shape] to features [batch, ...], a vector or a map. Its
+      `head_init` is the initialiser of layers to come after it.
 
     Raises:
       UserError: an architecture without encoder, or one that is not for such examples.

@@ -92,7 +92,7 @@ class SNGANDecoder(nn.Module):
         def activate(x: Array) -> Array:
             return nn.relu(layers.normalize(x, train, condition))
 
-        x = layers.dense(base * base * widths[0], _INIT)(z).reshape(-1, base, base, widths[0])
+        x = layers.dense((base, base, widths[0]), _INIT)(z)
         for width in widths[1:]:
             y = layers.conv(width, 3, 1, _RESIDUAL_INIT)(upsample(activate(x)))
             y = layers.conv(width, 3, 1, _RESIDUAL_INIT)(activate(y))

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax.core.rng import example_index, example_keys
 from genjax.errors import UserError
-from genjax.nn.layers import Layers
+from genjax.nn.layers import Layers, leaky_relu
 
 Audio: TypeAlias = Float[Array, "batch samples channels"]
 """In [-1, 1]."""
@@ -86,8 +86,7 @@ class WaveGANDecoder(nn.Module):
         def activate(x: Array) -> Array:
             return nn.relu(self.layers.normalize(x, train, condition))
 
-        x = self.layers.dense(base * features, _INIT, bias)(z)
-        x = activate(x.reshape(-1, base, features))
+        x = activate(self.layers.dense((base, features), _INIT, bias)(z))
         for _ in range(count - 1):
             features //= 2
             x = activate(self.layers.conv_transpose1d(features, _KERNEL, _STRIDE, _INIT, bias)(x))
@@ -165,7 +164,7 @@ class WaveGANEncoder(nn.Module):
     head_init = staticmethod(_INIT)
 
     @nn.compact
-    def __call__(self, audio: Audio, train: bool) -> Float[Array, "batch features"]:
+    def __call__(self, audio: Audio, train: bool) -> Float[Array, "batch time features"]:
         x, features = audio, self.width
         for layer in range(quarterings(audio.shape[1])):
             if layer > 0:
@@ -174,6 +173,6 @@ class WaveGANEncoder(nn.Module):
             x = self.layers.conv1d(features, _KERNEL, _STRIDE, _INIT, bias)(x)
             if layer > 0:
                 x = self.layers.normalize(x, train)
-            x = nn.leaky_relu(x, _LEAK)
+            x = leaky_relu(x, _LEAK)
             features *= 2
-        return x.reshape(x.shape[0], -1)
+        return x

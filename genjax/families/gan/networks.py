@@ -114,14 +114,17 @@ class Discriminator(nn.Module):
             label_map = head(math.prod(places), "label_map", use_bias=False)(condition)
             label_map = label_map.reshape(-1, *places, 1)
             images = jnp.concatenate([images, label_map.astype(images.dtype)], -1)
-        features = self.encoder(images, train)
-        judged = features if self.minibatch is None else self.minibatch(features)
+        seen = self.encoder(images, train)
+        features = seen.reshape(seen.shape[0], -1)
+        if self.conditioning == "projection":
+            seen = features
+        judged = seen if self.minibatch is None else self.minibatch(features)
         logits = head(1, "logit")(judged)[:, 0].astype(jnp.float32)
         if self.conditioning == "projection":
             assert condition is not None
             embedded = head(features.shape[-1], "embedding", use_bias=False)(condition)
             logits += jnp.sum((embedded * features).astype(jnp.float32), -1)
         auxiliary = {
-            name: head(size, name)(features).astype(jnp.float32) for name, size in self.auxiliary
+            name: head(size, name)(seen).astype(jnp.float32) for name, size in self.auxiliary
         }
         return Judgement(logits, features.astype(jnp.float32), auxiliary)
