@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 
 import jax
 import numpy as np
@@ -25,7 +26,11 @@ needs_libtpu = pytest.mark.skipif(
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GENJAX_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "compile"
+    # Changed for TPUs, and wanted back by the processes of other tests.
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    kept = jax.config.jax_enable_compilation_cache
+    yield tmp_path / "cache" / "compile"
+    jax.config.update("jax_enable_compilation_cache", kept)
 
 
 def real_step(experiment, devices):

@@ -142,8 +142,14 @@ def prepare_process(target: Target) -> None:
     os.environ["JAX_PLATFORMS"] = _CPU
     jax.config.update("jax_platforms", _CPU)
     os.environ.update({**ABSENT_TPU, "CUDA_VISIBLE_DEVICES": "-1"})
+    if target.platform != _CPU:
+        # Programs of devices that are absent can be kept, but not read again.
+        jax.config.update("jax_enable_compilation_cache", False)
     if target.platform == "tpu":
         name, cores = _KINDS[target.name]
+        # It ends the process at a flag that it does not know, such as a GPU's or a CPU's; its own
+        # are in LIBTPU_INIT_ARGS.
+        os.environ.pop("XLA_FLAGS", None)
         os.environ["TPU_ACCELERATOR_TYPE"] = f"{name}-{cores * target.devices}"
     if target.platform == _CPU:
         # Too late where JAX has counted its devices, which `devices_of` checks.

@@ -44,7 +44,7 @@ _PACKAGES = (
 )
 # Nothing can be tried out on a GPU that is absent.
 _OPTIONS = {"gpu": {"xla_gpu_autotune_level": "0"}}
-_USED = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
+_NEEDED = re.compile(r"required for HLO temporaries \(([\d.]+)([KMGT])\)")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -322,7 +322,7 @@ def compile_report(lowered: Lowered) -> Report:
     memory = (
         _memory(lowered, executable.memory_analysis(), program)
         if executable
-        else {**lowered.sizes, "temporaries": max(0, needed - sum(lowered.sizes.values()))}
+        else {**lowered.sizes, "temporaries": needed}
     )
     capacity = None if chip is None else chip.memory
     bounds = None
@@ -362,8 +362,8 @@ def compile_report(lowered: Lowered) -> Report:
 
 
 def _needed(message: str) -> int:
-    """Bytes that a program would have needed, from the compiler's refusal."""
-    found = _USED.search(message)
+    """Bytes of temporary arrays that a program needs, from the compiler's refusal."""
+    found = _NEEDED.search(message)
     return int(float(found[1]) * _UNITS[found[2]]) if found else 0
 
 
