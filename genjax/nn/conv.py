@@ -32,6 +32,7 @@ from genjax.nn.conv_forms import (
     Signal,
     adjoint,
     adjoint1d,
+    adjoint_conv_transpose,
     joined_conv_transpose1d,
     patch_conv,
     patch_conv_transpose,
@@ -49,6 +50,13 @@ from genjax.nn.conv_forms import (
 # which the phases of a transposed convolution are joined.
 _FEW_CHANNELS = 4
 _NARROW = 31
+# Inputs times outputs from which on TPUs gain by split kernels.
+_WIDE = 1024
+
+
+def _has_few_pixels(taps: int, pixels: int, stride: int) -> bool:
+    """Whether XLA lets the kernel and the smaller map of a strided convolution change places."""
+    return stride > 1 and taps > pixels
 
 
 def _forward(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
@@ -66,6 +74,10 @@ def _forward(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
 
 def _transposed(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
     """`stock_conv_transpose` in the form that is fastest for its shape."""
+    if target_platform() == "gpu":
+        if _has_few_pixels(kernel.shape[0] ** 2, x.shape[1] * x.shape[2], stride):
+            return patch_conv_transpose(x, kernel, stride)
+        return adjoint_conv_transpose(x, kernel, stride)
     if target_platform() != "cpu":
         return split_conv_transpose(x, kernel, stride)
     size, outputs = kernel.shape[0], kernel.shape[3]
@@ -96,9 +108,11 @@ def _weight_gradient(x: FeatureMap, dy: FeatureMap, stride: int, size: int) -> K
     if swaps and dy.shape[-1] <= _FEW_CHANNELS < x.shape[-1]:
         # The same sums with the roles changed, so that the side with few channels is the input.
         return adjoint(_weight_gradient(dy, x, stride, size))
+    few_pixels = _has_few_pixels(size**2, dy.shape[1] * dy.shape[2], stride)
+    form = patch_conv if target_platform() == "gpu" and few_pixels else stock_conv
     zeros = jnp.zeros((size, size, x.shape[-1], dy.shape[-1]), x.dtype)
     # Linear in the kernel, so where the gradient is taken does not matter.
-    gradient: Kernel = jax.vjp(lambda kernel: stock_conv(x, kernel, stride), zeros)[1](dy)[0]
+    gradient: Kernel = jax.vjp(lambda kernel: form(x, kernel, stride), zeros)[1](dy)[0]
     return gradient
 
 
@@ -203,24 +217,31 @@ fast_conv_transpose1d.defvjp(_conv_transpose1d_forward, _conv_transpose1d_backwa
 _weight_gradient1d.defvjp(_weight_gradient1d_forward, _weight_gradient1d_backward)
 
 
-def _stock_is_best(form: Convolutions, taps: int, pixels: int, stride: int) -> bool:
-    """Whether XLA's own operation is the fastest.
+def _stock_is_best(form: Convolutions, kernel: Kernel, pixels: int, stride: int) -> bool:
+    """Whether XLA's own operation is the fastest in two dimensions.
 
     Args:
       form: as configured.
-      taps: of the kernel.
-      pixels: of the smaller map; on TPUs, strided kernels with more taps need another form.
+      kernel: [k, k, inputs, outputs].
+      pixels: of the smaller map.
       stride: of the operation.
     """
-    few_pixels = target_platform() == "tpu" and stride > 1 and taps > pixels
-    return form == "stock" or not (target_platform() == "cpu" or few_pixels)
+    size, _, inputs, outputs = kernel.shape
+    platform = target_platform()
+    if form == "stock" or platform not in ("cpu", "gpu", "tpu"):
+        return True
+    if platform == "tpu":
+        # Kernels that are narrow, or split into more than two parts, are no faster.
+        worth = inputs * outputs >= _WIDE and 2 * pixels >= size**2
+        return not (worth and _has_few_pixels(size**2, pixels, stride))
+    return platform == "gpu" and stride == 1
 
 
 def conv(x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto") -> FeatureMap:
     """`stock_conv` in the platform's fastest form, or in XLA's; same arguments."""
     _, h, w, _ = x.shape
     pixels = (h // stride) * (w // stride)
-    if _stock_is_best(form, kernel.shape[0] ** 2, pixels, stride) or h % stride or w % stride:
+    if _stock_is_best(form, kernel, pixels, stride) or h % stride or w % stride:
         return stock_conv(x, kernel, stride)
     return fast_conv(x, kernel, stride)
 
@@ -229,14 +250,14 @@ def conv_transpose(
     x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto"
 ) -> FeatureMap:
     """`stock_conv_transpose` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form, kernel.shape[0] ** 2, x.shape[1] * x.shape[2], stride):
+    if _stock_is_best(form, kernel, x.shape[1] * x.shape[2], stride):
         return stock_conv_transpose(x, kernel, stride)
     return fast_conv_transpose(x, kernel, stride)
 
 
 def conv1d(x: Signal, kernel: Kernel1D, stride: int, form: Convolutions = "auto") -> Signal:
     """`stock_conv1d` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form, 0, 1, 1) or x.shape[1] % stride:
+    if (form == "stock" or target_platform() != "cpu") or x.shape[1] % stride:
         return stock_conv1d(x, kernel, stride)
     return fast_conv1d(x, kernel, stride)
 
@@ -245,7 +266,7 @@ def conv_transpose1d(
     x: Signal, kernel: Kernel1D, stride: int, form: Convolutions = "auto"
 ) -> Signal:
     """`stock_conv_transpose1d` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form, 0, 1, 1):
+    if form == "stock" or target_platform() != "cpu":
         return stock_conv_transpose1d(x, kernel, stride)
     return fast_conv_transpose1d(x, kernel, stride)
 

@@ -123,6 +123,21 @@ def patch_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureM
     return y
 
 
+def adjoint_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
+    """`stock_conv_transpose` as the gradient of a convolution by its input.
+
+    The library on GPUs has a routine for that; XLA would put zeros between the pixels of `x`, and
+    multiply by them.
+    """
+    b, h, w, _ = x.shape
+    wide = jax.ShapeDtypeStruct((b, stride * h, stride * w, kernel.shape[3]), x.dtype)
+    # XLA knows such a gradient by its reversed kernel, and cancels one that is reversed twice.
+    kernel = jax.lax.optimization_barrier(adjoint(kernel))
+    transpose = jax.linear_transpose(lambda y: stock_conv(y, kernel, stride), wide)
+    y: FeatureMap = transpose(x)[0]
+    return y
+
+
 class _Region(NamedTuple):
     """Neighbouring output pixels that the same taps reach, along one axis.
 
