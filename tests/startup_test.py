@@ -14,7 +14,12 @@ from genjax.core import compiler
 from genjax.errors import UserError
 from genjax.run import startup
 
-SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "JAX_ENABLE_COMPILATION_CACHE")
+SETTINGS = (
+    "JAX_COMPILATION_CACHE_DIR",
+    "XLA_FLAGS",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH",
+)
 
 
 def clean(tmp_path, **settings):
@@ -101,8 +106,43 @@ def test_memory_is_kept_unless_told_otherwise(monkeypatch, value, calls):
     monkeypatch.delenv("GENJAX_KEEP_MEMORY", raising=False)
     if value is not None:
         monkeypatch.setenv("GENJAX_KEEP_MEMORY", value)
+    monkeypatch.setenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", "1")
     startup.keep_memory()
     assert len(changed) == calls
+    assert os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to keep memory")
+@pytest.mark.parametrize("first", ["", "import genjax.core.compiler"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_large_temporary_memory_stays_mapped(tmp_path, first, kept):
+    code = f"""
+{first}
+from genjax.run.startup import prepare_process
+prepare_process()
+import jax, resource
+from genjax.core.compiler import jit
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+# 144 MB between two products.
+run, x = jit(lambda x: (x @ x.T) @ x), jax.numpy.ones((6000, 8))
+for _ in range(3):
+    jax.block_until_ready(run(x))
+before = faults()
+for _ in range(3):
+    jax.block_until_ready(run(x))
+print((faults() - before) // 3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean(tmp_path, GENJAX_KEEP_MEMORY=str(int(kept))),
+        check=True,
+        timeout=PATIENCE_S,
+        capture_output=True,
+        text=True,
+    )
+    # 144 MB are 69 pages of 2 MiB, the largest that there are.
+    assert (int(done.stdout) < 35) == kept
 
 
 @pytest.fixture

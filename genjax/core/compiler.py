@@ -26,6 +26,18 @@ OPTIONS: dict[str, dict[str, str]] = {
 REFERENCE = "reference"
 """In place of a platform, for operations in the forms that XLA has for them."""
 
+
+def read_dispatch() -> None:
+    """Takes JAX's option ``jax_cpu_enable_async_dispatch`` from its variable, which JAX ignores."""
+    value = os.environ.get("JAX_CPU_ENABLE_ASYNC_DISPATCH")
+    if value:
+        jax.config.update(
+            "jax_cpu_enable_async_dispatch", value.lower() not in ("0", "false", "off", "no")
+        )
+
+
+read_dispatch()
+
 # JAX traces a function again where its value has changed.
 _PLATFORM = jax.make_user_context(None)
 

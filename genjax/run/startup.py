@@ -31,6 +31,7 @@ _CACHE_BYTES = 4 * 2**30
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
+DISPATCH = "JAX_CPU_ENABLE_ASYNC_DISPATCH"
 
 
 def prepare_process() -> None:
@@ -58,7 +59,9 @@ def keep_memory() -> None:
 
     XLA allocates the temporary memory of a CPU program anew in each call. Given back in between,
     every page of it is mapped and cleared again, which makes a step of dcgan-fashion a third slower
-    (docs/performance.md). Does nothing with another C library.
+    (docs/performance.md). Does nothing with another C library. Programs on one CPU then run in the
+    thread that calls them: what another thread allocates glibc returns in any case if it is more
+    than 64 MiB, whence a step of dcgan-cifar10 would be a sixth slower.
     """
     if sys.platform != "linux" or os.environ.get("GENJAX_KEEP_MEMORY") == "0":
         return
@@ -67,6 +70,11 @@ def keep_memory() -> None:
         return
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     library.mallopt(_MMAP_MAX, 0)
+    if DISPATCH not in os.environ:
+        os.environ[DISPATCH] = "0"
+        # Otherwise it is read when that module is imported.
+        if "genjax.core.compiler" in sys.modules:
+            sys.modules["genjax.core.compiler"].read_dispatch()
 
 
 def hush_writers() -> None:
