@@ -99,6 +99,23 @@ def test_a_loop_counts_as_often_as_it_turns():
     assert done.cost_analysis()["flops"] < 2 * 2 * 16**3
 
 
+def test_of_a_branch_the_most_expensive_side_counts():
+    def cubed(x):
+        return x @ x @ x
+
+    def function(choice, x):
+        return jax.lax.switch(choice, [jnp.sin, cubed, lambda x: x @ x], x)
+
+    def either(wanted, x):
+        return jax.lax.cond(wanted, cubed, jnp.sin, x)
+
+    numbers = (jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), bool))
+    x = jax.ShapeDtypeStruct((16, 16), jnp.float32)
+    for choosing, number in zip((function, either), numbers, strict=True):
+        done = jax.jit(choosing).lower(number, x).compile()
+        assert flops_of(done.as_text()) == 2 * 2 * 16**3
+
+
 def test_the_library_on_gpus_does_the_same_work_in_all_directions():
     program = parse_program(CUDNN)
     expected = 2 * 8 * (5 * 7 - 3) ** 2 * 64 * 128

@@ -22,7 +22,7 @@ _ARRAY = re.compile(
 )
 _CALLED = re.compile(r"\b(?:calls|body|to_apply)=%?([\w.-]+)")
 _BRANCHES = re.compile(
-    r"\b(?:branch_computations|true_computation|false_computation)=\{?([^}]*?)[},]"
+    r"\b(?:branch_computations=\{([^}]*)\}|(?:true|false)_computation=(%?[\w.-]+))"
 )
 _TURNS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
@@ -228,7 +228,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def runs(program: Program) -> list[Run]:
-    """What a program runs, loops as often as they turn, and both sides of a branch.
+    """What a program runs, loops as often as they turn, and of a branch the most expensive side.
 
     Args:
       program: from `parse_program`.
@@ -237,17 +237,27 @@ def runs(program: Program) -> list[Run]:
       Instructions that do something, in their order; those within fusions are not apart.
     """
 
+    def cost(side: Sequence[Run]) -> tuple[int, int, int]:
+        return (
+            sum(run.times * run.instruction.cycles for run in side),
+            sum(run.times * product_flops(program, run) for run in side),
+            sum(run.times * run_bytes(program, run) for run in side),
+        )
+
     def walk(name: str, times: int) -> Iterator[Run]:
         within = program.computations.get(name, {})
         for instruction in within.values():
             if instruction.opcode in _CONTROL:
                 turns = _TURNS.search(instruction.text)
                 again = times * int(turns[1]) if turns else times
-                called = _CALLED.findall(instruction.text)
-                for names in _BRANCHES.findall(instruction.text):
-                    called += [part.strip().lstrip("%") for part in names.split(",")]
-                for inner in called:
+                for inner in _CALLED.findall(instruction.text):
                     yield from walk(inner, again)
+                sides = [
+                    list(walk(side.strip().lstrip("%"), again))
+                    for names in _BRANCHES.findall(instruction.text)
+                    for side in "".join(names).split(",")
+                ]
+                yield from max(sides, key=cost, default=[])
             elif instruction.opcode not in _FREE:
                 yield Run(instruction, within, times)
 
