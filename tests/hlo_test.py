@@ -99,6 +99,24 @@ def test_a_loop_counts_as_often_as_it_turns():
     assert done.cost_analysis()["flops"] < 2 * 2 * 16**3
 
 
+def test_a_loop_on_a_tpu_counts_to_its_limit():
+    """Their programs don't say how often a loop turns."""
+    condition = """
+%cond (c: (s32[], f32[16])) -> pred[] {
+  %limit = s32[]{:T(128)} constant(5)
+  %c = (s32[]{:T(128)}, f32[16]{0}) parameter(0)
+  %number = s32[]{:T(128)} get-tuple-element(%c), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%number, %limit), direction=LT
+}
+"""
+    silent = TPU.replace(', backend_config={"known_trip_count":{"n":"5"}}', "")
+    assert silent != TPU
+    assert next(run.times for run in runs(parse_program(silent))) == 1
+    assert next(run.times for run in runs(parse_program(condition + silent))) == 5
+    unknown = condition.replace("constant(5)", "parameter(1)")
+    assert next(run.times for run in runs(parse_program(unknown + silent))) == 1
+
+
 def test_of_a_branch_the_most_expensive_side_counts():
     def cubed(x):
         return x @ x @ x

@@ -25,6 +25,7 @@ _BRANCHES = re.compile(
     r"\b(?:branch_computations=\{([^}]*)\}|(?:true|false)_computation=(%?[\w.-]+))"
 )
 _TURNS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CONDITION = re.compile(r"\bcondition=%?([\w.-]+)")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _SCOPE = re.compile(r'\bop_name="((?:[^"\\]|\\.)*)"')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
@@ -248,8 +249,7 @@ def runs(program: Program) -> list[Run]:
         within = program.computations.get(name, {})
         for instruction in within.values():
             if instruction.opcode in _CONTROL:
-                turns = _TURNS.search(instruction.text)
-                again = times * int(turns[1]) if turns else times
+                again = times * _turns(program, instruction)
                 for inner in _CALLED.findall(instruction.text):
                     yield from walk(inner, again)
                 sides = [
@@ -262,6 +262,23 @@ def runs(program: Program) -> list[Run]:
                 yield Run(instruction, within, times)
 
     return list(walk(program.entry, 1))
+
+
+def _turns(program: Program, loop: Instruction) -> int:
+    """How often a loop turns; once where nobody can say, or where it is none."""
+    if found := _TURNS.search(loop.text):
+        return int(found[1])
+    # TPUs' programs don't say it. A scan counts from 0 to a constant.
+    named = _CONDITION.search(loop.text)
+    condition = program.computations.get(named[1], {}) if named else {}
+    last = next(reversed(condition.values()), None)
+    if last is None or last.opcode != "compare" or "direction=LT" not in last.text:
+        return 1
+    count, limit = (condition.get(name) for name in last.operands[:2])
+    counted = count is not None and count.opcode == "get-tuple-element"
+    if not counted or limit is None or limit.opcode != "constant" or limit.shape[:1] not in "su":
+        return 1
+    return max(1, int(limit.operands[0]))
 
 
 def scope_of(program: Program, run: Run) -> str:
