@@ -86,6 +86,17 @@ def test_the_command_says_it_and_keeps_it(cache, tmp_path, monkeypatch):
     assert len(list(cache.iterdir())) == 2
 
 
+def test_a_report_of_an_older_reading_is_not_found(small_experiment, cache, monkeypatch):
+    said = []
+    arguments = small_experiment, known_schema("digits"), parse_target("cpu"), said.append
+    report_of(*arguments)
+    report_of(*arguments)
+    assert len(said) == 1
+    monkeypatch.setattr("genjax.targets.cache._reader", lambda: "another")
+    report_of(*arguments)
+    assert len(said) == 2
+
+
 def test_what_is_not_installed_is_named(cache, monkeypatch):
     monkeypatch.setattr("genjax.targets.devices.importlib.util.find_spec", lambda name: None)
     tpu = refusal("compile", "--target", "tpu-v5e:2x2")
@@ -103,6 +114,8 @@ def test_what_is_not_installed_is_named(cache, monkeypatch):
         (("--target", "cpu", "--mode", "pmap"), "choices: jit, mesh"),
         (("--target", "cpu", "--largest-batch"), "a memory of its own, not cpu:1"),
         (("--target", "cpu:2", "--scaling"), "share its cores"),
+        (("--target", "h100", "--scaling", "--largest-batch"), "give one of them"),
+        (("--target", "cpu", "--out", "x.png"), "--scaling, which is missing"),
         (("--target", "cpu:3", "--mode", "mesh"), "a multiple of 3"),
         (("--target", "cpu", "--json", "/no/such/folder/x"), "is not a folder"),
         (("--target", "cpu", "--dtype", "float16"), "--dtype"),

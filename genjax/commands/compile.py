@@ -59,6 +59,10 @@ def compile(arguments: list[str]) -> None:
         from genjax.targets.devices import parse_target, prepare_process
 
         aimed = parse_target(target)
+        if scaling and largest_batch:
+            raise UserError("--scaling and --largest-batch are two questions; give one of them")
+        if out is not None and not scaling:
+            raise UserError(f"--out {out} is the drawing of --scaling, which is missing")
         for file in (out, json):
             check_file(file)
         prepare_process(aimed)
@@ -91,7 +95,7 @@ def compile(arguments: list[str]) -> None:
         if largest_batch:
             from genjax.targets.batches import largest_batch as find
 
-            unit = aimed.devices * experiment.accumulate if experiment.mode != "jit" else 1
+            unit = experiment.accumulate * (1 if experiment.mode == "jit" else aimed.devices)
             report = find(experiment, unit, lambda own: report_of(own, schema, aimed, say))
         else:
             report = report_of(experiment, schema, aimed, say)

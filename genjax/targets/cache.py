@@ -1,5 +1,6 @@
 """Keeps reports of what has been compiled, since a program compiles for up to a minute."""
 
+import functools
 import hashlib
 import json
 import os
@@ -54,6 +55,7 @@ def _key(lowered: Lowered) -> str:
     scopes = _SCOPE.findall(lowered.stage.as_text(debug_info=True))
     parts = [
         str(lowered.target),
+        _reader(),
         lowered.stage.as_text(),
         *(scope for scope in scopes if not scope.endswith(".py")),
         json.dumps([to_dict(lowered.experiment), versions(), OPTIONS], sort_keys=True),
@@ -62,6 +64,13 @@ def _key(lowered: Lowered) -> str:
         os.environ.get("LIBTPU_INIT_ARGS", ""),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _reader() -> str:
+    """What makes a report of a program, so that one of an older reading is not found."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return "\0".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def _keep(path: Path, report: Report) -> None:

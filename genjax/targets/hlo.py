@@ -271,7 +271,7 @@ def _turns(program: Program, loop: Instruction) -> int:
     # TPUs' programs don't say it. A scan counts from 0 to a constant.
     named = _CONDITION.search(loop.text)
     condition = program.computations.get(named[1], {}) if named else {}
-    last = next(reversed(condition.values()), None)
+    last = next(reversed([*condition.values()]), None)
     if last is None or last.opcode != "compare" or "direction=LT" not in last.text:
         return 1
     count, limit = (condition.get(name) for name in last.operands[:2])
