@@ -151,7 +151,8 @@ def prepare_process(target: Target) -> None:
         # are in LIBTPU_INIT_ARGS.
         os.environ.pop("XLA_FLAGS", None)
         os.environ["TPU_ACCELERATOR_TYPE"] = f"{name}-{cores * target.devices}"
-    if target.platform == _CPU:
+    config: Any = jax.config
+    if target.platform == _CPU and target.devices > config.jax_num_cpu_devices:
         # Too late where JAX has counted its devices, which `devices_of` checks.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", target.devices)
