@@ -10,7 +10,7 @@ import pytest
 
 from genjax.config import MLP, DataConfig, Experiment, VAEConfig
 from genjax.config.json import config_hash, from_json, to_dict
-from genjax.core.compiler import jit
+from genjax.core.compiler import jit, traced_for
 from genjax.data.schema import image_schema
 from genjax.families.registry import make_algorithm
 from genjax.run.program import compile_runs
@@ -58,15 +58,17 @@ def test_steps_and_samples(experiment, precision, word, platform):
     """In the forms of each platform."""
     algorithm = make_algorithm(dataclasses.replace(experiment, precision=precision), SCHEMA)
     state = jax.eval_shape(algorithm.init, KEY)
-    found, count = products(jit(algorithm.step, platform).lower(state, shapes(16)))
+    found, count = products(jax.jit(traced_for(platform, algorithm.step)).lower(state, shapes(16)))
     assert found == {"dot_general": {word}, "convolution": {word}}
     assert count > 30
     for update in algorithm.updates.values():
-        found, _ = products(jit(update, platform).lower(state, shapes(16)))
+        found, _ = products(jax.jit(traced_for(platform, update)).lower(state, shapes(16)))
         assert found == {"dot_general": {word}, "convolution": {word}}
     index = jax.ShapeDtypeStruct((4,), np.int32)
     given = dict.fromkeys(algorithm.spec.given, index)
-    found, _ = products(jit(algorithm.sample, platform).lower(state, KEY, index, given))
+    found, _ = products(
+        jax.jit(traced_for(platform, algorithm.sample)).lower(state, KEY, index, given)
+    )
     assert found["dot_general"] == {word}
 
 
