@@ -71,8 +71,9 @@ class Dense(nn.Module):
         if self.spectral_norm:
             kernel = spectrally_normalized(self, kernel)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        tpu = target_platform() == "tpu"
-        y = _product(x, kernel, shape) if tpu else x.reshape(x.shape[0], -1) @ kernel
+        # Of vectors alone nothing is gained, and XLA fails at second derivatives with few columns.
+        maps = target_platform() == "tpu" and (x.ndim > 2 or len(shape) > 1)
+        y = _product(x, kernel, shape) if maps else x.reshape(x.shape[0], -1) @ kernel
         y = checkpoint_name(y, LINEAR)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, sizes[1:])
