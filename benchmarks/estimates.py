@@ -61,7 +61,7 @@ _RESULTS = (
     Column("memory bound, us", lambda record: _microseconds(record, "memory")),
     Column("interconnect bound, us", lambda record: _microseconds(record, "interconnect")),
     Column("bound by", _bound),
-    Column("examples/s at most", _rate),
+    Column("examples/s at best", _rate),
 )
 
 
