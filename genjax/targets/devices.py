@@ -184,7 +184,12 @@ def devices_of(target: Target) -> Sequence[Any]:
     try:
         if target.platform == "tpu":
             _require(("libtpu",), "genjax-models[targets]")
-            options = {"chip_config_name": "megacore"} if target.name == "tpu-v4" else {}
+            options: dict[str, Any] = {}
+            if target.name == "tpu-v4":
+                options["chip_config_name"] = "megacore"
+            if target.devices == 1:
+                # A host is taken to have four chips unless it is said.
+                options["chips_per_host_bounds"] = (1, 1, 1)
             described = topologies.get_topology_desc(
                 platform="tpu", topology_name=_topology_name(target), **options
             )
