@@ -42,7 +42,7 @@ from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
 from genjax.run.startup import keep_memory
-from genjax.targets.hlo import Traffic, count_collectives
+from genjax.targets.runs import Traffic, count_collectives
 
 PACKAGES = ("genjax", "jax", "jaxlib", "flax", "optax", "numpy")
 Scaling = Literal["strong", "weak"]

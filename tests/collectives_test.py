@@ -7,7 +7,8 @@ import pytest
 
 from genjax.core.parallel import spread
 from genjax.core.types import AXIS
-from genjax.targets.hlo import Traffic, count_collectives, shape_bytes
+from genjax.targets.hlo import shape_bytes
+from genjax.targets.runs import Traffic, count_collectives
 
 PROGRAM = """
 HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0})->f32[8,4]{1,0}}

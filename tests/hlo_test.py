@@ -4,17 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from genjax.targets.hlo import (
-    count_kernels,
-    fullest_moment,
-    group_size,
-    parse_program,
-    product_flops,
-    run_bytes,
-    runs,
-    shape_bytes,
-)
+from genjax.targets.hlo import group_size, parse_program, shape_bytes
 from genjax.targets.layers import layer_of
+from genjax.targets.runs import count_kernels, fullest_moment, run_bytes, run_flops, runs
 
 CUDNN = """
 ENTRY %main (x: f32[8,14,14,64], k: f32[5,5,64,128], dy: f32[8,7,7,128]) -> f32[8,14,14,64] {
@@ -61,7 +53,7 @@ def found(function, *shapes):
 
 def flops_of(text):
     program = parse_program(text)
-    return sum(run.times * product_flops(program, run) for run in runs(program))
+    return sum(run.times * run_flops(program, run) for run in runs(program))
 
 
 def convolve(x, kernel, **options):
@@ -137,7 +129,7 @@ def test_of_a_branch_the_most_expensive_side_counts():
 def test_the_library_on_gpus_does_the_same_work_in_all_directions():
     program = parse_program(CUDNN)
     expected = 2 * 8 * (5 * 7 - 3) ** 2 * 64 * 128
-    assert [product_flops(program, run) for run in runs(program)] == [expected] * 3
+    assert [run_flops(program, run) for run in runs(program)] == [expected] * 3
     assert count_kernels(runs(program)) == {
         "cudnn convForward": 1,
         "cudnn convBackwardFilter": 1,

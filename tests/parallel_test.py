@@ -15,7 +15,7 @@ from genjax.data.order import batch_indices
 from genjax.data.schema import image_schema
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
-from genjax.targets.hlo import count_collectives
+from genjax.targets.runs import count_collectives
 
 PLACES = [(mode, count) for mode in ("mesh", "pmap") for count in (1, 2, 4, 8)]
 

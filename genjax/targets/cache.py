@@ -14,7 +14,8 @@ from genjax.config.json import to_dict
 from genjax.core.compiler import OPTIONS
 from genjax.core.schema import Schema
 from genjax.targets.devices import Target
-from genjax.targets.report import Lowered, Report, compile_report, lower, versions
+from genjax.targets.lowering import Lowered, lower
+from genjax.targets.report import Report, compile_report, versions
 
 _SCOPE = re.compile(r'loc\("([^"]+)"')
 
@@ -36,7 +37,7 @@ def report_of(
       The report.
 
     Raises:
-      UserError: as `genjax.targets.report.lower` does.
+      UserError: as `genjax.targets.lowering.lower` does.
     """
     lowered = lower(experiment, schema, target)
     path = cache_directory() / "compile" / f"{_key(lowered)}.json"

@@ -9,26 +9,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from genjax.config import Experiment
-from genjax.core.algorithm import Algorithm
-from genjax.core.held import hold
-from genjax.core.parallel import choose_mode, compile_step, mapped_axis, spread
-from genjax.core.schema import Schema
 from genjax.core.types import AXIS
-from genjax.data.sources import whole_count
 from genjax.distribution import version_of
-from genjax.errors import UserError
-from genjax.families.registry import count_parameters, make_algorithm
-from genjax.run.feed import worth_holding
+from genjax.families.registry import count_parameters
 from genjax.targets import hlo
 from genjax.targets.bounds import Bounds, bounds_of
-from genjax.targets.devices import Target, devices_of
 from genjax.targets.flops import step_products
 from genjax.targets.layers import layer_of
+from genjax.targets.lowering import Lowered
+from genjax.targets.runs import (
+    Run,
+    count_kernels,
+    fullest_moment,
+    run_bytes,
+    run_flops,
+    runs,
+    scope_of,
+)
 
 TOP = 10
 """Operations that a report names."""
@@ -179,116 +177,6 @@ class Report:
         )
 
 
-class Lowered(NamedTuple):
-    """A step that is ready to be compiled for a target.
-
-    Attributes:
-      experiment: whose it is.
-      schema: of the data.
-      target: of the devices.
-      algorithm: of the experiment.
-      mode: how it is compiled.
-      devices: how many are used.
-      sizes: bytes on one device of its arguments, by kind.
-      shapes: of the parameters.
-      stage: JAX's.
-    """
-
-    experiment: Experiment
-    schema: Schema
-    target: Target
-    algorithm: Algorithm
-    mode: str
-    devices: int
-    sizes: Mapping[str, int]
-    shapes: frozenset[tuple[int, ...]]
-    stage: Any
-
-
-def lower(experiment: Experiment, schema: Schema, target: Target) -> Lowered:
-    """Traces a step for a target.
-
-    Args:
-      experiment: the configuration; its mode is auto, jit or mesh.
-      schema: of the data.
-      target: of the devices.
-
-    Returns:
-      What can be compiled.
-
-    Raises:
-      UserError: the mode is pmap, which compiles only for devices that are there, or the
-        configuration does not fit the data or the devices.
-    """
-    devices = devices_of(target)
-    mode = choose_mode(experiment.mode, devices)
-    if mode == "pmap":
-        raise UserError("--mode pmap compiles only for devices that are there; choices: jit, mesh")
-    algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
-    compiled = compile_step(algorithm, mode, devices)
-    if mode == "jit":
-        used = 1
-        whole: Any = SingleDeviceSharding(devices[0])
-        split: Any = whole
-    else:
-        used = len(devices)
-        laid = spread(devices)
-        whole = laid.whole
-        split = NamedSharding(whole.mesh, PartitionSpec(None, AXIS))
-
-    def described(tree: Any, sharding: Any) -> Any:
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-        )
-
-    state = described(jax.eval_shape(algorithm.init, jax.random.key(0)), whole)
-    count = _held(experiment, schema, target)
-    steps = experiment.steps_per_call
-    data: Any = None
-    batches: Any
-    if count is None:
-        batches = {
-            name: jax.ShapeDtypeStruct((steps, algorithm.examples, *field.shape), field.dtype)
-            for name, field in schema.fields.items()
-        }
-    else:
-        # Nothing of it is touched, so it takes no memory.
-        arrays = {
-            name: np.broadcast_to(np.zeros((), field.dtype), (count, *field.shape))
-            for name, field in schema.fields.items()
-        }
-        data = hold(arrays, target.platform)
-        batches = jax.ShapeDtypeStruct((steps, algorithm.examples), np.int32)
-    sizes = {"state": _size(state), "data": _size(data), "batch": _size(batches) // used}
-    step: Any = compiled.step
-    stage = step.lower(state, described(data, whole), described(batches, split))
-    shapes = frozenset(leaf.shape for leaf in jax.tree.leaves(state))
-    return Lowered(experiment, schema, target, algorithm, mode, used, sizes, shapes, stage)
-
-
-def _held(experiment: Experiment, schema: Schema, target: Target) -> int | None:
-    """Examples of the data set where the device holds it; None where batches come from the host."""
-    count = whole_count(experiment.data.name, experiment.data.split)
-    if count is None or experiment.feed == "host":
-        return None
-    size = count * sum(
-        int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize
-        for field in schema.fields.values()
-    )
-    memory = 0 if target.chip is None else target.chip.memory
-    chosen = experiment.feed == "device" or worth_holding(target.platform, size, memory)
-    return count if chosen else None
-
-
-def _size(tree: Any) -> int:
-    return sum(int(np.prod(leaf.shape)) * _itemsize(leaf.dtype) for leaf in jax.tree.leaves(tree))
-
-
-def _itemsize(dtype: Any) -> int:
-    # A key of JAX's is two words.
-    return 8 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else int(np.dtype(dtype).itemsize)
-
-
 def compile_report(lowered: Lowered) -> Report:
     """Compiles a step and reads what it costs.
 
@@ -312,13 +200,13 @@ def compile_report(lowered: Lowered) -> Report:
         needed = _needed(str(error))
     compile_s = time.perf_counter() - start
     program = hlo.parse_program(text)
-    found = hlo.runs(program)
+    found = runs(program)
     steps, used = experiment.steps_per_call, lowered.devices
     cost = (executable and executable.cost_analysis()) or {}
     collectives = _collectives(found, used, steps)
     total = sum(run.times * run.instruction.cycles for run in found) // steps or None
     flops = sum(product.flops for product in step_products(experiment, lowered.schema))
-    moved = sum(run.times * hlo.run_bytes(program, run) for run in found) // steps
+    moved = sum(run.times * run_bytes(program, run) for run in found) // steps
     memory = (
         _memory(lowered, executable.memory_analysis(), program)
         if executable
@@ -343,7 +231,7 @@ def compile_report(lowered: Lowered) -> Report:
         compile_s=compile_s,
         parameters=count_parameters(experiment, lowered.schema),
         flops=flops,
-        product_flops=used * sum(r.times * hlo.product_flops(program, r) for r in found) // steps,
+        product_flops=used * sum(r.times * run_flops(program, r) for r in found) // steps,
         compiler_flops=used * cost["flops"] if cost.get("flops") else None,
         compiler_bytes=cost.get("bytes accessed"),
         bytes=moved,
@@ -351,7 +239,7 @@ def compile_report(lowered: Lowered) -> Report:
         capacity=capacity,
         fits=executable is not None and (capacity is None or sum(memory.values()) <= capacity),
         collectives=collectives,
-        kernels={kind: -(-n // steps) for kind, n in hlo.count_kernels(found).items()},
+        kernels={kind: -(-n // steps) for kind, n in count_kernels(found).items()},
         cycles=total,
         bounds=bounds,
         operations=_operations(program, found, lowered, steps),
@@ -376,7 +264,7 @@ def _memory(lowered: Lowered, plan: Any, program: hlo.Program) -> dict[str, int]
         less = min(given[kind], unused)
         given[kind], unused = given[kind] - less, unused - less
     results = plan.output_size_in_bytes - plan.alias_size_in_bytes
-    held = hlo.fullest_moment(program)
+    held = fullest_moment(program)
     alive = sum(
         hlo.shape_bytes(shape, on_chip=False)
         for shape in held
@@ -393,7 +281,7 @@ def _memory(lowered: Lowered, plan: Any, program: hlo.Program) -> dict[str, int]
     }
 
 
-def _collectives(found: Sequence[hlo.Run], devices: int, steps: int) -> list[Collective]:
+def _collectives(found: Sequence[Run], devices: int, steps: int) -> list[Collective]:
     numbers: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
     for run in found:
@@ -413,7 +301,7 @@ def _collectives(found: Sequence[hlo.Run], devices: int, steps: int) -> list[Col
 
 
 def _operations(
-    program: hlo.Program, found: Sequence[hlo.Run], lowered: Lowered, steps: int
+    program: hlo.Program, found: Sequence[Run], lowered: Lowered, steps: int
 ) -> list[Operation]:
     chip, experiment = lowered.target.chip, lowered.experiment
     peak = chip and chip.peak(experiment.model.dtype, experiment.precision)
@@ -425,9 +313,9 @@ def _operations(
     for run in found:
         if run.instruction.opcode.endswith("-start"):
             continue
-        key = (*layer_of(hlo.scope_of(program, run)), run.instruction.kind)
-        products = run.times * hlo.product_flops(program, run)
-        size = run.times * hlo.run_bytes(program, run)
+        key = (*layer_of(scope_of(program, run)), run.instruction.kind)
+        products = run.times * run_flops(program, run)
+        size = run.times * run_bytes(program, run)
         if estimated:
             costs[key] += run.times * run.instruction.cycles
         elif chip is not None and peak:
