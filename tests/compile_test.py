@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from in_process import genjax, refusal
+from jax.experimental.compilation_cache import compilation_cache
 
 from genjax.core.parallel import compile_step
 from genjax.data.schema import image_schema
@@ -31,6 +32,7 @@ def cache(tmp_path, monkeypatch):
     kept = jax.config.jax_enable_compilation_cache
     yield tmp_path / "cache" / "compile"
     jax.config.update("jax_enable_compilation_cache", kept)
+    compilation_cache.reset_cache()
 
 
 def real_step(experiment, devices):
@@ -95,6 +97,23 @@ def test_a_report_of_an_older_reading_is_not_found(small_experiment, cache, monk
     monkeypatch.setattr("genjax.targets.cache._reader", lambda: "another")
     report_of(*arguments)
     assert len(said) == 2
+
+
+def test_programs_that_xla_keeps_are_compiled_again(cache, tmp_path):
+    """Otherwise a compilation would seem to take no time, and programs of TPUs can't be read."""
+    folder = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "xla"))
+    compilation_cache.reset_cache()
+    try:
+        jax.jit(lambda x: x + 1)(0)
+        [*kept] = tmp_path.glob("xla/*")
+        aimed = parse_target("cpu")
+        prepare_process(aimed)
+        report_of(preset("gaussians-8"), known_schema("gaussians-8"), aimed)
+        assert kept
+        assert [*tmp_path.glob("xla/*")] == kept
+    finally:
+        jax.config.update("jax_compilation_cache_dir", folder)
 
 
 def test_what_is_not_installed_is_named(cache, monkeypatch):

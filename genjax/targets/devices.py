@@ -137,14 +137,17 @@ def prepare_process(target: Target) -> None:
       target: what will be compiled for.
     """
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     # Neither a TPU nor a GPU is touched, so that a run on it goes on undisturbed.
     os.environ["JAX_PLATFORMS"] = _CPU
     jax.config.update("jax_platforms", _CPU)
     os.environ.update({**ABSENT_TPU, "CUDA_VISIBLE_DEVICES": "-1"})
-    if target.platform != _CPU:
-        # Programs of devices that are absent can be kept, but not read again.
-        jax.config.update("jax_enable_compilation_cache", False)
+    # Programs of devices that are absent can be kept, but not read again; and what has been compiled
+    # before takes the CPU no time.
+    jax.config.update("jax_enable_compilation_cache", False)
+    # Otherwise a process that has compiled anything goes on with its cache.
+    compilation_cache.reset_cache()
     if target.platform == "tpu":
         name, cores = _KINDS[target.name]
         # It ends the process at a flag that it does not know, such as a GPU's or a CPU's; its own
