@@ -150,6 +150,46 @@ def test_what_runs_how_often_and_what_it_moves():
     assert count_kernels(runs(program)) == {"add": 5, "copy": 1, "loop fusion": 1}
 
 
+SLICES = """
+%stacking (all: f32[100,16], new: f32[16], at: s32[]) -> (f32[100,16], f32[16]) {
+  %all = f32[100,16]{1,0} parameter(0)
+  %flat = f32[1600]{0} bitcast(%all)
+  %new = f32[16]{0} parameter(1)
+  %at = s32[] parameter(2)
+  %twice = f32[16]{0} add(%new, %new)
+  %put = f32[1600]{0} dynamic-update-slice(%flat, %twice, %at)
+  %back = f32[100,16]{1,0} bitcast(%put)
+  ROOT %both = (f32[100,16]{1,0}, f32[16]{0}) tuple(%back, %twice)
+}
+
+ENTRY %main (all: f32[100,16], row: f32[1,16], at: s32[]) -> f32[100,16] {
+  %all = f32[100,16]{1,0} parameter(0)
+  %row = f32[1,16]{1,0} parameter(1)
+  %at = s32[] parameter(2)
+  %zero = s32[] constant(0)
+  %part = f32[1,16]{1,0} dynamic-slice(%all, %at, %zero), dynamic_slice_sizes={1,16}
+  %first = f32[2,16]{1,0} slice(%all), slice={[0:2], [0:16]}
+  %slice-start = ((f32[100,16]{1,0}), f32[4,16]{1,0:S(1)}, s32[]) slice-start(%all), slice={[0:4], [0:16]}
+  %slice-done = f32[4,16]{1,0:S(1)} slice-done(%slice-start)
+  %updated = f32[100,16]{1,0} dynamic-update-slice(%all, %row, %at, %zero)
+  ROOT %stack = (f32[100,16]{1,0}, f32[16]{0}) fusion(%updated, %row, %at), kind=kLoop, calls=%stacking
+}
+"""  # noqa: E501
+
+
+def test_of_what_is_sliced_the_slice_moves():
+    program = parse_program(SLICES)
+    part, first, start, done, updated, stack = (run_bytes(program, run) for run in runs(program))
+    # Read and written, at one or two numbers.
+    assert part == 64 + 64 + 8
+    assert first == 128 + 128
+    # Onto the chip.
+    assert (start, done) == (0, 256)
+    assert updated == 64 + 64 + 8
+    # The row twice, as a part of the whole and by itself; read once.
+    assert stack == 64 + 64 + 64 + 4
+
+
 def test_the_fullest_moment_is_what_the_compiler_plans():
     def function(x, y):
         wide = jnp.sin(x @ y)

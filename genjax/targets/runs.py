@@ -122,8 +122,9 @@ def run_flops(program: Program, run: Run) -> int:
 def run_bytes(program: Program, run: Run) -> int:
     """Bytes that an instruction reads and writes in the device's memory, each time.
 
-    Operands and the result count as a whole, as XLA counts them, but for operands of which a
-    fusion only picks parts, such as a data set; what lies on the chip does not count.
+    Operands and the result count as a whole, as XLA counts them, but for operands of which only
+    parts are picked, such as a data set, and results of which only a part is written anew, such as
+    what a loop stacks; what lies on the chip does not count.
     """
     instruction = run.instruction
     operands = instruction.operands
@@ -131,8 +132,15 @@ def run_bytes(program: Program, run: Run) -> int:
         return 0
     if instruction.opcode.endswith("-done") and operands and operands[0] in run.within:
         operands = run.within[operands[0]].operands
-    total = shape_bytes(instruction.shape, on_chip=False)
-    picked = _picked(program, instruction)
+    if instruction.opcode == "fusion":
+        inner = program.computations.get(next(iter(instruction.called), ""), {})
+        total, picked = _written(instruction, inner), _picked(inner)
+    else:
+        alone = instruction._replace(
+            opcode=instruction.opcode.removesuffix("-done"), operands=operands
+        )
+        total = shape_bytes(_changed(alone, run.within).shape, on_chip=False)
+        picked = {} if (read := _picks(alone)) is None else {0: read}
     for place, name in enumerate(operands):
         if name in run.within:
             whole = shape_bytes(run.within[name].shape, on_chip=False)
@@ -140,29 +148,58 @@ def run_bytes(program: Program, run: Run) -> int:
     return total
 
 
-def _picked(program: Program, instruction: Instruction) -> dict[int, int]:
+def _changed(line: Instruction, within: Computation) -> Instruction:
+    """What holds as much as an instruction writes: of an update in place, the update."""
+    while line.opcode == "bitcast" and line.operands and line.operands[0] in within:
+        line = within[line.operands[0]]
+    if line.opcode == "dynamic-update-slice" and line.operands[1] in within:
+        return within[line.operands[1]]
+    return line
+
+
+def _written(fusion: Instruction, inner: Computation) -> int:
+    """Bytes that a fusion writes."""
+    root = next(reversed([*inner.values()]), None)
+    if root is None:
+        return shape_bytes(fusion.shape, on_chip=False)
+    names = root.operands if root.opcode == "tuple" else (root.name,)
+    arrays = arrays_of(fusion.shape)
+    if len(names) != len(arrays):
+        return shape_bytes(fusion.shape, on_chip=False)
+    return sum(
+        min(shape_bytes(array, on_chip=False), shape_bytes(_changed(inner[name], inner).shape))
+        if name in inner
+        else shape_bytes(array, on_chip=False)
+        for name, array in zip(names, arrays, strict=True)
+    )
+
+
+def _picks(line: Instruction) -> int | None:
+    """Bytes that an instruction reads of its first operand; None for all of it."""
+    if line.opcode in ("dynamic-slice", "gather", "slice"):
+        return shape_bytes(line.shape)
+    return 0 if line.opcode == "dynamic-update-slice" else None
+
+
+def _picked(inner: Computation) -> dict[int, int]:
     """Bytes that are picked from those operands of a fusion which serve nothing else."""
     found: dict[int, int] = {}
-    called = instruction.called if instruction.opcode == "fusion" else []
-    for inner in (program.computations.get(name, {}) for name in called):
-        numbers = {
-            name: int(line.operands[0])
-            for name, line in inner.items()
-            if line.opcode == "parameter"
-        }
-        users: dict[str, list[Instruction]] = {name: [] for name in numbers}
+    for parameter in inner.values():
+        if parameter.opcode != "parameter":
+            continue
+        names = {parameter.name}
+        reads: list[int | None] = []
         for line in inner.values():
-            for operand in line.operands:
-                if operand in users:
-                    users[operand].append(line)
-        for name, own in users.items():
-            picks = [
-                line
-                for line in own
-                if line.opcode in ("gather", "dynamic-slice") and line.operands[0] == name
-            ]
-            if own and len(picks) == len(own):
-                found[numbers[name]] = sum(shape_bytes(line.shape) for line in picks)
+            if not names.intersection(line.operands):
+                continue
+            if line.opcode == "bitcast":
+                names.add(line.name)
+            elif names.intersection(line.operands[1:]):
+                reads.append(None)
+            else:
+                reads.append(_picks(line))
+        if reads and None not in reads:
+            found[int(parameter.operands[0])] = sum(read for read in reads if read)
     return found
 
 
