@@ -77,7 +77,8 @@ def test_mistakes_in_a_target(text, message):
 
 
 def test_targets_say_what_they_are():
-    assert parse_target("tpu-v4") == Target("tpu-v4", (2, 2, 1))
+    assert parse_target("tpu-v4") == Target("tpu-v4", (1, 1, 1))
+    assert parse_target("tpu-v4:4") == Target("tpu-v4", (2, 2, 1))
     assert parse_target("tpu-v5e:8x16").devices == 128
     assert [slice_of("tpu-v6e", n).shape for n in (1, 8, 256)] == [(1, 1), (2, 4), (16, 16)]
     assert parse_target("cpu:4").platform == "cpu"

@@ -62,7 +62,7 @@ def parse_target(text: str) -> Target:
 
     Args:
       text: such as ``tpu-v5e:2x2``, ``tpu-v4:2x2x1``, ``h100:4`` or ``cpu``; without a shape, one
-        device or the smallest slice. A number of TPU chips stands for the usual slice of so many.
+        device. A number of TPU chips stands for the usual slice of so many.
 
     Returns:
       The target.
@@ -82,8 +82,7 @@ def parse_target(text: str) -> Target:
         )
     name = found["name"]
     lookup(known, name, "target")
-    smallest = "1" if not name.startswith("tpu") or _axes(name) == 2 else "4"
-    sides = tuple(int(side) for side in (found["shape"] or smallest).split("x"))
+    sides = tuple(int(side) for side in (found["shape"] or "1").split("x"))
     if not 1 <= math.prod(sides) <= MOST:
         raise UserError(f"--target {text} has {math.prod(sides):,} devices; choices: 1 to {MOST}")
     if not name.startswith("tpu"):
@@ -119,9 +118,8 @@ def slice_of(name: str, chips: int) -> Target:
     """
     if not name.startswith("tpu"):
         return Target(name, (chips,))
-    if chips not in _SLICES or (chips == 1 and _axes(name) == 3):
-        choices = [n for n in _SLICES if n > 1 or _axes(name) == 2]
-        raise UserError(f"{name} has no slice of {chips}; choices: {', '.join(map(str, choices))}")
+    if chips not in _SLICES:
+        raise UserError(f"{name} has no slice of {chips}; choices: {', '.join(map(str, _SLICES))}")
     power = chips.bit_length() - 1
     axes = _axes(name)
     # As near to a square or a cube as powers of two allow, the longest axis last; slices of one

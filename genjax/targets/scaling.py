@@ -56,11 +56,7 @@ def scaling_points(
         raise UserError("--scaling is for accelerators: the devices of one CPU share its cores")
     points = []
     for count in _COUNTS[target.platform]:
-        if count == 1 and target.name in ("tpu-v4", "tpu-v5p"):
-            # Their smallest slice has four chips, of which jit takes the first.
-            chips = slice_of(target.name, 4)
-        else:
-            chips = slice_of(target.name, count)
+        chips = slice_of(target.name, count)
         mode: Any = "jit" if count == 1 else "mesh"
         for scaling in ("weak", "strong"):
             batch = experiment.batch_size * (count if scaling == "weak" else 1)
