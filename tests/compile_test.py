@@ -116,6 +116,29 @@ def test_programs_that_xla_keeps_are_compiled_again(cache, tmp_path):
         jax.config.update("jax_compilation_cache_dir", folder)
 
 
+@pytest.mark.parametrize(("flags", "unit"), [((), 12), (("--mode", "jit"), 3)])
+def test_the_largest_batch_can_be_split(small_experiment, cache, monkeypatch, flags, unit):
+    """Over the devices that a mode uses, and each part into those that are accumulated."""
+    own = report_of(small_experiment, known_schema("digits"), parse_target("cpu"))
+    tried = []
+
+    def report(experiment, schema, target, say):
+        tried.append(experiment.batch_size)
+        fits = experiment.batch_size <= 5000
+        memory = {"state": 2**20 * experiment.batch_size}
+        changes = {"batch_size": experiment.batch_size, "memory": memory, "fits": fits}
+        return dataclasses.replace(own, **changes, target=str(target), capacity=5000 * 2**20)
+
+    monkeypatch.setattr("genjax.targets.cache.report_of", report)
+    flags = (*flags, "--batch-size", 66, "--accumulate", 3, "--largest-batch")
+    outcome = genjax("compile", "vae-digits", "--target", "h100:4", *flags)
+    assert outcome.status == 0, outcome
+    assert not any(batch % unit for batch in tried)
+    fitting = max(batch for batch in tried if batch <= 5000)
+    assert f"batch {fitting:,}, " in outcome.out
+    assert 5000 / (17 / 16) - unit <= fitting
+
+
 def test_what_is_not_installed_is_named(cache, monkeypatch):
     monkeypatch.setattr("genjax.targets.devices.importlib.util.find_spec", lambda name: None)
     tpu = refusal("compile", "--target", "tpu-v5e:2x2")

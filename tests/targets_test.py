@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from genjax.config import LARGEST_BATCH
 from genjax.errors import UserError
 from genjax.presets import preset
 from genjax.targets.batches import largest_batch
@@ -147,6 +148,38 @@ def test_the_largest_batch_fits_and_a_sixteenth_more_does_not(target, unit):
     assert found.fits
     assert not make_report(more, aimed).fits
     assert len(tried) <= 8
+
+
+def test_the_largest_batch_is_one_that_a_configuration_takes():
+    """Small models would fit with more, and the search must not end before it."""
+    aimed, tried = parse_target("tpu-v5e:2x2"), []
+
+    def compiled(experiment):
+        tried.append(experiment.batch_size)
+        report = make_report(experiment, aimed)
+        return dataclasses.replace(report, memory={"state": 10 + experiment.batch_size}, fits=True)
+
+    experiment = dataclasses.replace(preset("dcgan-digits"), accumulate=2, batch_size=1000)
+    assert largest_batch(experiment, 24, compiled).batch_size == LARGEST_BATCH // 24 * 24
+    assert len(tried) <= 6
+    with pytest.raises(UserError, match="has at most 1,048,576"):
+        largest_batch(experiment, LARGEST_BATCH + 2, compiled)
+
+
+def test_the_largest_batch_is_not_sought_one_by_one():
+    """Of memory that grows ever faster, each line through two batches ends below the capacity."""
+    aimed, tried = parse_target("tpu-v5e:1x1"), []
+
+    def compiled(experiment):
+        batch = experiment.batch_size
+        tried.append(batch)
+        size = int(2**34 * (1 - 1 / (1 + batch / 100))) if batch < 3000 else 2**35
+        report = make_report(experiment, aimed)
+        return dataclasses.replace(report, memory={"state": size}, fits=size <= 2**34)
+
+    found = largest_batch(preset("dcgan-digits"), 1, compiled)
+    assert 3000 * 15 / 16 <= found.batch_size < 3000
+    assert len(tried) <= 12
 
 
 def test_no_batch_fits():

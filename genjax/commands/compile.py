@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from genjax.commands.arguments import check_file, parse, say, with_values
 from genjax.commands.columns import print_rows
 from genjax.commands.flags import Chosen, Plugins, prepare
-from genjax.config import ComputeDtype
+from genjax.config import LARGEST_BATCH, ComputeDtype
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def compile(arguments: list[str]) -> None:
 
             unit = experiment.accumulate * (1 if experiment.mode == "jit" else aimed.devices)
             report = find(experiment, unit, lambda own: report_of(own, schema, aimed, say))
+            if report.batch_size + unit > LARGEST_BATCH:
+                say(f"no configuration has more than {LARGEST_BATCH:,}; more examples may fit")
         else:
             report = report_of(experiment, schema, aimed, say)
         _print(report)

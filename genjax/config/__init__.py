@@ -18,7 +18,7 @@ from genjax.config.experiment import (
     MonitorConfig,
     Precision,
 )
-from genjax.config.fields import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES, setting
+from genjax.config.fields import LARGEST_BATCH, LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES, setting
 from genjax.config.gan import GANConfig, VAEGANConfig
 from genjax.config.model import ComputeDtype, Model
 from genjax.config.networks import (
@@ -50,6 +50,7 @@ from genjax.config.vae import VAEConfig
 __all__ = [
     "DCGAN",
     "GPT",
+    "LARGEST_BATCH",
     "LARGEST_SEED",
     "LARGEST_SIDE",
     "MLP",

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from genjax.config.fields import (
+    LARGEST_BATCH,
     LARGEST_SEED,
     LARGEST_SIDE,
     MOST_SAMPLES,
@@ -167,7 +168,7 @@ class Experiment:
     what they register can be named in it."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, seed=LARGEST_SEED, batch_size=2**20, steps_per_call=10**6)
+        check_numbers(self, seed=LARGEST_SEED, batch_size=LARGEST_BATCH, steps_per_call=10**6)
         require(self.seed >= 0, self, "seed", "at least 0")
         for name in (
             "steps",

@@ -7,6 +7,7 @@ from typing import Any
 
 from genjax.errors import UserError
 
+LARGEST_BATCH = 2**20
 LARGEST_SEED = 2**32 - 1
 LARGEST_SIDE = 8192
 """In pixels, of images that are resized."""

@@ -3,12 +3,11 @@
 import dataclasses
 from collections.abc import Callable
 
-from genjax.config import Experiment
+from genjax.config import LARGEST_BATCH, Experiment
 from genjax.errors import UserError
 from genjax.targets.report import Report
 
 _CLOSE = 1 / 16
-_MOST = 2**22
 
 
 def largest_batch(
@@ -26,10 +25,10 @@ def largest_batch(
       compiled: from an experiment to its report.
 
     Returns:
-      The report of the largest that was found.
+      The report of the largest that was found, at most that of `LARGEST_BATCH`.
 
     Raises:
-      UserError: the target has no known memory, or not even `unit` examples fit.
+      UserError: the target has no known memory, or not even `unit` examples fit it.
     """
 
     def tried(batch: int) -> Report:
@@ -38,8 +37,12 @@ def largest_batch(
     best: Report | None = None
     above: int | None = None
     batch = max(unit, experiment.batch_size // unit * unit)
+    if batch > LARGEST_BATCH:
+        raise UserError(
+            f"a batch must be a multiple of {unit:,} here, and has at most {LARGEST_BATCH:,}"
+        )
     known: dict[int, int] = {}
-    while batch <= _MOST:
+    while True:
         report = tried(batch)
         if report.capacity is None:
             raise UserError(
@@ -53,6 +56,8 @@ def largest_batch(
         fitting = 0 if best is None else best.batch_size
         if above is not None and above - fitting <= max(unit, fitting * _CLOSE):
             break
+        if above is None and fitting + unit > LARGEST_BATCH:
+            break
         batch = _next(known, report.capacity, fitting, above, unit)
     if best is None:
         raise UserError(
@@ -64,10 +69,11 @@ def largest_batch(
 def _next(known: dict[int, int], capacity: int, fitting: int, above: int | None, unit: int) -> int:
     """The next batch to try, above the largest that fits and below the smallest that does not."""
     most = fitting * 16 if above is None else above - unit
-    least = fitting + unit
+    # Where what fits is nearly full, a sixteenth more tells.
+    least = fitting + max(unit, int(fitting * _CLOSE) // unit * unit if above is None else 0)
     guess = fitting * 4 if above is None else (fitting + above) // 2
     ends = sorted(known)[-2:]
     slope = (known[ends[-1]] - known[ends[0]]) / max(1, ends[-1] - ends[0])
     if above is None and slope > 0:
         guess = int(ends[-1] + (capacity - known[ends[-1]]) / slope)
-    return min(max(guess // unit * unit, least), max(least, most))
+    return min(max(guess // unit * unit, least), max(least, most), LARGEST_BATCH // unit * unit)

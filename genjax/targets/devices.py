@@ -141,8 +141,8 @@ def prepare_process(target: Target) -> None:
     os.environ["JAX_PLATFORMS"] = _CPU
     jax.config.update("jax_platforms", _CPU)
     os.environ.update({**ABSENT_TPU, "CUDA_VISIBLE_DEVICES": "-1"})
-    # Programs of devices that are absent can be kept, but not read again; and what has been compiled
-    # before takes the CPU no time.
+    # Programs of devices that are absent can be kept, but not read again; those of the CPU can, and
+    # would seem to compile in no time.
     jax.config.update("jax_enable_compilation_cache", False)
     # Otherwise a process that has compiled anything goes on with its cache.
     compilation_cache.reset_cache()
