@@ -40,6 +40,8 @@ def test_what_has_no_room_follows_below_with_its_title():
 def test_lists_break_between_their_things():
     rows = [("a", "one 1, two 2, three 3, a whole command")]
     assert lay_out(rows, 16) == ["a", "  one 1, two 2,", "    three 3,", "    a whole command"]
+    rows = [("a", "a clause; another one, long")]
+    assert lay_out(rows, 20) == ["a", "  a clause;", "    another one,", "    long"]
 
 
 def test_a_shorter_row_ends_with_a_remark():

@@ -11,6 +11,7 @@ import pytest
 from in_process import genjax, refusal
 from jax.experimental.compilation_cache import compilation_cache
 
+from genjax.commands import columns
 from genjax.core.parallel import compile_step
 from genjax.data.schema import image_schema
 from genjax.data.sources import known_schema
@@ -79,6 +80,13 @@ def test_the_command_says_it_and_keeps_it(cache, tmp_path, monkeypatch):
         "autoencoder 17,477",
     ):
         assert words in again.out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns.console, "_width", 80)
+        patch.setattr(columns.console, "_force_terminal", True)
+        narrow = genjax(*arguments[:4]).out
+    assert max(map(len, narrow.splitlines())) <= 80
+    words = set(narrow.split()) | set(narrow.replace(":", " ").split())
+    assert set(again.out.rpartition("appended to")[0].split()) <= words
     [one, two] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     assert one == two
     assert (one["benchmark"], one["estimated"], one["flops"]) == ("compile", True, 5_537_792)

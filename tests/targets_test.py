@@ -4,7 +4,9 @@ import dataclasses
 import json
 
 import pytest
+from matplotlib.axes import Axes
 
+from genjax.commands.compile import _scaling_rows
 from genjax.config import LARGEST_BATCH
 from genjax.errors import UserError
 from genjax.presets import preset
@@ -13,7 +15,7 @@ from genjax.targets.bounds import bounds_of, sent_bytes
 from genjax.targets.chips import CHIPS
 from genjax.targets.devices import Target, parse_target, slice_of
 from genjax.targets.report import Collective, Operation, Report
-from genjax.targets.scaling import plot_scaling, scaling_points
+from genjax.targets.scaling import fitting_points, plot_scaling, scaling_points
 
 SIZE = 2**30
 
@@ -29,6 +31,8 @@ def make_report(experiment, target, **changes):
         dtype="float32",
         precision="default",
         batch_size=batch,
+        accumulate=experiment.accumulate,
+        steps_per_call=experiment.steps_per_call,
         examples=batch,
         feed="host",
         compile_s=1.0,
@@ -207,3 +211,35 @@ def test_scaling_over_chips(tmp_path):
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
     with pytest.raises(UserError, match="share its cores"):
         scaling_points(experiment, parse_target("cpu:4"), make_report)
+    mapped = dataclasses.replace(experiment, mode="jit")
+    with pytest.raises(UserError, match="leave out --mode jit"):
+        scaling_points(mapped, parse_target("tpu-v5e"), make_report)
+    large = dataclasses.replace(experiment, batch_size=2**14)
+    points = scaling_points(large, parse_target("tpu-v4"), make_report)
+    # No configuration has a batch of 2 ** 22.
+    assert [p.report.devices for p in points if p.scaling == "weak"] == [1, 4, 16, 64]
+
+
+def test_scaling_of_what_does_not_fit_one_chip(tmp_path):
+    """Those chips are in the table, and what fits is compared with itself."""
+
+    def compiled(experiment, target):
+        report = make_report(experiment, target)
+        refused = {"fits": False, "bounds": None}
+        return dataclasses.replace(report, **refused) if target.devices < 16 else report
+
+    points = scaling_points(preset("dcgan-digits"), parse_target("tpu-v5e"), compiled)
+    fitting = fitting_points(points)
+    rows = list(_scaling_rows(points, fitting[0]))
+    assert [row[-1].endswith("does NOT fit") for row in rows] == [True] * 4 + [False] * 5
+    assert rows[0][3:7] == ("-",) * 4
+    assert rows[4][6].endswith("to 100 %")
+    plot_scaling(fitting, tmp_path / "scaling.png")
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Axes, "legend", lambda panel, **_: drawn.extend(panel.get_lines()))
+        plot_scaling(fitting, tmp_path / "scaling.png")
+    labels = {line.get_label() for line in drawn}
+    assert {"weak: 64 on each chip", "strong: 64 over all chips"} <= labels
+    with pytest.raises(UserError, match="fits on no number of chips"):
+        fitting_points(points[:4])

@@ -1,5 +1,6 @@
 """Rows of words: side by side where a terminal has the width, otherwise below each other."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from genjax.commands.arguments import console, say
@@ -48,8 +49,8 @@ def print_rows(rows: Iterable[Sequence[str]], header: Sequence[str] | None = Non
 
 def _indent(words: str, width: int) -> list[str]:
     """Breaks a list between its things alone: a command that is broken can't be copied."""
-    things = [f"{thing}, " for thing in words.split(", ")]
-    things[-1] = things[-1][:-2]
+    things = [f"{thing} " for thing in re.split("(?<=[,;]) ", words)]
+    things[-1] = things[-1][:-1]
     lines = [_GAP + things[0]]
     for thing in things[1:]:
         if len((lines[-1] + thing).rstrip()) <= width:

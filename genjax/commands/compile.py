@@ -1,6 +1,7 @@
 """``genjax compile``."""
 
 import dataclasses
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from genjax.commands.arguments import check_file, parse, say, with_values
 from genjax.commands.columns import print_rows
 from genjax.commands.flags import Chosen, Plugins, prepare
 from genjax.config import LARGEST_BATCH, ComputeDtype
+from genjax.distribution import install_extra
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,8 +65,11 @@ def compile(arguments: list[str]) -> None:
             raise UserError("--scaling and --largest-batch are two questions; give one of them")
         if out is not None and not scaling:
             raise UserError(f"--out {out} is the drawing of --scaling, which is missing")
-        for file in (out, json):
-            check_file(file)
+        file = out or Path(f"scaling-{Path(experiment.name).name}-{aimed.name}.png")
+        for written in (file if scaling else None, json):
+            check_file(written)
+        if scaling and importlib.util.find_spec("matplotlib") is None:
+            raise UserError(f"--scaling needs matplotlib; run: {install_extra('plot')}")
         prepare_process(aimed)
         from genjax.targets.cache import report_of
 
@@ -75,7 +80,7 @@ def compile(arguments: list[str]) -> None:
             )
         schema = _schema_of(experiment)
         if scaling:
-            from genjax.targets.scaling import plot_scaling, scaling_points
+            from genjax.targets.scaling import fitting_points, plot_scaling, scaling_points
 
             points = scaling_points(
                 experiment, aimed, lambda own, chips: report_of(own, schema, chips, say)
@@ -84,13 +89,13 @@ def compile(arguments: list[str]) -> None:
                 raise UserError(
                     f"a batch of {experiment.batch_size} fits no number of {aimed.name}"
                 )
-            print_rows(_scaling_rows(points), _SCALING)
-            file = out or Path(f"scaling-{experiment.name}-{aimed.name}.png")
-            plot_scaling(points, file)
-            say(f"wrote {file}")
             _append(
                 json, [{**point.report.to_json(), "scaling": point.scaling} for point in points]
             )
+            fitting = fitting_points(points)
+            print_rows(list(_scaling_rows(points, fitting[0])), _SCALING)
+            plot_scaling(fitting, file)
+            say(f"wrote {file}")
             return
         if largest_batch:
             from genjax.targets.batches import largest_batch as find
@@ -150,30 +155,33 @@ def _seconds(value: float) -> str:
 
 def _print(report: "Report") -> None:
     chip = report.target.partition(":")[0]
-    exact = "" if report.precision == "default" else f" at {report.precision} precision"
-    say(
-        f"{report.preset} on {report.devices} x {chip}, mode {report.mode}, {report.dtype}{exact}, "
-        f"batch {report.batch_size:,}, {report.examples:,} real examples a step, batches from the "
-        f"{report.feed}"
-    )
+    say(f"{report.preset} on {report.devices} x {chip}")
     print_rows(list(_facts(report)))
     if report.operations:
         say("\nmost expensive:")
         rows = (
             (
                 f"{100 * one.share:.1f} %",
-                one.layer,
-                one.part,
-                f"{one.runs} x {one.kind}",
                 f"{_short(one.flops)}FLOP" if one.flops else "-",
                 _size(one.bytes),
+                one.part,
+                f"{one.runs} x {one.kind}",
+                one.layer,
             )
             for one in report.operations
         )
-        print_rows(list(rows), ("share", "layer", "pass", "kernels", "products", "bytes"))
+        print_rows(list(rows), ("share", "products", "bytes", "pass", "kernels", "layer"))
 
 
 def _facts(report: "Report") -> Iterator[tuple[str, str]]:
+    exact = "" if report.precision == "default" else f" at {report.precision} precision"
+    parts = "" if report.accumulate == 1 else f" in {report.accumulate} parts"
+    calls = "" if report.steps_per_call == 1 else f", {report.steps_per_call} steps a call"
+    yield (
+        "step",
+        f"mode {report.mode}, {report.dtype}{exact}, batch {report.batch_size:,}{parts}, "
+        f"{report.examples:,} real examples a step{calls}, batches from the {report.feed}",
+    )
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     yield "compiled", f"{report.date} in {report.compile_s:.1f} s by {versions}"
     yield "parameters", ", ".join(f"{name} {n:,}" for name, n in report.parameters.items())
@@ -229,19 +237,26 @@ _SCALING = (
 )
 
 
-def _scaling_rows(points: "list[Point]") -> Iterator[tuple[str, ...]]:
-    base = points[0].rates[1] / points[0].report.devices
+def _scaling_rows(points: "list[Point]", first: "Point") -> Iterator[tuple[str, ...]]:
+    """Efficiencies are against the first point that fits."""
     for point in points:
-        report, (low, high) = point.report, point.rates
-        assert report.bounds is not None
-        whole = base * report.devices
+        report = point.report
         yield (
             point.scaling,
             str(report.devices),
             f"{report.batch_size:,}",
-            _seconds(report.bounds.busy),
-            _seconds(report.bounds.interconnect),
-            f"{low:,.0f} to {high:,.0f}",
-            f"{100 * low / whole:.0f} to {100 * high / whole:.0f} %",
+            *(_rates(point, first) if report.bounds is not None else ["-"] * 4),
             f"{_size(report.memory_bytes)}{'' if report.fits else ', does NOT fit'}",
         )
+
+
+def _rates(point: "Point", first: "Point") -> list[str]:
+    bounds, (low, high) = point.report.bounds, point.rates
+    assert bounds is not None
+    whole = first.rates[1] / first.report.devices * point.report.devices
+    return [
+        _seconds(bounds.busy),
+        _seconds(bounds.interconnect),
+        f"{low:,.0f} to {high:,.0f}",
+        f"{100 * low / whole:.0f} to {100 * high / whole:.0f} %",
+    ]

@@ -97,6 +97,8 @@ class Report:
       dtype: of the computation.
       precision: of its matrix products.
       batch_size: examples in an update, over all devices.
+      accumulate: parts that it goes through the networks in.
+      steps_per_call: steps of a call; all else is of one.
       examples: real examples in a step, over all devices.
       feed: where batches are gathered.
       compile_s: seconds that the compiler took.
@@ -127,6 +129,8 @@ class Report:
     dtype: str
     precision: str
     batch_size: int
+    accumulate: int
+    steps_per_call: int
     examples: int
     feed: str
     compile_s: float
@@ -226,6 +230,8 @@ def compile_report(lowered: Lowered) -> Report:
         dtype=experiment.model.dtype,
         precision=experiment.precision,
         batch_size=experiment.batch_size,
+        accumulate=experiment.accumulate,
+        steps_per_call=steps,
         examples=lowered.algorithm.examples,
         feed="device" if lowered.sizes["data"] else "host",
         compile_s=compile_s,
@@ -260,7 +266,7 @@ def _memory(lowered: Lowered, plan: Any, program: hlo.Program) -> dict[str, int]
     given = dict(lowered.sizes)
     # What the step does not use, such as labels, is left out of the program.
     unused = max(0, sum(given.values()) - plan.argument_size_in_bytes)
-    for kind in ("batch", "data"):
+    for kind in ("data", "batch"):
         less = min(given[kind], unused)
         given[kind], unused = given[kind] - less, unused - less
     results = plan.output_size_in_bytes - plan.alias_size_in_bytes

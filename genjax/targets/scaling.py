@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from genjax.config import Experiment
+from genjax.config import LARGEST_BATCH, Experiment
 from genjax.errors import UserError
 from genjax.targets.devices import Target, slice_of
 from genjax.targets.report import Report
@@ -22,7 +22,7 @@ class Point(NamedTuple):
 
     Attributes:
       scaling: weak: as many examples on each chip; strong: as many over all chips.
-      report: of the step.
+      report: of the step, without bounds where the compiler has refused it.
     """
 
     scaling: Scaling
@@ -47,33 +47,45 @@ def scaling_points(
       compiled: from an experiment and a target to a report.
 
     Returns:
-      The points; strong scaling ends where the batch can't be split any more.
+      The points. Strong scaling ends where the batch can't be split any more, weak where no
+      configuration has a larger one.
 
     Raises:
-      UserError: the target is the CPU.
+      UserError: the target is the CPU, or a mode is asked for that is not for all of them.
     """
     if target.platform == "cpu":
         raise UserError("--scaling is for accelerators: the devices of one CPU share its cores")
+    if experiment.mode not in ("auto", "mesh"):
+        raise UserError(
+            f"--scaling compiles with jit for one chip and with mesh for several; leave out --mode "
+            f"{experiment.mode}"
+        )
     points = []
     for count in _COUNTS[target.platform]:
         chips = slice_of(target.name, count)
         mode: Any = "jit" if count == 1 else "mesh"
         for scaling in ("weak", "strong"):
             batch = experiment.batch_size * (count if scaling == "weak" else 1)
-            if batch % (count * experiment.accumulate):
+            if batch % (count * experiment.accumulate) or batch > LARGEST_BATCH:
                 continue
             changed = dataclasses.replace(experiment, batch_size=batch, mode=mode)
-            report = compiled(changed, chips)
-            if report.bounds is not None:
-                points.append(Point(scaling, report))
+            points.append(Point(scaling, compiled(changed, chips)))
     return points
+
+
+def fitting_points(points: Sequence[Point]) -> list[Point]:
+    """Those that could run; raises UserError if none could."""
+    found = [point for point in points if point.report.fits]
+    if not found:
+        raise UserError("the step fits on no number of chips; set a smaller --batch-size")
+    return found
 
 
 def plot_scaling(points: Sequence[Point], path: Path) -> None:
     """Draws examples a second over chips, between no communication hidden and all of it.
 
     Args:
-      points: from `scaling_points`.
+      points: from `fitting_points`.
       path: PNG file to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -86,10 +98,13 @@ def plot_scaling(points: Sequence[Point], path: Path) -> None:
     first = points[0].report
     for scaling, colour in _COLOURS.items():
         own = [point for point in points if point.scaling == scaling]
+        if not own:
+            continue
         chips = [point.report.devices for point in own]
         low, high = ([point.rates[side] for point in own] for side in (0, 1))
-        batch = first.batch_size
-        what = f"{batch} on each chip" if scaling == "weak" else f"{batch} over all chips"
+        batch = own[0].report.batch_size
+        each = f"{batch // chips[0]:,} on each chip"
+        what = each if scaling == "weak" else f"{batch:,} over all chips"
         panel.plot(chips, high, marker="o", color=colour, label=f"{scaling}: {what}")
         panel.plot(chips, low, marker="o", markersize=3, linestyle="dotted", color=colour)
         panel.fill_between(chips, low, high, color=colour, alpha=0.2, linewidth=0)
