@@ -17,8 +17,9 @@ from genjax.data.schema import image_schema
 from genjax.data.sources import known_schema
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
-from genjax.targets.cache import report_of
+from genjax.targets.cache import _key, report_of
 from genjax.targets.devices import parse_target, prepare_process
+from genjax.targets.lowering import lower
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
@@ -96,15 +97,16 @@ def test_the_command_says_it_and_keeps_it(cache, tmp_path, monkeypatch):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_report_of_an_older_reading_is_not_found(small_experiment, cache, monkeypatch):
-    said = []
-    arguments = small_experiment, known_schema("digits"), parse_target("cpu"), said.append
-    report_of(*arguments)
-    report_of(*arguments)
-    assert len(said) == 1
-    monkeypatch.setattr("genjax.targets.cache._reader", lambda: "another")
-    report_of(*arguments)
-    assert len(said) == 2
+@pytest.mark.parametrize("place", ["_reader", "name_processor", "count_flops", "versions"])
+def test_a_report_of_something_else_is_not_found(small_experiment, monkeypatch, place):
+    lowered = lower(small_experiment, known_schema("digits"), parse_target("cpu"))
+    keys = {_key(lowered), _key(lowered)}
+    assert len(keys) == 1
+    monkeypatch.setattr(f"genjax.targets.cache.{place}", lambda *arguments: "another")
+    keys.add(_key(lowered))
+    monkeypatch.setenv("LIBTPU_INIT_ARGS", "--another")
+    keys.add(_key(lowered))
+    assert len(keys) == 3
 
 
 def test_programs_that_xla_keeps_are_compiled_again(cache, tmp_path):
@@ -124,13 +126,43 @@ def test_programs_that_xla_keeps_are_compiled_again(cache, tmp_path):
         jax.config.update("jax_compilation_cache_dir", folder)
 
 
+def test_a_damaged_report_is_made_again(small_experiment, cache, monkeypatch):
+    said = []
+    arguments = small_experiment, known_schema("digits"), parse_target("cpu"), said.append
+    first = report_of(*arguments)
+    [file] = cache.iterdir()
+    whole = file.read_bytes()
+    monkeypatch.setattr("genjax.targets.cache.compile_report", lambda lowered: first)
+    for damage in (b"", whole[:-5], b"[1]", b"\xff", b'{"preset": 1}'):
+        file.write_bytes(damage)
+        said.clear()
+        assert report_of(*arguments) == first
+        assert len(said) == 1, damage
+        assert file.read_bytes() == whole
+        assert report_of(*arguments).to_json() == json.loads(whole)
+        assert len(said) == 1, damage
+
+
+def test_one_s_own_data_are_held_as_on_the_device(cache, tmp_path, monkeypatch):
+    """By accelerators, and where it is asked for."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    np.savez(tmp_path / "mine.npz", images=np.arange(3200).astype(np.uint8).reshape(50, 8, 8, 1))
+    assert genjax("data", "import", "mine", "--from", tmp_path / "mine.npz").status == 0
+    flags = ("compile", "vae-digits", "--data.name", "mine", "--target", "cpu", "--feed", "device")
+    outcome = genjax(*flags, "--batch-size", 8)
+    assert "batches from the device" in outcome.out, outcome
+    assert "data 3.12 KiB" in outcome.out
+    text = refusal("compile", "gpt-shakespeare", "--target", "cpu", "--feed", "device")
+    assert "feed is 'device', but tinyshakespeare is read from the disk; set host" in text
+
+
 @pytest.mark.parametrize(("flags", "unit"), [((), 12), (("--mode", "jit"), 3)])
 def test_the_largest_batch_can_be_split(small_experiment, cache, monkeypatch, flags, unit):
     """Over the devices that a mode uses, and each part into those that are accumulated."""
     own = report_of(small_experiment, known_schema("digits"), parse_target("cpu"))
     tried = []
 
-    def report(experiment, schema, target, say):
+    def report(experiment, schema, target, say, count):
         tried.append(experiment.batch_size)
         fits = experiment.batch_size <= 5000
         memory = {"state": 2**20 * experiment.batch_size}

@@ -78,12 +78,12 @@ def compile(arguments: list[str]) -> None:
             experiment = dataclasses.replace(
                 experiment, model=dataclasses.replace(model, dtype=dtype)
             )
-        schema = _schema_of(experiment)
+        schema, count = _data_of(experiment)
         if scaling:
             from genjax.targets.scaling import fitting_points, plot_scaling, scaling_points
 
             points = scaling_points(
-                experiment, aimed, lambda own, chips: report_of(own, schema, chips, say)
+                experiment, aimed, lambda own, chips: report_of(own, schema, chips, say, count)
             )
             if not points:
                 raise UserError(
@@ -101,11 +101,11 @@ def compile(arguments: list[str]) -> None:
             from genjax.targets.batches import largest_batch as find
 
             unit = experiment.accumulate * (1 if experiment.mode == "jit" else aimed.devices)
-            report = find(experiment, unit, lambda own: report_of(own, schema, aimed, say))
+            report = find(experiment, unit, lambda own: report_of(own, schema, aimed, say, count))
             if report.batch_size + unit > LARGEST_BATCH:
                 say(f"no configuration has more than {LARGEST_BATCH:,}; more examples may fit")
         else:
-            report = report_of(experiment, schema, aimed, say)
+            report = report_of(experiment, schema, aimed, say, count)
         _print(report)
         _append(json, [report.to_json()])
 
@@ -114,17 +114,22 @@ def compile(arguments: list[str]) -> None:
     parse(run, prepared.arguments, prog, registry=prepared.registry)
 
 
-def _schema_of(experiment: Any) -> "Schema":
-    """Of the data, which need not be there if their set is a usual one."""
+def _data_of(experiment: Any) -> "tuple[Schema, int | None]":
+    """The schema, and how many examples lie in memory of a set that is no usual one.
+
+    Others need not be there.
+    """
     from genjax.data.schema import resized
     from genjax.data.sources import known_schema, load
+    from genjax.run.feed import is_whole
 
     data = experiment.data
     try:
         schema = known_schema(data.name, data.length)
     except UserError:
-        return load(data).schema
-    return resized(schema, data.resolution)
+        source = load(data)
+        return source.schema, source.count if is_whole(source) else None
+    return resized(schema, data.resolution), None
 
 
 def _append(path: Path | None, records: list[dict[str, Any]]) -> None:

@@ -138,14 +138,14 @@ def use_compilation_cache() -> None:
 def _writable_cache() -> Path | None:
     """Where compiled programs are kept; None where they can't be."""
     try:
-        directory = cache_directory() / "xla" / _processor()
+        directory = cache_directory() / "xla" / name_processor()
         directory.mkdir(parents=True, exist_ok=True)
     except (UserError, OSError):
         return None
     return directory if os.access(directory, os.W_OK) else None
 
 
-def _processor() -> str:
+def name_processor() -> str:
     """Names the processor's instruction set."""
     described = platform.machine() + platform.processor()
     try:

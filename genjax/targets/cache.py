@@ -13,7 +13,9 @@ from genjax.config import Experiment
 from genjax.config.json import to_dict
 from genjax.core.compiler import OPTIONS
 from genjax.core.schema import Schema
+from genjax.run.startup import name_processor
 from genjax.targets.devices import Target
+from genjax.targets.flops import count_flops
 from genjax.targets.lowering import Lowered, lower
 from genjax.targets.report import Report, compile_report, versions
 
@@ -23,7 +25,11 @@ Say = Callable[[str], None]
 
 
 def report_of(
-    experiment: Experiment, schema: Schema, target: Target, say: Say = lambda message: None
+    experiment: Experiment,
+    schema: Schema,
+    target: Target,
+    say: Say = lambda message: None,
+    own: int | None = None,
 ) -> Report:
     """Compiles a step for a target, or finds the report of an earlier compilation of the same.
 
@@ -32,6 +38,7 @@ def report_of(
       schema: of the data.
       target: of the devices.
       say: told what takes a while.
+      own: as of `genjax.targets.lowering.lower`.
 
     Returns:
       The report.
@@ -39,7 +46,7 @@ def report_of(
     Raises:
       UserError: as `genjax.targets.lowering.lower` does.
     """
-    lowered = lower(experiment, schema, target)
+    lowered = lower(experiment, schema, target, own)
     path = cache_directory() / "compile" / f"{_key(lowered)}.json"
     try:
         return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -52,10 +59,16 @@ def report_of(
 
 
 def _key(lowered: Lowered) -> str:
-    """Of the program before the compiler, with the names of its operations' scopes."""
+    """Of the program before the compiler, with the names of its operations' scopes.
+
+    The formula is read from another program, in XLA's own forms. Those of a CPU are made for its
+    processor and the cores that a process may use.
+    """
     scopes = _SCOPE.findall(lowered.stage.as_text(debug_info=True))
     parts = [
         str(lowered.target),
+        _processor() if lowered.target.platform == "cpu" else "",
+        str(count_flops(lowered.experiment, lowered.schema)),
         _reader(),
         lowered.stage.as_text(),
         *(scope for scope in scopes if not scope.endswith(".py")),
@@ -65,6 +78,12 @@ def _key(lowered: Lowered) -> str:
         os.environ.get("LIBTPU_INIT_ARGS", ""),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _processor() -> str:
+    # Not of every system, where all cores count.
+    usable = getattr(os, "sched_getaffinity", lambda process: range(os.cpu_count() or 1))
+    return f"{name_processor()} {len(usable(0))}"
 
 
 @functools.cache

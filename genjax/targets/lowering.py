@@ -47,13 +47,16 @@ class Lowered(NamedTuple):
     stage: Any
 
 
-def lower(experiment: Experiment, schema: Schema, target: Target) -> Lowered:
+def lower(
+    experiment: Experiment, schema: Schema, target: Target, own: int | None = None
+) -> Lowered:
     """Traces a step for a target.
 
     Args:
       experiment: the configuration; its mode is auto, jit or mesh.
       schema: of the data.
       target: of the devices.
+      own: examples of a set that is no usual one, if it lies in memory.
 
     Returns:
       What can be compiled.
@@ -84,7 +87,7 @@ def lower(experiment: Experiment, schema: Schema, target: Target) -> Lowered:
         )
 
     state = described(jax.eval_shape(algorithm.init, jax.random.key(0)), whole)
-    count = _held(experiment, schema, target)
+    count = _held(experiment, schema, target, own)
     steps = experiment.steps_per_call
     data: Any = None
     batches: Any
@@ -108,9 +111,12 @@ def lower(experiment: Experiment, schema: Schema, target: Target) -> Lowered:
     return Lowered(experiment, schema, target, algorithm, mode, used, sizes, shapes, stage)
 
 
-def _held(experiment: Experiment, schema: Schema, target: Target) -> int | None:
+def _held(experiment: Experiment, schema: Schema, target: Target, own: int | None) -> int | None:
     """Examples of the data set where the device holds it; None where batches come from the host."""
-    count = whole_count(experiment.data.name, experiment.data.split)
+    data = experiment.data
+    count = whole_count(data.name, data.split) if own is None else own
+    if experiment.feed == "device" and count is None:
+        raise UserError(f"feed is 'device', but {data.name} is read from the disk; set host")
     if count is None or experiment.feed == "host":
         return None
     size = count * sum(
