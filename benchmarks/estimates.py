@@ -38,13 +38,23 @@ def _share(record: Record) -> str:
     return f"{100 * record['product_flops'] / record['flops']:.0f} %" if record["flops"] else ""
 
 
-_COMMAND = "genjax compile PRESET --target TARGET [--dtype DTYPE]"
+def _several(record: Record, name: str) -> str:
+    """Older records don't say it."""
+    return str(record[name]) if record.get(name, 1) > 1 else ""
+
+
+_COMMAND = "genjax compile PRESET --target TARGET [FLAG ...]"
 _NAMES = (
     Column("preset", lambda record: record["preset"]),
     Column("target", lambda record: record["target"]),
     Column("mode", lambda record: record["mode"]),
+    Column("devices", lambda record: str(record["devices"])),
     Column("dtype", lambda record: record["dtype"]),
+    Column("precision", lambda record: record["precision"]),
     Column("batch", lambda record: str(record["batch_size"])),
+    Column("parts of it", lambda record: _several(record, "accumulate")),
+    Column("steps a call", lambda record: _several(record, "steps_per_call")),
+    Column("feed", lambda record: record["feed"]),
     Column("scaling", lambda record: record.get("scaling", "")),
 )
 _RESULTS = (

@@ -92,6 +92,8 @@ COMPILED = {
     "devices": 4,
     "mode": "mesh",
     "dtype": "float32",
+    "precision": "default",
+    "feed": "device",
     "batch_size": 128,
     "examples": 128,
     "flops": 27e9,
@@ -165,6 +167,7 @@ def test_what_was_estimated_stands_apart(lines, tmp_path):
     assert alone.startswith("# Measured\n")
     assert "Estimated" not in alone
     gpu = {**COMPILED, "target": "h100:1", "cycles": None, "date": "2026-01-04", "collectives": []}
+    gpu |= {"devices": 1, "precision": "highest", "accumulate": 2, "steps_per_call": 1}
     gpu["bounds"] = {"compute": 3e-6, "memory": 5e-6, "interconnect": 0, "cycles": None}
     with lines.open("a") as file:
         file.writelines(json.dumps(record) + "\n" for record in (COMPILED, gpu))
@@ -175,13 +178,17 @@ def test_what_was_estimated_stands_apart(lines, tmp_path):
     assert measured == alone
     assert "jax 1.0, 2026-01-03 to 2026-01-04" in estimated
     assert "genjax compile PRESET --target TARGET" in estimated
+    # What all rows have in common stands above them, without what is usual.
+    assert "dcgan-mnist, mode mesh, dtype float32, batch 128, feed device\n" in estimated
+    assert "| target | devices | precision | parts of it | GFLOP a step |" in estimated
     tpu, other = (row for row in estimated.splitlines() if row.startswith(("| tpu", "| h100")))
     work = "27 | 200 % | 59 | 3 | yes"
     assert tpu == (
-        f"| tpu-v5e:2x2 | {work} | 10 all-reduce, 4.2 | 50 | 724 | 486 | 34 | 72 | 14 | memory "
-        "| 256,000 |"
+        f"| tpu-v5e:2x2 | 4 | default | - | {work} | 10 all-reduce, 4.2 | 50 | 724 | 486 | 34 | 72 "
+        "| 14 | memory | 256,000 |"
     )
-    assert other == f"| h100:1 | {work} | - | 50 | - | - | 3 | 5 | 0 | memory | 25,600,000 |"
+    rest = "- | 50 | - | - | 3 | 5 | 0 | memory | 25,600,000 |"
+    assert other == f"| h100:1 | 1 | highest | 2 | {work} | {rest}"
     assert "ceilings of" not in estimated
 
 
