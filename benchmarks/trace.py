@@ -98,16 +98,18 @@ def _add(traced: Traced, events: Sequence[Event]) -> None:
             traced.after[event.name] += int(events[place + 1].start - end)
 
 
-def read_layers(folder: Path) -> dict[str, str]:
+def read_layers(folder: Path, program: str) -> dict[str, str]:
     """Which layer each operation of compiled programs comes from.
 
     Args:
       folder: that XLA has written them into.
+      program: part of the name of the programs that count; others have operations of the same name.
 
     Returns:
       From operation to the path of functions and modules that made it.
     """
-    found = (file.read_text() for file in sorted(folder.glob("*after_optimizations.txt")))
+    files = sorted(folder.glob("*after_optimizations.txt"))
+    found = (file.read_text() for file in files if program in file.name)
     pairs = (re.findall(r'^ *(?:ROOT )?%?([\w.-]+) = .*op_name="([^"]*)"', x, re.M) for x in found)
     return {name: path for some in pairs for name, path in some}
 
@@ -129,7 +131,7 @@ def main(
     found = read_trace(folder, program)
     if not found.own:
         raise UserError(f"{folder} has no operation of a program with {program!r} in its name")
-    layers = {**({} if hlo is None else read_layers(hlo)), **found.layers}
+    layers = {**({} if hlo is None else read_layers(hlo, program)), **found.layers}
     calls = max(len(found.begins), 1)
     both = found.own + found.after
     own, total = (1e-6 * x.total() / calls for x in (found.own, both))

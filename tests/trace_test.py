@@ -110,5 +110,8 @@ def test_layers_of_a_compiled_program(tmp_path):
         "  %copy.3 = f32[2]{0} copy(%add.2)\n"
     )
     (tmp_path / "module_1.jit_steps.cpu_after_optimizations.txt").write_text(text)
+    other = text.replace("/G/", "/D/").replace("steps", "sample")
+    (tmp_path / "module_2.jit_sample.cpu_after_optimizations.txt").write_text(other)
     layers = {"dot.1": "jit(steps)/G/Dense_0/dot_general", "add.2": "jit(steps)/add"}
-    assert read_layers(tmp_path) == layers
+    assert read_layers(tmp_path, "steps") == layers
+    assert not read_layers(tmp_path, "init")
