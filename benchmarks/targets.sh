@@ -4,8 +4,8 @@
 # Each is `genjax compile PRESET --target TARGET FLAG ...`; one that fails leaves the others.
 # PYTHON is the interpreter, since TPUs and GPUs may need environments of their own.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-out=$1 presets=$2 targets=$3
+out=$(realpath "$1") presets=$2 targets=$3
+cd "$(dirname "$0")/.." || exit
 shift 3
 status=0
 for preset in $presets; do
