@@ -224,6 +224,12 @@ def test_sizes_of_groups(groups, size):
         ),
         ("jit(f)/transpose(jvp(D))/Conv_1/Conv_1.convolve/conv", ("D/Conv_1", "backward")),
         ("jit(steps)/jvp(vmap())/vmap(jit(_fold))/stream", ("stream", "forward")),
+        (
+            "jit(steps)/while/body/closed_call/transpose(jvp(D))/Conv_1/conv",
+            ("D/Conv_1", "backward"),
+        ),
+        ("jit(steps)/while/body/closed_call/add", ("add", "forward")),
+        ("jit(steps)/while", ("(compiler)", "forward")),
         ("", ("(compiler)", "forward")),
     ],
 )

@@ -3,6 +3,8 @@
 import re
 
 _CALL = re.compile(r"(\w+)\((.*)\)")
+# What JAX calls the inside of a loop: of parts of a batch, or of several steps.
+_LOOP = {"while", "body", "closed_call"}
 _TRANSFORMS = {"jvp", "transpose", "vmap", "remat", "checkpoint", "rematted_computation"}
 # Methods of modules and operations of JAX have no capital letter, and modules have.
 _METHOD = re.compile(r".*\.\w+")
@@ -34,7 +36,11 @@ def layer_of(scope: str) -> tuple[str, str]:
                 word = ""
                 break
             word = found[2]
-        words += [inner for inner in word.split("/") if inner and not _METHOD.fullmatch(inner)]
+        words += [
+            inner
+            for inner in word.split("/")
+            if inner and inner not in _LOOP and not _METHOD.fullmatch(inner)
+        ]
     # The last word is the operation.
     path = words[:-1] or words
     return "/".join(path) or "(compiler)", part
