@@ -56,4 +56,5 @@ def test_mistakes(trained, tmp_path):
 def test_a_quiet_run_says_nothing(trained, tmp_path):
     assert genjax("train", "--out", tmp_path / "a").out == "said\n"
     assert genjax("train", "--quiet", True, "--out", tmp_path / "b").out == ""
-    assert [experiment.steps for experiment in trained] == [preset("dcgan-digits").steps] * 2
+    assert genjax("train", "--quiet", "--out", tmp_path / "c").out == ""
+    assert [experiment.steps for experiment in trained] == [preset("dcgan-digits").steps] * 3

@@ -20,6 +20,7 @@ from genjax.commands.arguments import (
     parse,
     progress,
     say,
+    with_values,
 )
 from genjax.commands.flags import Chosen, Plugins, prepare
 from genjax.config import Experiment
@@ -34,7 +35,7 @@ _MOST_EPOCHS = 10**6
 
 def train(arguments: list[str]) -> None:
     """Train a preset: genjax train [PRESET] [--steps N] [--seed S] [--out DIR] [--FIELD VALUE]."""
-    prepared = prepare(arguments)
+    prepared = prepare(with_values(arguments, ("--quiet",)))
 
     def run(
         experiment: Chosen = prepared.experiment,
