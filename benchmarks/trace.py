@@ -43,12 +43,14 @@ class Traced(NamedTuple):
       own: nanoseconds of all calls together in which an operation had an event.
       after: in which nothing ran after an operation had begun.
       layers: where in the model operations are; may lack some.
+      programs: names of all that ran.
     """
 
     begins: list[float]
     own: Counter[str]
     after: Counter[str]
     layers: dict[str, str]
+    programs: set[str]
 
 
 def read_trace(folder: Path, program: str) -> Traced:
@@ -64,15 +66,16 @@ def read_trace(folder: Path, program: str) -> Traced:
     Raises:
       UserError: there is no trace.
     """
-    traced = Traced([], Counter(), Counter(), {})
+    traced = Traced([], Counter(), Counter(), {}, set())
     for plane in _planes(folder):
         events = []
         for event in (event for line in plane.lines for event in line.events):
             said = dict(event.stats)
-            name = str(said.get("hlo_op", ""))
+            name, module = (str(said.get(key, "")) for key in ("hlo_op", "hlo_module"))
+            traced.programs.update({module} - {""})
             if event.name == STEP:
                 traced.begins.append(event.start_ns)
-            elif name and program in str(said.get("hlo_module", "")):
+            elif name and program in module:
                 events.append(Event(event.start_ns, event.end_ns, name))
                 if "tf_op" in said:
                     traced.layers[name] = str(said["tf_op"])
@@ -130,7 +133,11 @@ def main(
     """
     found = read_trace(folder, program)
     if not found.own:
-        raise UserError(f"{folder} has no operation of a program with {program!r} in its name")
+        choices = ", ".join(sorted(found.programs)) or "none"
+        raise UserError(
+            f"{folder} has no operation of a program with {program!r} in its name; --program takes "
+            f"a part of one of these: {choices}"
+        )
     layers = {**({} if hlo is None else read_layers(hlo, program)), **found.layers}
     calls = max(len(found.begins), 1)
     both = found.own + found.after
