@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import pytest
 from matplotlib.axes import Axes
 
@@ -14,7 +15,7 @@ from genjax.targets.batches import largest_batch
 from genjax.targets.bounds import bounds_of, sent_bytes
 from genjax.targets.chips import CHIPS
 from genjax.targets.devices import Target, parse_target, slice_of
-from genjax.targets.report import Collective, Operation, Report
+from genjax.targets.report import Collective, Operation, Report, precision_of
 from genjax.targets.scaling import fitting_points, plot_scaling, scaling_points
 
 SIZE = 2**30
@@ -105,6 +106,14 @@ def test_precision_costs_passes():
         assert found == pytest.approx(passes)
         # There is nothing to round in what is bfloat16 already.
         assert chip.peak("bfloat16", "highest") == chip.peak("bfloat16", "default")
+
+
+def test_jax_s_own_precision_counts_where_the_configuration_has_none():
+    experiment = preset("dcgan-digits")
+    with jax.default_matmul_precision("float32"):
+        assert precision_of(experiment) == "highest"
+        assert precision_of(dataclasses.replace(experiment, precision="high")) == "high"
+    assert precision_of(experiment) == "default"
 
 
 def test_bounds_by_hand():

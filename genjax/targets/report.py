@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from genjax.config import Experiment, Precision
 from genjax.core.types import AXIS
 from genjax.distribution import version_of
 from genjax.families.registry import count_parameters
@@ -42,6 +43,13 @@ _PACKAGES = (
 )
 # Nothing can be tried out on a GPU that is absent.
 _OPTIONS = {"gpu": {"xla_gpu_autotune_level": "0"}}
+_SETTINGS: dict[str, Precision] = {
+    "bfloat16_3x": "high",
+    "float32": "highest",
+    "high": "high",
+    "highest": "highest",
+    "tensorfloat32": "high",
+}
 _NEEDED = re.compile(r"required for HLO temporaries \(([\d.]+)([KMGT])\)")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -220,7 +228,7 @@ def compile_report(lowered: Lowered) -> Report:
     bounds = None
     if chip is not None and executable:
         traffic = [(one.kind, one.bytes) for one in collectives]
-        peak = chip.peak(experiment.model.dtype, experiment.precision)
+        peak = chip.peak(experiment.model.dtype, precision_of(experiment))
         bounds = bounds_of(chip, peak, flops / used, moved, traffic, used, total)
     return Report(
         preset=experiment.name,
@@ -228,7 +236,7 @@ def compile_report(lowered: Lowered) -> Report:
         devices=used,
         mode=lowered.mode,
         dtype=experiment.model.dtype,
-        precision=experiment.precision,
+        precision=precision_of(experiment),
         batch_size=experiment.batch_size,
         accumulate=experiment.accumulate,
         steps_per_call=steps,
@@ -253,6 +261,14 @@ def compile_report(lowered: Lowered) -> Report:
         versions=versions(),
         date=time.strftime("%Y-%m-%d"),
     )
+
+
+def precision_of(experiment: Experiment) -> Precision:
+    """Of matrix products; JAX has a setting of its own for what the configuration leaves to it."""
+    if experiment.precision != "default":
+        return experiment.precision
+    config: Any = jax.config
+    return _SETTINGS.get(config.jax_default_matmul_precision or "", "default")
 
 
 def _needed(message: str) -> int:
@@ -310,7 +326,7 @@ def _operations(
     program: hlo.Program, found: Sequence[Run], lowered: Lowered, steps: int
 ) -> list[Operation]:
     chip, experiment = lowered.target.chip, lowered.experiment
-    peak = chip and chip.peak(experiment.model.dtype, experiment.precision)
+    peak = chip and chip.peak(experiment.model.dtype, precision_of(experiment))
     costs: dict[tuple[str, str, str], float] = defaultdict(float)
     runs: Counter[tuple[str, str, str]] = Counter()
     flops: Counter[tuple[str, str, str]] = Counter()
