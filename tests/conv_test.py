@@ -135,13 +135,13 @@ def test_every_choice_of_form_equals_stock(inputs, outputs, stride):
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu"])
-@pytest.mark.parametrize("side", [2, 4, 6])
-def test_forms_for_accelerators_equal_stock(side, platform):
+@pytest.mark.parametrize(("side", "outputs"), [(2, 33), (4, 33), (6, 33), (6, 3)])
+def test_forms_for_accelerators_equal_stock(side, outputs, platform):
     """A kernel of 25 taps between maps of 4, 16 and 36 pixels and ones of twice their side."""
     generator = np.random.default_rng(3)
     y = jnp.asarray(generator.normal(size=(2, side, side, 32)), jnp.float32)
     x = jnp.asarray(generator.normal(size=(2, 2 * side, 2 * side, 32)), jnp.float32)
-    kernel = jnp.asarray(generator.normal(size=(5, 5, 32, 33)) / 32, jnp.float32)
+    kernel = jnp.asarray(generator.normal(size=(5, 5, 32, outputs)) / 32, jnp.float32)
     for chosen, stock, image in [
         (conv.conv, stock_conv, x),
         (conv.conv_transpose, stock_conv_transpose, y),
@@ -160,6 +160,23 @@ def test_small_maps_have_forms_of_their_own_on_accelerators(platform, side, dila
     x, kernel = jnp.ones((2, side, side, 32)), jnp.ones((5, 5, 32, 32))
     form = traced_for(platform, lambda *arguments: conv.conv_transpose(*arguments, 2))
     assert str(jax.make_jaxpr(form)(x, kernel)).count("lhs_dilation=(2, 2)") == dilated
+
+
+@pytest.mark.parametrize("side", [4, 8])
+def test_kernel_gradients_of_transposed_convolutions_dilate_no_map_on_tpus(side):
+    """Only the forward pass and the gradient of a convolution by its input have zeros in a map."""
+    x, kernel = jnp.ones((2, side, side, 32)), jnp.ones((5, 5, 32, 128))
+
+    def dilated(operation):
+        forward, both = (
+            str(jax.make_jaxpr(traced_for("tpu", f))(x, kernel)).count("lhs_dilation=(2, 2)")
+            for f in (operation, jax.grad(lambda *given: jnp.sum(operation(*given)), 1))
+        )
+        return forward, both - forward
+
+    parts = 2 if side == 4 else 1
+    assert dilated(lambda x, kernel: conv.conv_transpose(x, kernel, 2)) == (parts, 0)
+    assert dilated(lambda x, kernel: stock_conv_transpose(x, kernel, 2)) == (1, 1)
 
 
 def test_forms_are_those_of_the_platform_that_is_compiled_for():

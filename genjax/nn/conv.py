@@ -4,10 +4,11 @@ On CPUs, XLA runs a convolution and its weight gradient near the speed of a matr
 other derivatives of a strided one, narrow ones and those onto small maps several times slower. So
 there every derivative is written as one of three operations, convolution, transposed convolution
 and weight gradient, and each of these takes the form that is fast for its shape. The three are
-closed under differentiation, so penalties on gradients profit as well. On TPUs only strided
-convolutions onto maps of fewer pixels than their kernel has taps need a form, in the transposed
-convolution and its gradients. Elsewhere, and where `Convolutions` says so, the stock operations are
-used. In one dimension only the transposed convolution on CPUs needs a form of its own.
+closed under differentiation, so penalties on gradients profit as well. On TPUs only strided ones
+need a form: the kernel's gradient of a transposed convolution, and all of those onto maps of fewer
+pixels than their kernel has taps. Elsewhere, and where `Convolutions` says so, the stock
+operations are used. In one dimension only the transposed convolution on CPUs needs a form of its
+own.
 """
 
 from collections.abc import Callable
@@ -52,11 +53,21 @@ _FEW_CHANNELS = 4
 _NARROW = 31
 # Inputs times outputs from which on TPUs gain by split kernels.
 _WIDE = 1024
+# Values that lie side by side in a TPU's registers.
+_LANES = 128
 
 
 def _has_few_pixels(taps: int, pixels: int, stride: int) -> bool:
     """Whether XLA lets the kernel and the smaller map of a strided convolution change places."""
     return stride > 1 and taps > pixels
+
+
+def _gains_by_splitting(kernel: Kernel, pixels: int, stride: int) -> bool:
+    """Whether on TPUs `split_conv_transpose` is faster onto a map of so many pixels."""
+    size, _, inputs, outputs = kernel.shape
+    # Kernels that are narrow, or split into more than two parts, are no faster.
+    worth = inputs * outputs >= _WIDE and 2 * pixels >= size**2
+    return worth and _has_few_pixels(size**2, pixels, stride)
 
 
 def _forward(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
@@ -79,7 +90,8 @@ def _transposed(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
             return patch_conv_transpose(x, kernel, stride)
         return adjoint_conv_transpose(x, kernel, stride)
     if target_platform() != "cpu":
-        return split_conv_transpose(x, kernel, stride)
+        split = _gains_by_splitting(kernel, x.shape[1] * x.shape[2], stride)
+        return (split_conv_transpose if split else stock_conv_transpose)(x, kernel, stride)
     size, outputs = kernel.shape[0], kernel.shape[3]
     if outputs <= _FEW_CHANNELS or size < stride:
         return patch_conv_transpose(x, kernel, stride)
@@ -99,6 +111,15 @@ def fast_conv(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
 def fast_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
     """`stock_conv_transpose` with all derivatives fast; equal up to rounding."""
     return _transposed(x, kernel, stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _input_gradient(dy: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
+    """Gradient of ``sum(conv(x, kernel) * dy)`` with respect to x."""
+    pixels = dy.shape[1] * dy.shape[2]
+    if target_platform() == "tpu" and _gains_by_splitting(kernel, pixels, stride):
+        return split_conv_transpose(dy, kernel, stride, turn=True)
+    return _transposed(dy, adjoint(kernel), stride)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -122,8 +143,17 @@ def _conv_forward(x: FeatureMap, kernel: Kernel, stride: int) -> Any:
 
 def _conv_backward(stride: int, saved: Any, dy: FeatureMap) -> Any:
     x, kernel = saved
-    dx = fast_conv_transpose(dy, adjoint(kernel), stride)
+    dx = _input_gradient(dy, kernel, stride)
     return dx, _weight_gradient(x, dy, stride, kernel.shape[0])
+
+
+def _input_gradient_forward(dy: FeatureMap, kernel: Kernel, stride: int) -> Any:
+    return _input_gradient(dy, kernel, stride), (dy, kernel)
+
+
+def _input_gradient_backward(stride: int, saved: Any, dx: FeatureMap) -> Any:
+    dy, kernel = saved
+    return fast_conv(dx, kernel, stride), _weight_gradient(dx, dy, stride, kernel.shape[0])
 
 
 def _conv_transpose_forward(x: FeatureMap, kernel: Kernel, stride: int) -> Any:
@@ -134,7 +164,7 @@ def _conv_transpose_backward(stride: int, saved: Any, dy: FeatureMap) -> Any:
     x, kernel = saved
     dx = fast_conv(dy, adjoint(kernel), stride)
     dkernel = adjoint(_weight_gradient(dy, x, stride, kernel.shape[0]))
-    if target_platform() == "tpu":
+    if target_platform() == "tpu" and kernel.shape[3] % _LANES == 0:
         # Turned once here, or XLA turns all that the optimizer keeps of the kernel.
         dkernel = with_layout_constraint(dkernel, Layout((0, 1, 2, 3)))
     return dx, dkernel
@@ -146,11 +176,12 @@ def _weight_gradient_forward(x: FeatureMap, dy: FeatureMap, stride: int, size: i
 
 def _weight_gradient_backward(stride: int, size: int, saved: Any, dkernel: Kernel) -> Any:
     x, dy = saved
-    return fast_conv_transpose(dy, adjoint(dkernel), stride), fast_conv(x, dkernel, stride)
+    return _input_gradient(dy, dkernel, stride), fast_conv(x, dkernel, stride)
 
 
 fast_conv.defvjp(_conv_forward, _conv_backward)
 fast_conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
+_input_gradient.defvjp(_input_gradient_forward, _input_gradient_backward)
 _weight_gradient.defvjp(_weight_gradient_forward, _weight_gradient_backward)
 
 
@@ -217,7 +248,9 @@ fast_conv_transpose1d.defvjp(_conv_transpose1d_forward, _conv_transpose1d_backwa
 _weight_gradient1d.defvjp(_weight_gradient1d_forward, _weight_gradient1d_backward)
 
 
-def _stock_is_best(form: Convolutions, kernel: Kernel, pixels: int, stride: int) -> bool:
+def _stock_is_best(
+    form: Convolutions, kernel: Kernel, pixels: int, stride: int, transposed: bool
+) -> bool:
     """Whether XLA's own operation is the fastest in two dimensions.
 
     Args:
@@ -225,15 +258,15 @@ def _stock_is_best(form: Convolutions, kernel: Kernel, pixels: int, stride: int)
       kernel: [k, k, inputs, outputs].
       pixels: of the smaller map.
       stride: of the operation.
+      transposed: whether it is a transposed convolution.
     """
-    size, _, inputs, outputs = kernel.shape
     platform = target_platform()
     if form == "stock" or platform not in ("cpu", "gpu", "tpu"):
         return True
     if platform == "tpu":
-        # Kernels that are narrow, or split into more than two parts, are no faster.
-        worth = inputs * outputs >= _WIDE and 2 * pixels >= size**2
-        return not (worth and _has_few_pixels(size**2, pixels, stride))
+        # By itself XLA makes the kernel's gradient of a transposed one of a map that it reverses.
+        reverses = transposed and stride > 1
+        return not (reverses or _gains_by_splitting(kernel, pixels, stride))
     return platform == "gpu" and stride == 1
 
 
@@ -241,7 +274,7 @@ def conv(x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto"
     """`stock_conv` in the platform's fastest form, or in XLA's; same arguments."""
     _, h, w, _ = x.shape
     pixels = (h // stride) * (w // stride)
-    if _stock_is_best(form, kernel, pixels, stride) or h % stride or w % stride:
+    if _stock_is_best(form, kernel, pixels, stride, False) or h % stride or w % stride:
         return stock_conv(x, kernel, stride)
     return fast_conv(x, kernel, stride)
 
@@ -250,7 +283,7 @@ def conv_transpose(
     x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto"
 ) -> FeatureMap:
     """`stock_conv_transpose` in the platform's fastest form, or in XLA's; same arguments."""
-    if _stock_is_best(form, kernel, x.shape[1] * x.shape[2], stride):
+    if _stock_is_best(form, kernel, x.shape[1] * x.shape[2], stride, True):
         return stock_conv_transpose(x, kernel, stride)
     return fast_conv_transpose(x, kernel, stride)
 

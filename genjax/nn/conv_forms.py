@@ -58,7 +58,9 @@ def adjoint(kernel: Kernel) -> Kernel:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
-def split_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
+def split_conv_transpose(
+    x: FeatureMap, kernel: Kernel, stride: int, turn: bool = False
+) -> FeatureMap:
     """`stock_conv_transpose` as a sum over groups of the kernel's columns.
 
     Each group has no more taps than `x` has pixels, or is one column. With more taps, XLA on TPUs
@@ -66,8 +68,9 @@ def split_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureM
 
     Args:
       x: [batch, height, width, inputs].
-      kernel: [k, k, inputs, outputs].
+      kernel: [k, k, inputs, outputs]; to turn, [k, k, outputs, inputs].
       stride: s, at least 1.
+      turn: take the kernel's `adjoint`.
 
     Returns:
       [batch, s * height, s * width, outputs].
@@ -82,9 +85,11 @@ def split_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureM
     for first in range(0, size, group):
         last = min(first + group, size)
         columns = rows[0] - first, rows[1] - (size - last)
+        # Cut before it's turned: XLA turns within the product, but not what is cut of it after.
+        cut = adjoint(kernel[:, size - last : size - first]) if turn else kernel[:, first:last]
         y += jax.lax.conv_general_dilated(
             x,
-            kernel[:, first:last],
+            cut,
             (1, 1),
             (rows, columns),
             lhs_dilation=(stride, stride),
