@@ -77,7 +77,7 @@ def test_kinds_within_kinds_in_any_order():
     ("arguments", "words"),
     [
         (["--model.generator.name", "sgnan"], ["'sgnan'", "did you mean 'sngan'", "dcgan, dcgan"]),
-        (["--model.generator.name=3"], ["--model.generator.name is '3'", "choices: dcgan"]),
+        (["--model.generator.name=3"], ["--model.generator.name is '3'", "choices: biggan"]),
         (["--model.generator_optimizer.name", "adan"], ["'adan'", "did you mean 'adam'"]),
         (["--model.generator-optimizer.schedule.name", "cosin"], ["did you mean 'cosine'"]),
         (["--model.generator-optimizer.schedule.name", "linear"], ["schedule.length", "required"]),

@@ -74,6 +74,48 @@ class SNGAN(Convolutional):
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class BigGAN(Convolutional):
+    """Wide residual networks with self-attention (Brock et al. 2019)."""
+
+    name: Literal["biggan"] = "biggan"
+    width: int = 64
+    """Channels of the block nearest to the image at 128 pixels (96 in the paper); below 48 pixels
+    all blocks have four times as many."""
+    attention: tuple[int, ...] = ()
+    """Sides of the maps after which self-attention follows; 64 in the paper at 128 pixels."""
+    embedding: int = 0
+    """Dimensions of the labels' embedding that all blocks of a generator share, 128 in the paper; 0
+    gives each block the labels themselves."""
+    hierarchical: bool = False
+    """Each block of a generator is given a part of z of its own."""
+    initializer: str = setting("orthogonal", choices="genjax.nn.biggan:INITIALIZERS")
+    """Of kernels; normal has a deviation of 0.02."""
+    norm: str = setting("batch", choices=_NORMS)
+    """Normalisation of hidden layers; the paper's discriminator has none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, embedding=2**16)
+        require(self.embedding >= 0, self, "embedding", "at least 0")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BigGANDeep(BigGAN):
+    """BigGAN's networks of bottleneck blocks (Brock et al. 2019, appendix B)."""
+
+    name: Literal["biggan_deep"] = "biggan_deep"  # type: ignore[assignment]
+    width: int = 64
+    """Channels of the block nearest to the image at 128 pixels, 128 in the paper; below 48 pixels
+    all blocks have four times as many."""
+    hierarchical: bool = False
+    """The norms of a generator see all of z."""
+    depth: int = 2
+    """Blocks at each size of the map."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MLP(Network):
     """Fully connected layers."""
 

@@ -78,7 +78,7 @@ class DCGANDecoder(nn.Module):
         bias = self.layers.norm == "none"
 
         def activate(x: Array) -> Array:
-            return nn.relu(self.layers.normalize(x, train, condition, _scale_init))
+            return nn.relu(self.layers.normalize(x, train, condition, scale_init=_scale_init))
 
         x = activate(self.layers.dense((base, base, features), _INIT, bias)(z))
         for _ in range(count - 1):

@@ -158,9 +158,11 @@ class Layers(NamedTuple):
         x: Float[Array, "batch *map channels"],
         train: bool,
         condition: Float[Array, "batch labels"] | None = None,
-        scale_init: Initializer = nn.initializers.ones,
+        **arguments: Any,
     ) -> Float[Array, "..."]:
         """Normalises hidden units, given a condition or none; the identity for norm ``none``.
+
+        Further arguments are attributes of `Normalize`.
 
         Raises:
           UserError: unknown norm, or a condition without a norm.
@@ -174,7 +176,7 @@ class Layers(NamedTuple):
         make = lookup({**NORMS, "none": None}, self.norm, "norm")
         assert make is not None
         norm = make(train, self.axis_name, self.reference)
-        return Normalize(norm, self.dtype, scale_init)(x, condition)
+        return Normalize(norm, self.dtype, **arguments)(x, condition)
 
 
 class Dropout(nn.Module):

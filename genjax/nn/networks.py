@@ -15,6 +15,8 @@ from genjax.config import (
     DCGAN,
     MLP,
     SNGAN,
+    BigGAN,
+    BigGANDeep,
     Convolutional,
     DCGANTutorial,
     Goodfellow,
@@ -23,6 +25,8 @@ from genjax.config import (
     norm_of,
 )
 from genjax.errors import UserError, suggest
+from genjax.nn.biggan import BigGANDecoder, BigGANEncoder
+from genjax.nn.biggan_deep import BigGANDeepDecoder, BigGANDeepEncoder
 from genjax.nn.channels import LINEAR
 from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
 from genjax.nn.layers import Layers
@@ -33,6 +37,8 @@ from genjax.nn.wavegan import WaveGANDecoder, WaveGANEncoder
 Built = TypeVar("Built")
 
 DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
+    BigGAN: lambda config, image, layers: BigGANDecoder(image, config, layers),
+    BigGANDeep: lambda config, image, layers: BigGANDeepDecoder(image, config, layers),
     DCGAN: lambda config, image, layers: DCGANDecoder(image, config.width, layers),
     DCGANTutorial: lambda config, image, layers: TutorialDecoder(image, layers),
     Goodfellow: lambda config, shape, layers: goodfellow_decoder(shape, config.width, layers),
@@ -42,6 +48,8 @@ DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
 }
 
 ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
+    BigGAN: lambda config, layers: BigGANEncoder(config, layers),
+    BigGANDeep: lambda config, layers: BigGANDeepEncoder(config, layers),
     DCGAN: lambda config, layers: DCGANEncoder(config.width, layers),
     DCGANTutorial: lambda config, layers: TutorialEncoder(layers),
     Goodfellow: lambda config, layers: MaxoutEncoder(config.width, layers),
@@ -52,6 +60,8 @@ ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
 
 
 AXES: dict[type[Network], tuple[int, str]] = {
+    BigGAN: (3, "images"),
+    BigGANDeep: (3, "images"),
     DCGAN: (3, "images"),
     DCGANTutorial: (3, "images"),
     SNGAN: (3, "images"),

@@ -126,6 +126,11 @@ NORMS: dict[str, Callable[[bool, str | None, int], nn.Module]] = {
 rows)."""
 
 
+def _linear(channels: int, name: str) -> nn.Module:
+    init = _CONDITION_INIT if name == "gain" else nn.initializers.zeros
+    return nn.Dense(channels, False, kernel_init=init, name=name)
+
+
 class Normalize(nn.Module):
     """Normalises, then scales and shifts each channel.
 
@@ -136,6 +141,7 @@ class Normalize(nn.Module):
       norm: an entry of `NORMS`, made.
       dtype: type of the result.
       scale_init: initialiser of the gain without a condition.
+      linear: makes ``W_gain`` and ``W_bias``, from the channels and a name.
 
     Reference: Ioffe & Szegedy 2015, algorithm 1; de Vries et al. 2017, section 3 (conditional).
     """
@@ -143,6 +149,7 @@ class Normalize(nn.Module):
     norm: nn.Module
     dtype: Any = jnp.float32
     scale_init: Callable[..., Any] = nn.initializers.ones
+    linear: Callable[[int, str], nn.Module] = _linear
 
     @nn.compact
     def __call__(
@@ -156,12 +163,8 @@ class Normalize(nn.Module):
             gain = self.param("scale", self.scale_init, (channels,))
             bias = self.param("bias", nn.initializers.zeros, (channels,))
         else:
-            gain = 1 + nn.Dense(channels, False, kernel_init=_CONDITION_INIT, name="gain")(
-                condition
-            )
-            bias = nn.Dense(
-                channels, False, kernel_init=nn.initializers.zeros, name="conditional_bias"
-            )(condition)
+            gain = 1 + self.linear(channels, "gain")(condition)
+            bias = self.linear(channels, "conditional_bias")(condition)
             shape = (x.shape[0], *(1,) * (x.ndim - 2), channels)
             gain, bias = gain.reshape(shape), bias.reshape(shape)
         # As one factor and one term of each unit, whose gradients are two sums over x instead of
