@@ -103,6 +103,8 @@ def generator_formula(conditioning, params):
     z = np.float64(Z)
     if conditioning == "concat":
         z = np.concatenate([z, ONE_HOT], 1)
+    if conditioning == "embed":
+        z = np.concatenate([z, wide(params)["embedding"]["kernel"][LABELS]], 1)
     hidden = affine(weights["Dense_0"], z)
     normal = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + EPSILON)
     norm = weights["Normalize_0"]
@@ -128,7 +130,7 @@ def test_generator(conditioning):
 
     images = run({"params": params, "batch_stats": moments})
     # A condition enters in one place alone.
-    inputs = 5 + (CLASSES if conditioning == "concat" else 0)
+    inputs = 5 + {"concat": CLASSES, "embed": 5}.get(conditioning, 0)
     assert params["decoder"]["Dense_0"]["kernel"].shape == (inputs, 7)
     expected = generator_formula(conditioning, params)
     np.testing.assert_allclose(images.reshape(BATCH, -1), expected, rtol=1e-4, atol=1e-5)
@@ -157,6 +159,7 @@ HEADS = {
     "none": (),
     "concat": (),
     "projection": (),
+    "embed": (),
     "acgan": (("class", CLASSES),),
     "infogan": (("category", CLASSES), ("code", 2)),
 }
@@ -165,7 +168,7 @@ HEADS = {
 def test_every_conditioning_of_the_discriminator_has_a_formula_here():
     assert set(HEADS) == set(RECOGNITION)
     assert {name for name, task in RECOGNITION.items() if task} == {"acgan", "infogan"}
-    assert set(GENERATOR_CONDITIONING) == {"none", "concat", "cbn"}
+    assert set(GENERATOR_CONDITIONING) == {"none", "concat", "cbn", "embed"}
 
 
 @pytest.mark.parametrize("name", RECOGNITION)
@@ -187,7 +190,13 @@ def test_discriminator(name, small_gan):
         label_map = weights["label_map"]["kernel"][LABELS].reshape(BATCH, 4, 4, 1)
         images = np.concatenate([images, label_map], -1)
     features = leaky_relu(affine(weights["encoder"]["Dense_0"], images.reshape(BATCH, -1)))
-    logits = affine(weights["logit"], features)[:, 0]
+    if name == "embed":
+        # R3GAN's code: (V y)^T W phi(x), without a logit of its own.
+        assert set(weights["logit"]) == {"kernel"}
+        v, w = weights["embedding"]["kernel"], weights["logit"]["kernel"]
+        logits = np.einsum("be,bf,fe->b", v[LABELS], features, w)
+    else:
+        logits = affine(weights["logit"], features)[:, 0]
     if name == "projection":
         # Miyato & Koyama 2018: psi(phi(x)) + y^T V phi(x).
         v = weights["embedding"]["kernel"]
@@ -203,7 +212,11 @@ def test_discriminator(name, small_gan):
 
 
 def test_everything_the_condition_passes_is_spectrally_normalised():
-    for name, layer in (("concat", "label_map"), ("projection", "embedding")):
+    for name, layer in (
+        ("concat", "label_map"),
+        ("projection", "embedding"),
+        ("embed", "embedding"),
+    ):
         layers = Layers(spectral_norm=True)
         module = Discriminator(MLPEncoder(7, 1, layers), layers, name)
         inputs = jnp.asarray(IMAGES), True, jnp.asarray(ONE_HOT)
@@ -297,7 +310,7 @@ def test_codes(small_gan):
     np.testing.assert_array_equal(chosen[:, 4:], continuous)
 
 
-@pytest.mark.parametrize("discriminator", ["concat", "projection", "acgan"])
+@pytest.mark.parametrize("discriminator", ["concat", "projection", "embed", "acgan"])
 def test_labels_become_one_hot(small_gan, discriminator):
     conditioning = make_conditioning(conditional(small_gan, "cbn", discriminator), CLASSES)
     assert (conditioning.classes, conditioning.labelled) == (CLASSES, True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from golden import check_golden, step_numbers
 
-from genjax.config import Decoder, Network
+from genjax.config import R3GAN, Decoder, Network
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.players import players
 from genjax.data.noise import noise
@@ -40,11 +40,13 @@ def leaf_at(tree, path):
 
 def narrow(model):
     """The same model with thin networks and at most two updates of D, which compile faster."""
-    fields = {
-        name: dataclasses.replace(part, width=8)
-        for name, part in vars(model).items()
-        if isinstance(part, Network | Decoder) and hasattr(part, "width")
-    }
+    fields = {}
+    for name, part in vars(model).items():
+        if isinstance(part, R3GAN):
+            # Two groups.
+            fields[name] = dataclasses.replace(part, widths=(16,))
+        elif isinstance(part, Network | Decoder) and hasattr(part, "width"):
+            fields[name] = dataclasses.replace(part, width=8)
     if getattr(model, "discriminator_updates", 1) > 2:
         fields["discriminator_updates"] = 2
     return dataclasses.replace(model, **fields)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.config import DCGAN, MLP, DCGANTutorial
+from genjax.config import DCGAN, MLP, R3GAN, DCGANTutorial
 from genjax.errors import UserError
 from genjax.nn.layers import Dropout, Layers, Maxout
 from genjax.nn.networks import AXES, DECODERS, ENCODERS, make_decoder, make_encoder, make_layers
@@ -22,6 +22,8 @@ def encoder(config, image):
 
 
 def narrow(kind):
+    if kind is R3GAN:
+        return R3GAN(widths=(8,), blocks=(1,))
     return kind(width=4) if hasattr(kind, "width") else kind()
 
 

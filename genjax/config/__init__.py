@@ -24,6 +24,7 @@ from genjax.config.model import ComputeDtype, Model
 from genjax.config.networks import (
     DCGAN,
     MLP,
+    R3GAN,
     SNGAN,
     BigGAN,
     BigGANDeep,
@@ -57,6 +58,7 @@ __all__ = [
     "LARGEST_SIDE",
     "MLP",
     "MOST_SAMPLES",
+    "R3GAN",
     "SGD",
     "SNGAN",
     "Adam",

@@ -116,6 +116,35 @@ class BigGANDeep(BigGAN):
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class R3GAN(Convolutional):
+    """Residual networks without normalisation (Huang et al. 2024)."""
+
+    name: Literal["r3gan"] = "r3gan"
+    widths: tuple[int, ...] = (64,)
+    """Channels of each stage, from the smallest map (4 to 7 pixels a side) to the image; further
+    stages are as wide as the last one given. 768 in the paper's networks for CIFAR-10."""
+    blocks: tuple[int, ...] = (2,)
+    """Residual blocks of each stage, likewise; 2 in the paper."""
+    expansion: int = 2
+    """Channels within a block, as a multiple of those between blocks."""
+    group: int = 16
+    """Channels in each group of the 3x3 convolutions; 32 in the paper's networks for ImageNet."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, widths=2**16, blocks=1000, expansion=64, group=2**16)
+        for name in ("widths", "blocks"):
+            values = getattr(self, name)
+            require(min(values, default=0) >= 1, self, name, "one or more, each at least 1")
+        for name in ("expansion", "group"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        fits = all(width * self.expansion % self.group == 0 for width in self.widths)
+        multiples = f"of which each, {self.expansion} times, is a multiple of group, {self.group}"
+        require(fits, self, "widths", f"numbers {multiples}")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MLP(Network):
     """Fully connected layers."""
 

@@ -8,7 +8,8 @@ closed under differentiation, so penalties on gradients profit as well. On TPUs 
 need a form: the kernel's gradient of a transposed convolution, and all of those onto maps of fewer
 pixels than their kernel has taps. Elsewhere, and where `Convolutions` says so, the stock
 operations are used. In one dimension only the transposed convolution on CPUs needs a form of its
-own.
+own. On CPUs a convolution of groups of channels is one for each group: XLA's own takes up to 300
+times as long for its weight gradient.
 """
 
 from collections.abc import Callable
@@ -270,8 +271,15 @@ def _stock_is_best(
     return platform == "gpu" and stride == 1
 
 
-def conv(x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto") -> FeatureMap:
+def conv(
+    x: FeatureMap, kernel: Kernel, stride: int, form: Convolutions = "auto", groups: int = 1
+) -> FeatureMap:
     """`stock_conv` in the platform's fastest form, or in XLA's; same arguments."""
+    if groups > 1:
+        if form == "stock" or target_platform() != "cpu":
+            return stock_conv(x, kernel, stride, groups)
+        pairs = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
+        return jnp.concatenate([conv(part, own, stride) for part, own in pairs], -1)
     _, h, w, _ = x.shape
     pixels = (h // stride) * (w // stride)
     if _stock_is_best(form, kernel, pixels, stride, False) or h % stride or w % stride:
@@ -328,9 +336,12 @@ class _ConvLayer(nn.Module):
     form: Convolutions = "auto"
 
     def convolve(
-        self, x: Float[Array, "batch *map inputs"], operation: Callable[..., Array]
+        self,
+        x: Float[Array, "batch *map inputs"],
+        operation: Callable[..., Array],
+        groups: int = 1,
     ) -> Float[Array, "..."]:
-        shape = (*(self.kernel,) * (x.ndim - 2), x.shape[-1], self.features)
+        shape = (*(self.kernel,) * (x.ndim - 2), x.shape[-1] // groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.spectral_norm:
             kernel = spectrally_normalized(self, kernel)
@@ -343,11 +354,17 @@ class _ConvLayer(nn.Module):
 
 
 class Conv(_ConvLayer):
-    """Convolution with 'SAME' padding: [b, h, w, c] to [b, ceil(h/s), ceil(w/s), features]."""
+    """Convolution with 'SAME' padding: [b, h, w, c] to [b, ceil(h/s), ceil(w/s), features].
+
+    Attributes:
+      groups: of channels, that are convolved each for itself; they divide inputs and features.
+    """
+
+    groups: int = 1
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
-        return self.convolve(x, conv)
+        return self.convolve(x, partial(conv, groups=self.groups), self.groups)
 
 
 class ConvTranspose(_ConvLayer):

@@ -23,19 +23,25 @@ _WORTH_TRIMMING = 0.9
 _WIDE = 1024
 
 
-def stock_conv(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
+def stock_conv(x: FeatureMap, kernel: Kernel, stride: int, groups: int = 1) -> FeatureMap:
     """Convolution, as XLA does it.
 
     Args:
       x: [batch, height, width, inputs].
-      kernel: [k, k, inputs, outputs].
+      kernel: [k, k, inputs / groups, outputs].
       stride: s, at least 1.
+      groups: of channels, that are convolved each for itself.
 
     Returns:
       [batch, ceil(height / s), ceil(width / s), outputs].
     """
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "SAME", dimension_numbers=_LAYOUT
+        x,
+        kernel,
+        (stride, stride),
+        "SAME",
+        dimension_numbers=_LAYOUT,
+        feature_group_count=groups,
     )
 
 

@@ -127,10 +127,16 @@ class Layers(NamedTuple):
         return Dense(features, use_bias, self.dtype, init, self.spectral_norm)
 
     def conv(
-        self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True
+        self,
+        features: int,
+        kernel: int,
+        stride: int,
+        init: Initializer,
+        use_bias: bool = True,
+        groups: int = 1,
     ) -> Conv:
         """A convolution with 'SAME' padding."""
-        return Conv(features, kernel, stride, use_bias, self.dtype, init, *self._form())
+        return Conv(features, kernel, stride, use_bias, self.dtype, init, *self._form(), groups)
 
     def conv_transpose(
         self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True

@@ -14,6 +14,7 @@ import jax
 from genjax.config import (
     DCGAN,
     MLP,
+    R3GAN,
     SNGAN,
     BigGAN,
     BigGANDeep,
@@ -31,6 +32,7 @@ from genjax.nn.channels import LINEAR
 from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MaxoutEncoder, MLPDecoder, MLPEncoder, goodfellow_decoder
+from genjax.nn.r3gan import R3GANDecoder, R3GANEncoder
 from genjax.nn.sngan import SNGANDecoder, SNGANEncoder
 from genjax.nn.wavegan import WaveGANDecoder, WaveGANEncoder
 
@@ -43,6 +45,7 @@ DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
     DCGANTutorial: lambda config, image, layers: TutorialDecoder(image, layers),
     Goodfellow: lambda config, shape, layers: goodfellow_decoder(shape, config.width, layers),
     MLP: lambda config, shape, layers: MLPDecoder(shape, config.width, config.depth, layers),
+    R3GAN: lambda config, image, layers: R3GANDecoder(image, config, layers),
     SNGAN: lambda config, image, layers: SNGANDecoder(image, config.width, layers),
     WaveGAN: lambda config, shape, layers: WaveGANDecoder(shape, config.width, layers),
 }
@@ -54,6 +57,7 @@ ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
     DCGANTutorial: lambda config, layers: TutorialEncoder(layers),
     Goodfellow: lambda config, layers: MaxoutEncoder(config.width, layers),
     MLP: lambda config, layers: MLPEncoder(config.width, config.depth, layers),
+    R3GAN: lambda config, layers: R3GANEncoder(config, layers),
     SNGAN: lambda config, layers: SNGANEncoder(config.width, layers),
     WaveGAN: lambda config, layers: WaveGANEncoder(config.width, config.shuffle, layers),
 }
@@ -64,6 +68,7 @@ AXES: dict[type[Network], tuple[int, str]] = {
     BigGANDeep: (3, "images"),
     DCGAN: (3, "images"),
     DCGANTutorial: (3, "images"),
+    R3GAN: (3, "images"),
     SNGAN: (3, "images"),
     WaveGAN: (2, "audio"),
 }

@@ -42,7 +42,8 @@ def make_networks(config: GANConfig, spec: Spec, axis_name: str | None) -> tuple
         None if minibatch is None else minibatch(axis_name),
         () if recognition is None else recognition.sizes(config, spec.classes),
     )
-    return Generator(decoder, config.generator_conditioning, virtual), discriminator
+    generator = Generator(decoder, config.generator_conditioning, virtual, g_layers)
+    return generator, discriminator
 
 
 def check_axes(config: GANConfig, spec: Spec) -> None:

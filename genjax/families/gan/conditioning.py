@@ -76,6 +76,7 @@ RECOGNITION: dict[str, Recognition | None] = {
     "none": None,
     "concat": None,
     "projection": None,
+    "embed": None,
     "acgan": Recognition(lambda config, classes: (("class", classes),), class_loss, on_real=True),
     "infogan": Recognition(_code_sizes, code_loss, on_real=False),
 }

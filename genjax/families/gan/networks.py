@@ -11,14 +11,20 @@ from jaxtyping import Array, Float
 from genjax.core.types import Embedding, Examples, Logits
 from genjax.nn.layers import Dense, Layers, MinibatchDiscrimination, MinibatchStddev
 
-GENERATOR_CONDITIONING = ("none", "concat", "cbn")
+GENERATOR_CONDITIONING = ("none", "concat", "cbn", "embed")
+
+
+def _embedding_init(gain: float) -> Any:
+    """Of a matrix from labels: ``N(0, gain^2 / classes)``."""
+    return nn.initializers.variance_scaling(gain**2, "fan_in", "normal")
 
 
 class Generator(nn.Module):
-    """A decoder with a tanh.
+    """A decoder with a tanh, or, where it has none (`has_tanh`), with samples clipped to [-1, 1].
 
     ``concat`` appends the condition to z, so that the first layer's rows embed the labels (Mirza &
-    Osindero 2014, section 3.2). ``cbn`` makes the gains and biases of all norms depend on it.
+    Osindero 2014, section 3.2). ``embed`` appends ``E c``, as long as z (R3GAN's code). ``cbn``
+    makes the gains and biases of all norms depend on it.
 
     Virtual batch norm's reference batch is what the module is initialised with, and is kept in the
     collection ``reference``.
@@ -27,11 +33,13 @@ class Generator(nn.Module):
       decoder: from vectors to images.
       conditioning: one of `GENERATOR_CONDITIONING`.
       virtual: whether the decoder's norm is virtual batch norm.
+      layers: what its layers have in common.
     """
 
-    decoder: nn.Module
+    decoder: Any
     conditioning: str = "none"
     virtual: bool = False
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(
@@ -49,9 +57,19 @@ class Generator(nn.Module):
         if self.conditioning == "concat":
             assert condition is not None
             z = jnp.concatenate([z, condition], -1)
+        if self.conditioning == "embed":
+            assert condition is not None
+            dtype, spectral_norm = self.layers.dtype, self.layers.spectral_norm
+            init = _embedding_init(1.0)
+            embed = Dense(z.shape[-1], False, dtype, init, spectral_norm, name="embedding")
+            z = jnp.concatenate([z, embed(condition).astype(z.dtype)], -1)
         inner = condition if self.conditioning == "cbn" else None
-        images = jnp.tanh(self.decoder(z, train, inner)).astype(jnp.float32)
-        return images[first:]
+        images = self.decoder(z, train, inner)
+        if getattr(self.decoder, "has_tanh", True):
+            images = jnp.tanh(images)
+        elif not train:
+            images = jnp.clip(images, -1, 1)
+        return images.astype(jnp.float32)[first:]
 
 
 class Judgement(NamedTuple):
@@ -80,12 +98,13 @@ class Discriminator(nn.Module):
     """An encoder with a logit, and perhaps further outputs.
 
     ``concat`` appends a map made from the condition to the image, as one more channel.
-    ``projection`` adds ``<V c, features>`` to the logit.
+    ``projection`` adds ``<V c, features>`` to the logit. With ``embed``, the logit is
+    ``<V c, W features>`` alone, both as long as the features (R3GAN's code).
 
     Attributes:
       encoder: from images to features; its `head_init` starts the outputs.
       layers: what its layers have in common.
-      conditioning: ``concat``, ``projection``, or any other name for neither.
+      conditioning: ``concat``, ``projection``, ``embed``, or any other name for none of them.
       minibatch: an entry of `MINIBATCH`, made, or None.
       auxiliary: sizes of further outputs by name.
 
@@ -104,7 +123,7 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         init = self.encoder.head_init
 
-        def head(size: int, name: str, use_bias: bool = True) -> Dense:
+        def head(size: int, name: str, use_bias: bool = True, init: Any = init) -> Dense:
             layers = self.layers
             return Dense(size, use_bias, layers.dtype, init, layers.spectral_norm, name=name)
 
@@ -116,13 +135,21 @@ class Discriminator(nn.Module):
             images = jnp.concatenate([images, label_map.astype(images.dtype)], -1)
         seen = self.encoder(images, train)
         features = seen.reshape(seen.shape[0], -1)
-        if self.conditioning == "projection":
+        size = features.shape[-1]
+        if self.conditioning in ("projection", "embed"):
             seen = features
         judged = seen if self.minibatch is None else self.minibatch(features)
-        logits = head(1, "logit")(judged)[:, 0].astype(jnp.float32)
+        if self.conditioning == "embed":
+            assert condition is not None
+            small = _embedding_init(size**-0.5)
+            embedded = head(size, "embedding", use_bias=False, init=small)(condition)
+            judged = head(size, "logit", use_bias=False)(judged)
+            logits = jnp.sum((embedded * judged).astype(jnp.float32), -1)
+        else:
+            logits = head(1, "logit")(judged)[:, 0].astype(jnp.float32)
         if self.conditioning == "projection":
             assert condition is not None
-            embedded = head(features.shape[-1], "embedding", use_bias=False)(condition)
+            embedded = head(size, "embedding", use_bias=False)(condition)
             logits += jnp.sum((embedded * features).astype(jnp.float32), -1)
         auxiliary = {
             name: head(size, name)(seen).astype(jnp.float32) for name, size in self.auxiliary
