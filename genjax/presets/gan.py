@@ -101,7 +101,12 @@ def _infogan() -> GANConfig:
 
 
 def _r3gan(network: R3GAN, gamma: float) -> GANConfig:
-    """Huang et al. 2024 at the step size and the decay of its published runs, without schedules."""
+    """Huang et al. 2024 with the step size that its published runs begin with and the decays that
+    they end with, without schedules.
+
+    r3gan-digits, seed 0: pixel Frechet distance 1.03, 0.72, 0.57, 0.41 after 500, 1,000, 1,500 and
+    2,000 steps; digits, some of them blurred or on grey ground.
+    """
     adam = Adam(learning_rate=2e-4, b1=0.0, b2=0.99)
     return GANConfig(
         generator=network,
