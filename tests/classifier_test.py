@@ -107,7 +107,8 @@ def test_odd_maps_are_padded_as_a_stride_would(monkeypatch):
     ours = jax.jit(lambda v: module.apply(v, images, False))(variables)
     monkeypatch.setattr("genjax.evals.classifier._even", lambda x: x)
     monkeypatch.setattr(
-        "genjax.nn.conv.conv", lambda x, kernel, stride, form: stock_conv(x, kernel, stride)
+        "genjax.nn.conv.conv",
+        lambda x, kernel, stride, form, groups: stock_conv(x, kernel, stride, groups),
     )
     stock = jax.jit(lambda v: module.apply(v, images, False))(variables)
     np.testing.assert_allclose(ours.features, stock.features, rtol=1e-4, atol=1e-5)

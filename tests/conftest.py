@@ -32,6 +32,9 @@ _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# With a bound, as genjax sets it, JAX reads when each program was last used, which it has not
+# written down without one.
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", "-1")
 # PyTorch with more threads than free cores is many times slower than with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
