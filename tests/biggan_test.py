@@ -118,6 +118,18 @@ def check(torch, ours, theirs, output, variables, inputs):
     chex.assert_trees_all_close(gradients, their_gradients, rtol=1e-3, atol=1e-4 * most)
 
 
+def decoder_of(module, variables):
+    """A decoder as a function of its parameters and of z and labels, in training."""
+    rest = {name: value for name, value in variables.items() if name != "params"}
+
+    def images(params, inputs):
+        z, labels = inputs
+        given = {"params": params, **rest}
+        return module.apply(given, z, True, labels, mutable="batch_stats")[0]
+
+    return images
+
+
 def test_attention(torch):
     module = SelfAttention(Layers(spectral_norm=True))
     x = random(3, 6, 4, 16)
@@ -183,14 +195,9 @@ def test_decoder(torch, config):
     assert ("Normalize_0" in rest.get("spectral", {})) == spectral
     assert "embedding" not in rest.get("spectral", {})
 
-    def ours(params, inputs):
-        z, labels = inputs
-        given = {"params": params, **rest}
-        return module.apply(given, z, True, labels, mutable="batch_stats")[0]
-
     check(
         torch,
-        ours,
+        decoder_of(module, variables),
         lambda their, z, labels: decode(their, config, z, labels),
         (6, 8, 8, 3),
         variables,
@@ -254,16 +261,10 @@ def test_deep_decoder(torch):
     module = BigGANDeepDecoder((8, 8, 3), config, Layers("batch", spectral_norm=True))
     z, labels = random(6, 7), jnp.eye(4)[RNG.integers(0, 4, 6)]
     variables = draw(module, z, True, labels)
-    rest = {name: value for name, value in variables.items() if name != "params"}
-
-    def ours(params, inputs):
-        z, labels = inputs
-        given = {"params": params, **rest}
-        return module.apply(given, z, True, labels, mutable="batch_stats")[0]
 
     check(
         torch,
-        ours,
+        decoder_of(module, variables),
         lambda their, z, labels: decode_deep(their, config, z, labels),
         (6, 8, 8, 3),
         variables,

@@ -133,7 +133,7 @@ def test_a_damaged_report_is_made_again(small_experiment, cache, monkeypatch):
     [file] = cache.iterdir()
     whole = file.read_bytes()
     monkeypatch.setattr("genjax.targets.cache.compile_report", lambda lowered: first)
-    for damage in (whole[:-5], b"\xff", b'{"preset": 1}'):
+    for damage in (b"", whole[:-5], b"[1]", b"\xff", b'{"preset": 1}'):
         file.write_bytes(damage)
         said.clear()
         assert report_of(*arguments) == first

@@ -18,13 +18,13 @@ from genjax.nn.dcgan import halvings
 from genjax.nn.layers import Dense, Initializer, Layers
 from genjax.nn.sngan import average_pool, upsample
 
-SMALL = 48
+_SMALL = 48
 """Side from which on maps differ in width."""
-FLAT = 4
+_FLAT = 4
 """Channels of smaller networks, as a multiple of the width."""
-WIDTHS = {64: (2, 4, 8, 16, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
+_WIDTHS = {64: (2, 4, 8, 16, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
 """Channels of the generator's maps, from the image to the vector, as multiples of the width."""
-ENCODER_WIDTHS = {64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
+_ENCODER_WIDTHS = {64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
 """Channels after each of the discriminator's blocks, of which all but the last one halve."""
 
 INITIALIZERS: dict[str, Initializer] = {
@@ -34,24 +34,57 @@ INITIALIZERS: dict[str, Initializer] = {
 """Of kernels: of the authors' networks for CIFAR-10, and of those for ImageNet."""
 
 
-def check_side(side: int) -> None:
+def _check_side(side: int) -> None:
     """Raises UserError where no networks were published."""
-    if side >= SMALL and side not in WIDTHS:
-        below = max((known for known in WIDTHS if known < side), default=SMALL - 16)
+    if side >= _SMALL and side not in _WIDTHS:
+        below = max((known for known in _WIDTHS if known < side), default=_SMALL - 16)
         raise UserError(
             f"biggan has no networks for images of {side} pixels a side; set --data.resolution "
-            f"{below}, or another of {', '.join(map(str, WIDTHS))} or less than {SMALL}"
+            f"{below}, or another of {', '.join(map(str, _WIDTHS))} or less than {_SMALL}"
         )
 
 
-def check_halved(side: int) -> None:
-    """Raises UserError where the discriminator has no networks, or can't halve twice."""
-    check_side(side)
+def decoder_widths(side: int, width: int) -> tuple[int, list[int]]:
+    """The maps of a generator.
+
+    Args:
+      side: of the image, in pixels.
+      width: as configured.
+
+    Returns:
+      The side of the smallest map, and the channels of all, from that one to the image.
+
+    Raises:
+      UserError: there is no network of this size.
+    """
+    _check_side(side)
+    count = halvings(side)
+    multiples = _WIDTHS.get(side, (_FLAT,) * (count + 1))
+    return side // 2**count, [width * multiple for multiple in multiples[::-1]]
+
+
+def encoder_widths(side: int, width: int) -> tuple[int, list[int]]:
+    """The maps of a discriminator.
+
+    Args:
+      side: of the image, in pixels.
+      width: as configured.
+
+    Returns:
+      How many of its blocks (BigGAN-deep: groups of blocks) halve, and channels from the image on.
+
+    Raises:
+      UserError: there is no network of this size.
+    """
+    _check_side(side)
     if side % 4:
         raise UserError(
             f"biggan can't judge images of {side} pixels a side; "
             f"set --data.resolution {-(-side // 4) * 4}"
         )
+    multiples = _ENCODER_WIDTHS.get(side, (_FLAT,) * 4)
+    halving = len(multiples) - 1 if side in _ENCODER_WIDTHS else 2
+    return halving, [width * multiple for multiple in multiples]
 
 
 def conditional(init: Initializer, spectral_norm: bool, features: int, name: str) -> nn.Module:
@@ -89,11 +122,8 @@ class BigGANDecoder(nn.Module):
         layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
         side, _, channels = self.image
-        check_side(side)
-        count = halvings(side)
-        base = side // 2**count
-        multiples = WIDTHS.get(side, (FLAT,) * (count + 1))[::-1]
-        widths = [config.width * multiple for multiple in multiples]
+        base, widths = decoder_widths(side, config.width)
+        count = len(widths) - 1
         labels = [] if condition is None else [condition]
         if labels and config.embedding:
             # Spectral norm of the embedding cripples G, by the authors' code.
@@ -158,14 +188,11 @@ class BigGANEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
-        layers, config, side = self.layers, self.config, images.shape[1]
-        check_halved(side)
+        layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
-        multiples = ENCODER_WIDTHS.get(side, (FLAT,) * 4)
-        halving = 2 if side < SMALL else len(multiples) - 1
+        halving, widths = encoder_widths(images.shape[1], config.width)
         x = images
-        for block, multiple in enumerate(multiples):
-            width = config.width * multiple
+        for block, width in enumerate(widths):
             y = nn.relu(layers.normalize(x, train)) if block else x
             y = layers.conv(width, 3, 1, init)(y)
             y = nn.relu(layers.normalize(y, train))

@@ -14,17 +14,7 @@ from jaxtyping import Array, Float
 from genjax.config import BigGANDeep
 from genjax.core.types import Images
 from genjax.nn.attention import SelfAttention
-from genjax.nn.biggan import (
-    ENCODER_WIDTHS,
-    FLAT,
-    INITIALIZERS,
-    SMALL,
-    WIDTHS,
-    check_halved,
-    check_side,
-    conditional,
-)
-from genjax.nn.dcgan import halvings
+from genjax.nn.biggan import INITIALIZERS, conditional, decoder_widths, encoder_widths
 from genjax.nn.layers import Initializer, Layers
 from genjax.nn.sngan import average_pool, upsample
 
@@ -63,10 +53,7 @@ class BigGANDeepDecoder(nn.Module):
         layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
         side, _, channels = self.image
-        check_side(side)
-        count = halvings(side)
-        base = side // 2**count
-        multiples = WIDTHS.get(side, (FLAT,) * (count + 1))[::-1]
+        base, widths = decoder_widths(side, config.width)
         given = condition
         if condition is not None and config.embedding:
             given = nn.Dense(config.embedding, False, kernel_init=init, name="embedding")(condition)
@@ -87,11 +74,11 @@ class BigGANDeepDecoder(nn.Module):
             y = layers.conv(hidden, 3, 1, init)(activate(y, given))
             return x + layers.conv(width, 1, 1, init)(activate(y, given))
 
-        x = layers.dense((base, base, config.width * multiples[0]), init)(z)
-        for multiple in multiples[1:]:
+        x = layers.dense((base, base, widths[0]), init)(z)
+        for width in widths[1:]:
             for _ in range(config.depth - 1):
                 x = block(x, x.shape[-1], grows=False)
-            x = block(x, config.width * multiple, grows=True)
+            x = block(x, width, grows=True)
             if x.shape[1] in config.attention:
                 x = SelfAttention(layers, init)(x)
         return layers.conv(channels, 3, 1, init)(activate(x, None))
@@ -122,11 +109,9 @@ class BigGANDeepEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
-        layers, config, side = self.layers, self.config, images.shape[1]
-        check_halved(side)
+        layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
-        multiples = (FLAT,) * 4 if side < SMALL else ENCODER_WIDTHS[side]
-        halving = 2 if side < SMALL else len(multiples) - 1
+        halving, widths = encoder_widths(images.shape[1], config.width)
 
         def activate(x: Array) -> Array:
             return nn.relu(layers.normalize(x, train))
@@ -144,11 +129,11 @@ class BigGANDeepEncoder(nn.Module):
                 x = jnp.concatenate([x, layers.conv(more, 1, 1, init)(x)], -1)
             return x + y
 
-        x = layers.conv(config.width * multiples[0], 3, 1, init)(images)
-        for group, multiple in enumerate(multiples[1:]):
+        x = layers.conv(widths[0], 3, 1, init)(images)
+        for group, width in enumerate(widths[1:]):
             for number in range(config.depth):
                 shrinks = number == 0 and group < halving
-                x = block(x, config.width * multiple, shrinks)
+                x = block(x, width, shrinks)
             if x.shape[1] in config.attention and group < halving:
                 x = SelfAttention(layers, init)(x)
         return jnp.sum(activate(x), axis=(1, 2))
