@@ -340,3 +340,8 @@ def test_mistakes():
         BigGANEncoder(BigGAN(width=2)).init(KEY, jnp.zeros((1, 96, 96, 1)), True)
     with pytest.raises(UserError, match=r"30 pixels a side; set --data.resolution 32"):
         BigGANEncoder(BigGAN(width=2)).init(KEY, jnp.zeros((1, 30, 30, 1)), True)
+    for kind, encoder in ((BigGAN, BigGANEncoder), (BigGANDeep, BigGANDeepEncoder)):
+        with pytest.raises(UserError, match=r"attention is 8, .* choices: 4, 2"):
+            encoder(kind(width=2, attention=(4, 8))).init(KEY, jnp.zeros((1, 8, 8, 1)), True)
+    with pytest.raises(UserError, match=r"attention is 2, .* choices: 8, 4"):
+        BigGANDecoder((8, 8, 1), BigGAN(width=2, attention=(2,))).init(KEY, jnp.zeros((1, 8)), True)

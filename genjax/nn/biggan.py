@@ -4,6 +4,7 @@ Below 48 pixels all blocks have four times the width, as in the authors' network
 those of 64, 128 and 256 widen towards the vector.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -44,12 +45,22 @@ def _check_side(side: int) -> None:
         )
 
 
-def decoder_widths(side: int, width: int) -> tuple[int, list[int]]:
+def _check_attention(attention: Sequence[int], sides: Sequence[int]) -> None:
+    """Raises UserError where attention is asked for on a map that there is not."""
+    for side in attention:
+        if side not in sides:
+            raise UserError(
+                f"attention is {side}, but this network has no such map; choices: "
+                f"{', '.join(map(str, sides))}"
+            )
+
+
+def decoder_widths(side: int, config: BigGAN) -> tuple[int, list[int]]:
     """The maps of a generator.
 
     Args:
       side: of the image, in pixels.
-      width: as configured.
+      config: of the network.
 
     Returns:
       The side of the smallest map, and the channels of all, from that one to the image.
@@ -60,15 +71,16 @@ def decoder_widths(side: int, width: int) -> tuple[int, list[int]]:
     _check_side(side)
     count = halvings(side)
     multiples = _WIDTHS.get(side, (_FLAT,) * (count + 1))
-    return side // 2**count, [width * multiple for multiple in multiples[::-1]]
+    _check_attention(config.attention, [side // 2**k for k in range(count)])
+    return side // 2**count, [config.width * multiple for multiple in multiples[::-1]]
 
 
-def encoder_widths(side: int, width: int) -> tuple[int, list[int]]:
+def encoder_widths(side: int, config: BigGAN) -> tuple[int, list[int]]:
     """The maps of a discriminator.
 
     Args:
       side: of the image, in pixels.
-      width: as configured.
+      config: of the network.
 
     Returns:
       How many of its blocks (BigGAN-deep: groups of blocks) halve, and channels from the image on.
@@ -84,7 +96,8 @@ def encoder_widths(side: int, width: int) -> tuple[int, list[int]]:
         )
     multiples = _ENCODER_WIDTHS.get(side, (_FLAT,) * 4)
     halving = len(multiples) - 1 if side in _ENCODER_WIDTHS else 2
-    return halving, [width * multiple for multiple in multiples]
+    _check_attention(config.attention, [side // 2**k for k in range(1, halving + 1)])
+    return halving, [config.width * multiple for multiple in multiples]
 
 
 def conditional(init: Initializer, spectral_norm: bool, features: int, name: str) -> nn.Module:
@@ -122,7 +135,7 @@ class BigGANDecoder(nn.Module):
         layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
         side, _, channels = self.image
-        base, widths = decoder_widths(side, config.width)
+        base, widths = decoder_widths(side, config)
         count = len(widths) - 1
         labels = [] if condition is None else [condition]
         if labels and config.embedding:
@@ -190,7 +203,7 @@ class BigGANEncoder(nn.Module):
     def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
         layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
-        halving, widths = encoder_widths(images.shape[1], config.width)
+        halving, widths = encoder_widths(images.shape[1], config)
         x = images
         for block, width in enumerate(widths):
             y = nn.relu(layers.normalize(x, train)) if block else x

@@ -53,7 +53,7 @@ class BigGANDeepDecoder(nn.Module):
         layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
         side, _, channels = self.image
-        base, widths = decoder_widths(side, config.width)
+        base, widths = decoder_widths(side, config)
         given = condition
         if condition is not None and config.embedding:
             given = nn.Dense(config.embedding, False, kernel_init=init, name="embedding")(condition)
@@ -111,7 +111,7 @@ class BigGANDeepEncoder(nn.Module):
     def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
         layers, config = self.layers, self.config
         init = INITIALIZERS[config.initializer]
-        halving, widths = encoder_widths(images.shape[1], config.width)
+        halving, widths = encoder_widths(images.shape[1], config)
 
         def activate(x: Array) -> Array:
             return nn.relu(layers.normalize(x, train))
