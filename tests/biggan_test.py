@@ -345,3 +345,6 @@ def test_mistakes():
             encoder(kind(width=2, attention=(4, 8))).init(KEY, jnp.zeros((1, 8, 8, 1)), True)
     with pytest.raises(UserError, match=r"attention is 2, .* choices: 8, 4"):
         BigGANDecoder((8, 8, 1), BigGAN(width=2, attention=(2,))).init(KEY, jnp.zeros((1, 8)), True)
+    for kind, decoder in ((BigGAN, BigGANDecoder), (BigGANDeep, BigGANDeepDecoder)):
+        with pytest.raises(UserError, match=r"embedding is 4, .*conditioning cbn, or"):
+            decoder((8, 8, 1), kind(width=2, embedding=4)).init(KEY, jnp.zeros((1, 8)), True)

@@ -100,6 +100,15 @@ def encoder_widths(side: int, config: BigGAN) -> tuple[int, list[int]]:
     return halving, [config.width * multiple for multiple in multiples]
 
 
+def check_embedding(config: BigGAN, labelled: bool) -> None:
+    """Raises UserError where an embedding of labels is asked for that the norms are not given."""
+    if config.embedding and not labelled:
+        raise UserError(
+            f"embedding is {config.embedding}, but the generator's norms are given no labels; set "
+            "--model.generator-conditioning cbn, or --model.generator.embedding 0"
+        )
+
+
 def conditional(init: Initializer, spectral_norm: bool, features: int, name: str) -> nn.Module:
     """From what a block is given to gains or biases."""
     return Dense(features, False, jnp.float32, init, spectral_norm, name=name)
@@ -137,8 +146,9 @@ class BigGANDecoder(nn.Module):
         side, _, channels = self.image
         base, widths = decoder_widths(side, config)
         count = len(widths) - 1
+        check_embedding(config, condition is not None)
         labels = [] if condition is None else [condition]
-        if labels and config.embedding:
+        if config.embedding:
             # Spectral norm of the embedding cripples G, by the authors' code.
             shared = nn.Dense(config.embedding, False, kernel_init=init, name="embedding")
             labels = [shared(condition)]

@@ -14,7 +14,13 @@ from jaxtyping import Array, Float
 from genjax.config import BigGANDeep
 from genjax.core.types import Images
 from genjax.nn.attention import SelfAttention
-from genjax.nn.biggan import INITIALIZERS, conditional, decoder_widths, encoder_widths
+from genjax.nn.biggan import (
+    INITIALIZERS,
+    check_embedding,
+    conditional,
+    decoder_widths,
+    encoder_widths,
+)
 from genjax.nn.layers import Initializer, Layers
 from genjax.nn.sngan import average_pool, upsample
 
@@ -54,8 +60,9 @@ class BigGANDeepDecoder(nn.Module):
         init = INITIALIZERS[config.initializer]
         side, _, channels = self.image
         base, widths = decoder_widths(side, config)
+        check_embedding(config, condition is not None)
         given = condition
-        if condition is not None and config.embedding:
+        if config.embedding:
             given = nn.Dense(config.embedding, False, kernel_init=init, name="embedding")(condition)
         if config.hierarchical:
             z = given = z if given is None else jnp.concatenate([given, z], -1)
