@@ -164,6 +164,15 @@ def test_what_could_not_be_trained_or_scored_is_refused_at_once(file, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_whole_numbers_in_place_of_floats_name_the_same_run(file, tmp_path):
+    whole = tmp_path / "whole" / file.name
+    whole.parent.mkdir()
+    whole.write_text(FILE.replace("(0.1, 1)", "(2, 1)"))
+    file.write_text(FILE.replace("(0.1, 1)", "(2.0, 1)"))
+    named = [make_cells(load_ablation(path), tmp_path, None, ()) for path in (file, whole)]
+    assert [cell.directory for cell in named[0]] == [cell.directory for cell in named[1]]
+
+
 def test_seeds():
     assert choose_seeds(2, "it") == (0, 1)
     assert choose_seeds((7, 3), "it") == (7, 3)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genjax.config import MOST_SAMPLES, Experiment
-from genjax.config.json import config_hash, former_hashes
+from genjax.config.json import as_written, config_hash, former_hashes
 from genjax.config.plugins import run_file
 from genjax.errors import UserError, lookup
 
@@ -108,7 +108,7 @@ def load_ablation(file: str | Path) -> Ablation:
     return Ablation(
         file.stem,
         (module.__doc__ or file.stem).strip().splitlines()[0],
-        variants,
+        {name: as_written(value) for name, value in variants.items()},
         baseline,
         choose_seeds(seeds, f"SEEDS of {file}"),
         scores,

@@ -27,11 +27,10 @@ def config(arguments: list[str]) -> None:
           plugin: As of genjax train.
           format: Of what is printed.
         """
-        from genjax.config.json import check_writable, to_dict
+        from genjax.config.json import as_written, to_dict
         from genjax.config.yaml import to_yaml
 
-        check_writable(experiment)
-        plain = to_dict(experiment)
+        plain = to_dict(as_written(experiment))
         text = to_yaml(plain) if format == "yaml" else json.dumps(plain, indent=2) + "\n"
         sys.stdout.write(text)
 

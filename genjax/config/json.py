@@ -107,13 +107,14 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_writable(experiment: Experiment) -> None:
-    """Refuses what could not be read back: a run that has it could never be opened again.
+def as_written(experiment: Experiment) -> Experiment:
+    """The configuration as it will be read back: whole numbers in place of floats become floats.
 
     Raises:
-      UserError: a field has a value of another type, or one that no file can hold.
+      UserError: a field has a value of another type, or one that no file can hold; a run that has
+        it could never be opened again.
     """
-    from_plain(to_dict(experiment), "the configuration")
+    return from_plain(to_dict(experiment), "the configuration")
 
 
 def from_plain(value: Any, where: str, base: Experiment | None = None) -> Experiment:

@@ -16,7 +16,7 @@ import jax
 from rich.console import Console
 
 from genjax.config import Experiment
-from genjax.config.json import check_writable
+from genjax.config.json import as_written
 from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
 from genjax.core.schema import Source
@@ -124,10 +124,9 @@ def train_runs(
     Raises:
       Stopped, UserError, RunFailed: as `train` does.
     """
+    members = [member._replace(experiment=as_written(member.experiment)) for member in members]
     experiments = [member.experiment for member in members]
     first = experiments[0]
-    for experiment in experiments:
-        check_writable(experiment)
     check_traced(profile, first)
     program = compile_runs(experiments, source.schema, grouping, jax.devices())
     algorithm = program.algorithm
