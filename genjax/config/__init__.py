@@ -19,7 +19,7 @@ from genjax.config.experiment import (
     Precision,
 )
 from genjax.config.fields import LARGEST_BATCH, LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES, setting
-from genjax.config.gan import GANConfig, VAEGANConfig
+from genjax.config.gan import GANConfig, GANSampling, VAEGANConfig
 from genjax.config.model import ComputeDtype, Model
 from genjax.config.networks import (
     DCGAN,
@@ -33,6 +33,9 @@ from genjax.config.networks import (
     DCGANTutorial,
     Goodfellow,
     Network,
+    NoiseMode,
+    Remat,
+    StyleGAN2,
     WaveGAN,
     norm_of,
 )
@@ -78,17 +81,21 @@ __all__ = [
     "Experiment",
     "Feed",
     "GANConfig",
+    "GANSampling",
     "Goodfellow",
     "Linear",
     "Mode",
     "Model",
     "MonitorConfig",
     "Network",
+    "NoiseMode",
     "Optimizer",
     "Piecewise",
     "Precision",
     "RMSProp",
+    "Remat",
     "Schedule",
+    "StyleGAN2",
     "Tagged",
     "VAEConfig",
     "VAEGANConfig",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
-from genjax.config.networks import DCGAN, Network
+from genjax.config.networks import DCGAN, Network, NoiseMode
 from genjax.config.optimizers import Adam, Optimizer
 from genjax.config.tags import register
 from genjax.errors import UserError
@@ -45,6 +45,10 @@ class GANConfig(Model):
     )
     """Terms of D's loss, each with its weight and the number of D updates between two uses (its
     weight is multiplied by that number)."""
+    generator_penalties: dict[str, tuple[float, int]] = setting(
+        factory=dict, since=6, choices="genjax.families.gan.styles:GENERATOR_PENALTIES"
+    )
+    """Terms of G's loss, likewise; path_length is for stylegan2."""
     weight_clip: float | None = None
     """Bound on the absolute value of D's parameters, enforced after each update."""
     minibatch: str = setting("none", choices="genjax.families.gan.networks:MINIBATCH")
@@ -69,6 +73,9 @@ class GANConfig(Model):
     """Number of infogan's continuous codes, uniform on [-1, 1)."""
     latent: int = 100
     """Dimensions of z ~ N(0, I)."""
+    style_mixing: float = setting(0.0, since=6)
+    """Probability that the layers of stylegan2's generator from one drawn at random on have the
+    style of another z."""
     share_generated: bool = False
     """G learns from the images of D's last update instead of fresh ones, so that it runs forward
     once less; the two players then see the same noise."""
@@ -107,12 +114,34 @@ class GANConfig(Model):
         for name in ("weight_clip", "ema_ramp"):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "above 0")
-        for name, (weight, every) in self.penalties.items():
-            if not 0 < weight < math.inf or not 1 <= every < 2**31:
-                raise UserError(
-                    f"GANConfig.penalties has {name!r} with weight {weight} and interval {every}; "
-                    "they must be above 0 and finite, and at least 1"
-                )
+        require(0 <= self.style_mixing <= 1, self, "style_mixing", "in [0, 1]")
+        for field in ("penalties", "generator_penalties"):
+            for name, (weight, every) in getattr(self, field).items():
+                if not 0 < weight < math.inf or not 1 <= every < 2**31:
+                    raise UserError(
+                        f"GANConfig.{field} has {name!r} with weight {weight} and interval "
+                        f"{every}; they must be above 0 and finite, and at least 1"
+                    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GANSampling:
+    """How a GAN's samples are drawn."""
+
+    psi: float = setting(1.0, since=6)
+    """Truncation: w of stylegan2 is drawn to its mean, ``mean + psi (w - mean)``."""
+    cutoff: int | None = setting(None, since=6)
+    """Layers, from the smallest map on, that psi is for; None truncates all."""
+    noise: NoiseMode = setting("random", since=6)
+    """Noise of stylegan2: new for each image, the same for all (const), or none."""
+    bound: float | None = setting(None, since=6)
+    """z is drawn again, number by number, until it lies within this bound, as in BigGAN; None
+    leaves it unbounded."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        require(self.cutoff is None or self.cutoff >= 1, self, "cutoff", "at least 1")
+        require(self.bound is None or self.bound > 0, self, "bound", "above 0")
 
 
 @register

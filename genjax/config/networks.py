@@ -8,6 +8,9 @@ from genjax.config.tags import Tagged, register
 
 Convolutions = Literal["auto", "stock"]
 Remat = Literal["none", "activations", "all"]
+Architecture = Literal["usual", "plain", "skip", "residual"]
+NoiseMode = Literal["random", "const", "none"]
+"""Of stylegan2's generator: new for each image, the same for all, or left out."""
 
 _NORMS = "genjax.nn.norms:NORMS|none"
 
@@ -141,6 +144,43 @@ class R3GAN(Convolutional):
         fits = all(width * self.expansion % self.group == 0 for width in self.widths)
         multiples = f"of which each, {self.expansion} times, is a multiple of group, {self.group}"
         require(fits, self, "widths", f"numbers {multiples}")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StyleGAN2(Convolutional):
+    """Networks of styles (Karras et al. 2020). The generator maps z to w, which scales the channels
+    of its convolutions; its counterpart halves the image."""
+
+    name: Literal["stylegan2"] = "stylegan2"
+    channel_base: int = 16384
+    """Channels of a map times its side, up to channel_max; 32768 in the paper from 512 pixels."""
+    channel_max: int = 512
+    """Most channels of a map."""
+    architecture: Architecture = "usual"
+    """What joins a block and the image: usual is skip in a generator, where each block adds to the
+    image, and residual in a discriminator; with plain, only the last block sees it."""
+    style: int = 512
+    """Dimensions of w."""
+    mapping: int = 8
+    """Layers from z to w; from labels likewise in a discriminator. 2 in the authors' settings for
+    CIFAR-10."""
+    noise: bool = True
+    """Each convolution of a generator adds noise of a learned strength."""
+    stddev: int = 4
+    """Images in each group whose standard deviation a discriminator sees; 0 for none."""
+    clamp: float | None = None
+    """Bound on what the convolutions make, 256 in the authors' networks of 16 bits."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(
+            self, channel_base=2**26, channel_max=2**16, style=2**16, mapping=100, stddev=2**16
+        )
+        for name in ("channel_base", "channel_max", "style", "mapping"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        require(self.stddev >= 0, self, "stddev", "at least 0")
+        require(self.clamp is None or self.clamp > 0, self, "clamp", "above 0")
 
 
 @register

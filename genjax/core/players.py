@@ -40,6 +40,7 @@ def apply_training(
     inputs: Array,
     *args: Any,
     rngs: dict[str, Key] | None = None,
+    method: str | None = None,
 ) -> tuple[Any, Variables]:
     """Runs a network in training mode.
 
@@ -50,6 +51,7 @@ def apply_training(
       inputs: [batch, ...].
       args: further inputs.
       rngs: keys by stream, for example of dropout.
+      method: of the module; None for its call.
 
     Returns:
       The output, and the other collections afterwards.
@@ -61,6 +63,7 @@ def apply_training(
         *args,
         mutable=list(variables),
         rngs=rngs,
+        method=method,
     )
     return output, changed
 

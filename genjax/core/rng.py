@@ -5,6 +5,7 @@ use its position in the whole batch, so the number of devices changes nothing.
 """
 
 import zlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,15 +63,22 @@ def example_keys(key: Key, index: Index) -> Keys[Array, "batch"]:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
-def latents(key: Key, index: Index, size: int) -> Float[Array, "batch latent"]:
+def latents(
+    key: Key, index: Index, size: int, bound: float | None = None
+) -> Float[Array, "batch latent"]:
     """Draws z ~ N(0, I) for each example.
 
     Args:
       key: key of the draw.
       index: int32 [batch], positions in the whole batch.
       size: dimensions of z.
+      bound: of all numbers, whose distribution is cut there; None for none.
 
     Returns:
       float32 [batch, size].
     """
+    if bound is not None:
+        draw = partial(jax.random.truncated_normal, lower=-bound, upper=bound, shape=(size,))
+        cut: Array = jax.vmap(draw)(example_keys(key, index))
+        return cut
     return jax.vmap(lambda k: jax.random.normal(k, (size,)))(example_keys(key, index))

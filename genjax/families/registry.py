@@ -10,6 +10,7 @@ from genjax.config import (
     AutoregressiveSampling,
     Experiment,
     GANConfig,
+    GANSampling,
     Model,
     VAEConfig,
     VAEGANConfig,
@@ -43,7 +44,7 @@ class Family(NamedTuple):
 
 FAMILIES: dict[type[Model], Family] = {
     AutoregressiveConfig: Family(make_autoregressive, AutoregressiveSampling),
-    GANConfig: Family(make_gan),
+    GANConfig: Family(make_gan, GANSampling),
     VAEConfig: Family(make_vae),
     VAEGANConfig: Family(make_vae_gan),
 }

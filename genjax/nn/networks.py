@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import flax.linen as nn
-import jax
 
 from genjax.config import (
     DCGAN,
@@ -22,18 +21,20 @@ from genjax.config import (
     DCGANTutorial,
     Goodfellow,
     Network,
+    StyleGAN2,
     WaveGAN,
     norm_of,
 )
 from genjax.errors import UserError, suggest
 from genjax.nn.biggan import BigGANDecoder, BigGANEncoder
 from genjax.nn.biggan_deep import BigGANDeepDecoder, BigGANDeepEncoder
-from genjax.nn.channels import LINEAR
 from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MaxoutEncoder, MLPDecoder, MLPEncoder, goodfellow_decoder
 from genjax.nn.r3gan import R3GANDecoder, R3GANEncoder
+from genjax.nn.remat import rematerialized
 from genjax.nn.sngan import SNGANDecoder, SNGANEncoder
+from genjax.nn.stylegan2 import StyleGAN2Decoder, StyleGAN2Encoder
 from genjax.nn.wavegan import WaveGANDecoder, WaveGANEncoder
 
 Built = TypeVar("Built")
@@ -47,6 +48,7 @@ DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
     MLP: lambda config, shape, layers: MLPDecoder(shape, config.width, config.depth, layers),
     R3GAN: lambda config, image, layers: R3GANDecoder(image, config, layers),
     SNGAN: lambda config, image, layers: SNGANDecoder(image, config.width, layers),
+    StyleGAN2: lambda config, image, layers: StyleGAN2Decoder(image, config, layers),
     WaveGAN: lambda config, shape, layers: WaveGANDecoder(shape, config.width, layers),
 }
 
@@ -59,6 +61,7 @@ ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
     MLP: lambda config, layers: MLPEncoder(config.width, config.depth, layers),
     R3GAN: lambda config, layers: R3GANEncoder(config, layers),
     SNGAN: lambda config, layers: SNGANEncoder(config.width, layers),
+    StyleGAN2: lambda config, layers: StyleGAN2Encoder(config, layers),
     WaveGAN: lambda config, layers: WaveGANEncoder(config.width, config.shuffle, layers),
 }
 
@@ -70,6 +73,7 @@ AXES: dict[type[Network], tuple[int, str]] = {
     DCGANTutorial: (3, "images"),
     R3GAN: (3, "images"),
     SNGAN: (3, "images"),
+    StyleGAN2: (3, "images"),
     WaveGAN: (2, "audio"),
 }
 """Of an example, in number and in words, for architectures that are for one kind of data alone."""
@@ -102,8 +106,12 @@ def _builder(table: Mapping[type[Network], Built], config: Network, what: str) -
     return table[type(config)]
 
 
-def _check_shape(config: Network, shape: tuple[int, ...], what: str) -> None:
-    """Refuses data that an architecture is not for."""
+def _check(config: Network, shape: tuple[int, ...], what: str) -> None:
+    """Refuses data that an architecture is not for, and what it does not have."""
+    if config.spectral_norm and isinstance(config, StyleGAN2):
+        raise UserError(
+            f"the {what} is stylegan2, whose weights are scaled already; turn its spectral_norm off"
+        )
     axes, kind = AXES.get(type(config), (len(shape), ""))
     if axes != len(shape):
         fitting = [
@@ -121,13 +129,10 @@ def _check_shape(config: Network, shape: tuple[int, ...], what: str) -> None:
 
 def _remat(config: Network, module: nn.Module) -> nn.Module:
     """The same network, with what the backward pass keeps as configured."""
-    if config.remat == "none":
+    if config.remat == "none" or getattr(module, "rematerializes", False):
         return module
-    keep = None
-    if config.remat == "activations":
-        keep = jax.checkpoint_policies.save_only_these_names(LINEAR)
-    # Arguments are counted from the module itself; the second one says whether it trains.
-    kind: Any = nn.remat(type(module), policy=keep, static_argnums=(2,))
+    # The second argument says whether it trains.
+    kind: Any = rematerialized(type(module), config.remat, (2,))
     fields = [field.name for field in dataclasses.fields(module)]
     own = {name: getattr(module, name) for name in fields if name not in ("name", "parent")}
     rebuilt: nn.Module = kind(**own)
@@ -151,7 +156,7 @@ def make_decoder(config: Network, shape: tuple[int, ...], layers: Layers, what: 
       UserError: an architecture without decoder, or one that is not for such examples.
     """
     build = _builder(DECODERS, config, what)
-    _check_shape(config, shape, what)
+    _check(config, shape, what)
     return _remat(config, build(config, shape, layers))
 
 
@@ -172,5 +177,5 @@ def make_encoder(config: Network, shape: tuple[int, ...], layers: Layers, what: 
       UserError: an architecture without encoder, or one that is not for such examples.
     """
     build = _builder(ENCODERS, config, what)
-    _check_shape(config, shape, what)
+    _check(config, shape, what)
     return _remat(config, build(config, layers))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from genjax.config import MOST_SAMPLES, Experiment
+from genjax.config.fields import default_of, since
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.parallel import spread
@@ -186,9 +187,18 @@ def open_run(
         plain = {name: dataclasses.replace(player, ema=None) for name, player in averaged.items()}
         state = dataclasses.replace(state, **plain)
     options = FAMILIES[type(experiment.model)].sampling
-    described = {} if options is None else dataclasses.asdict(sampling or options())
+    described = {} if options is None else _describe(sampling or options())
     used = bool(averaged) and average
     return Run(experiment, schema, algorithm, state, step, used, described)
+
+
+def _describe(sampling: Any) -> dict[str, Any]:
+    """Options of sampling by name; those that came later only where they are not the default."""
+    return {
+        field.name: getattr(sampling, field.name)
+        for field in dataclasses.fields(sampling)
+        if not since(field) or getattr(sampling, field.name) != default_of(field)
+    }
 
 
 def condition_of(run: Run, count: int, label: int | str | None) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """The adversarial step: k discriminator updates, one generator update, one moving average."""
 
-from genjax.config import GANConfig
+from genjax.config import GANConfig, GANSampling
 from genjax.core.algorithm import Algorithm
 from genjax.core.players import sampling_variables
 from genjax.core.rng import latents
@@ -10,10 +10,15 @@ from genjax.families.gan.discriminator import update_discriminator
 from genjax.families.gan.game import GANState, compose, first_state
 from genjax.families.gan.generator import update_generator
 from genjax.families.gan.signs import adversarial_signs
+from genjax.families.gan.styles import check_sampling, has_styles, paint, sample_styles
 
 
 def make_gan(
-    config: GANConfig, spec: Spec, axis_name: str | None = None, accumulate: int = 1
+    config: GANConfig,
+    spec: Spec,
+    axis_name: str | None = None,
+    accumulate: int = 1,
+    sampling: GANSampling | None = None,
 ) -> Algorithm:
     """Composes a GAN from its axes.
 
@@ -29,6 +34,7 @@ def make_gan(
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
       accumulate: parts of each update's batch whose gradients are averaged. What looks at the whole
         batch, such as batch norm or a relativistic average, then sees a part.
+      sampling: how samples are drawn; None for the defaults.
 
     Returns:
       The algorithm. Its step takes the target, in [-1, 1], and, if it is conditional on them,
@@ -46,11 +52,18 @@ def make_gan(
         state, g_metrics = update_generator(game, state, batch, drawn)
         return state, {**d_metrics, **g_metrics}
 
+    options = sampling or GANSampling()
+    network = game.g_network
+    check_sampling(network, options)
+
     def sample(state: GANState, key: Key, index: Index, given: Condition) -> Examples:
         condition = conditioning.draw(key, index, given.get("label"))
-        z = latents(key, index, config.latent)
+        z = latents(key, index, config.latent, options.bound)
         variables = sampling_variables(state.generator)
-        images: Examples = game.g_network.apply(variables, z, False, condition)
+        if has_styles(network):
+            styles = sample_styles(network, variables, z, condition, options)
+            return paint(network, variables, styles, options, key, index)
+        images: Examples = network.apply(variables, z, False, condition)
         return images
 
     return Algorithm(

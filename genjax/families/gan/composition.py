@@ -4,12 +4,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from genjax.config import GANConfig, Goodfellow, norm_of
+from genjax.config import GANConfig, Goodfellow, StyleGAN2, norm_of
 from genjax.core.schema import Spec
 from genjax.errors import UserError, lookup
 from genjax.families.gan.conditioning import make_conditioning
 from genjax.families.gan.networks import MINIBATCH, Discriminator, Generator
 from genjax.families.gan.penalties import PENALTIES
+from genjax.families.gan.styles import GENERATOR_PENALTIES
 from genjax.nn.networks import make_decoder, make_encoder, make_layers
 
 
@@ -72,13 +73,40 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
             "batch norm makes it depend on the others; set --model.discriminator.norm to layer or "
             "none"
         )
+    _check_styles(config)
     name = config.discriminator.name
     dropout = isinstance(config.discriminator, Goodfellow)
-    if config.joint_pass and (norm == "batch" or config.minibatch != "none" or dropout):
+    others = getattr(config.discriminator, "stddev", 0) or config.minibatch != "none"
+    if config.joint_pass and (norm == "batch" or others or dropout):
         raise UserError(
             f"joint_pass needs a D that judges each image alone, but it has norm {norm!r}, "
-            f"minibatch {config.minibatch!r} and network {name!r}, and goodfellow has dropout; "
-            "turn it off"
+            f"minibatch {config.minibatch!r} and network {name!r}, and goodfellow has dropout, "
+            "stylegan2 stddev; turn it off"
         )
     if config.ema_ramp is not None and config.ema_decay is None:
         raise UserError(f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay")
+
+
+def _check_styles(config: GANConfig) -> None:
+    """Refuses what only a network of styles has where another one is used."""
+    for player in ("generator", "discriminator"):
+        network, conditioning = getattr(config, player), getattr(config, f"{player}_conditioning")
+        if conditioning == "mapping" and not isinstance(network, StyleGAN2):
+            raise UserError(
+                f"{player}_conditioning is 'mapping', which is stylegan2's, but the {player} is "
+                f"{network.name!r}; choose another one"
+            )
+    styled = isinstance(config.generator, StyleGAN2)
+    if styled and config.generator_conditioning == "cbn":
+        raise UserError(
+            "stylegan2 has no norm for 'cbn'; set generator_conditioning to 'mapping', 'embed' or "
+            "'concat'"
+        )
+    for name in config.generator_penalties:
+        lookup(GENERATOR_PENALTIES, name, "term of the generator's loss")
+    wanted = [*config.generator_penalties, *(["style_mixing"] if config.style_mixing else [])]
+    if wanted and not styled:
+        raise UserError(
+            f"{wanted[0]} is for a generator of styles, but this one is "
+            f"{config.generator.name!r}; leave it out, or set --model.generator.name stylegan2"
+        )

@@ -77,6 +77,7 @@ RECOGNITION: dict[str, Recognition | None] = {
     "concat": None,
     "projection": None,
     "embed": None,
+    "mapping": None,
     "acgan": Recognition(lambda config, classes: (("class", classes),), class_loss, on_real=True),
     "infogan": Recognition(_code_sizes, code_loss, on_real=False),
 }

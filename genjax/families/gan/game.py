@@ -31,6 +31,7 @@ from genjax.families.gan.composition import check_axes, make_networks
 from genjax.families.gan.conditioning import Conditioning, make_conditioning
 from genjax.families.gan.losses import LOSSES, AdversarialLoss
 from genjax.families.gan.networks import Judgement
+from genjax.families.gan.styles import Styles, draw_styles, has_styles, noise_keys
 from genjax.nn.layers import gather_batch
 
 
@@ -45,6 +46,7 @@ class GANState:
       discriminator: D's.
       aux: running values that some techniques need: ``average_real`` and ``average_fake``, averages
         of D's logits (lecam); ``penalty``, the latest value of each lazy penalty by name;
+        ``generator_penalty``, that of each of G's terms and the mean that it keeps;
         ``history``, the mean over time of each player's parameters (historical averaging).
     """
 
@@ -160,6 +162,11 @@ def first_state(game: Game, key: Key) -> GANState:
         "average_fake": jnp.zeros(()),
         "penalty": {name: jnp.zeros(()) for name in config.penalties},
     }
+    if config.generator_penalties:
+        zeros = {"value": jnp.zeros(()), "mean": jnp.zeros(())}
+        aux["generator_penalty"] = {
+            name: jax.tree.map(jnp.copy, zeros) for name in config.generator_penalties
+        }
     if config.historical_averaging:
         aux["history"] = {
             "generator": jax.tree.map(jnp.copy, g["params"]),
@@ -206,8 +213,24 @@ def generate(
     """
     condition = game.conditioning.draw(key, place, labels)
     z = latents(stream(key, "latent"), place, game.config.latent)
-    images, variables = apply_training(game.g_network, params, player.variables, z, condition)
+    network, variables = game.g_network, player.variables
+    if not has_styles(network):
+        images, variables = apply_training(network, params, variables, z, condition)
+        return images, condition, variables
+    mixing = game.config.style_mixing
+    styles, variables = draw_styles(network, params, variables, z, condition, mixing, key, place)
+    images = synthesize(game, params, variables, styles, key, place)
     return images, condition, variables
+
+
+def synthesize(
+    game: Game, params: Params, variables: Variables, styles: Styles, key: Key, place: Index
+) -> Examples:
+    """Makes examples of styles in training; `key` and `place` are of the noise that G adds."""
+    examples, _ = apply_training(
+        game.g_network, params, variables, styles, noise_keys(key, place), method="synthesize"
+    )
+    return examples
 
 
 def draw(game: Game, player: NetState, key: Key, place: Index, labels: Labels | None) -> Drawn:

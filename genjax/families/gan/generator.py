@@ -1,6 +1,7 @@
 """G's side of the game: its loss, and its update in a step."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,8 +10,18 @@ import jax.numpy as jnp
 from genjax.core.algorithm import global_norm, pmean
 from genjax.core.from_loss import mean_over_parts
 from genjax.core.players import move_average, ramped_decay, update_player
-from genjax.core.rng import example_index, stream
-from genjax.core.types import Batch, Embedding, Examples, Index, Key, Metrics
+from genjax.core.rng import example_index, latents, stream
+from genjax.core.types import (
+    Batch,
+    Embedding,
+    Examples,
+    Index,
+    Key,
+    Labels,
+    Metrics,
+    Params,
+    Variables,
+)
 from genjax.families.gan.game import (
     Drawn,
     Game,
@@ -20,6 +31,15 @@ from genjax.families.gan.game import (
     part_key,
     recognition_loss,
     split_updates,
+    synthesize,
+)
+from genjax.families.gan.styles import (
+    GENERATOR_PENALTIES,
+    Painter,
+    Scalar,
+    draw_styles,
+    generator_terms,
+    share_of_batch,
 )
 from genjax.families.gan.techniques import move_history, top_k_weights, weight_terms
 
@@ -77,6 +97,48 @@ def generator_loss(
     return total, metrics
 
 
+def style_term(
+    params: Params,
+    name: str,
+    mean: Scalar,
+    game: Game,
+    variables: Variables,
+    key: Key,
+    place: Index,
+    labels: Labels | None,
+) -> tuple[Scalar, Scalar]:
+    """A term of G's loss that looks at its styles, on examples of its own.
+
+    Args:
+      params: G's parameters.
+      name: of the term.
+      mean: running mean that it keeps.
+      game: the GAN.
+      variables: G's other collections, which stay.
+      key: of the update.
+      place: int32 [batch], of the examples in the whole batch.
+      labels: int32 [batch], or None.
+
+    Returns:
+      The term's mean over the examples, and its running mean afterwards.
+    """
+    own = stream(key, name)
+    condition = game.conditioning.draw(own, place, labels)
+    z = latents(stream(own, "latent"), place, game.config.latent)
+    styles, _ = draw_styles(
+        game.g_network, params, variables, z, condition, game.config.style_mixing, own, place
+    )
+    painter = Painter(
+        styles,
+        lambda styles: synthesize(game, params, variables, styles, own, place),
+        mean,
+        stream(own, "direction"),
+        place,
+        game.axis_name,
+    )
+    return GENERATOR_PENALTIES[name](painter)
+
+
 def update_generator(
     game: Game, state: GANState, batch: Batch, shared: Drawn | None
 ) -> tuple[GANState, Metrics]:
@@ -114,6 +176,26 @@ def update_generator(
         config.historical_averaging,
         aux.get("history", {}).get("generator"),
     )
+    if config.generator_penalties:
+        place, some = share_of_batch((whole, chosen))
+        term = partial(
+            style_term,
+            game=game,
+            variables=state.generator.variables,
+            key=key,
+            place=place,
+            labels=some,
+        )
+        of_styles, latest = generator_terms(
+            config.generator_penalties,
+            term,
+            state.generator.params,
+            state.step,
+            aux["generator_penalty"],
+        )
+        terms = jax.tree.map(jnp.add, terms, of_styles)
+        aux = {**aux, "generator_penalty": pmean(latest, game.axis_name)}
+        metrics = {**metrics, **{f"generator/{n}": x["value"] for n, x in latest.items()}}
     grads = pmean(jax.tree.map(jnp.add, grads, terms), game.axis_name)
     g = update_player(state.generator, grads, variables, game.g_optimizer)
     if config.ema_decay is not None:

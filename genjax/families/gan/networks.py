@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from genjax.core.types import Embedding, Examples, Logits
 from genjax.nn.layers import Dense, Layers, MinibatchDiscrimination, MinibatchStddev
 
-GENERATOR_CONDITIONING = ("none", "concat", "cbn", "embed")
+GENERATOR_CONDITIONING = ("none", "concat", "cbn", "embed", "mapping")
 
 
 def _embedding_init(gain: float) -> Any:
@@ -24,7 +24,8 @@ class Generator(nn.Module):
 
     ``concat`` appends the condition to z, so that the first layer's rows embed the labels (Mirza &
     Osindero 2014, section 3.2). ``embed`` appends ``E c``, as long as z (R3GAN's code). ``cbn``
-    makes the gains and biases of all norms depend on it.
+    makes the gains and biases of all norms depend on it, ``mapping`` the styles of a generator that
+    has some.
 
     Virtual batch norm's reference batch is what the module is initialised with, and is kept in the
     collection ``reference``.
@@ -63,13 +64,28 @@ class Generator(nn.Module):
             init = _embedding_init(1.0)
             embed = Dense(z.shape[-1], False, dtype, init, spectral_norm, name="embedding")
             z = jnp.concatenate([z, embed(condition).astype(z.dtype)], -1)
-        inner = condition if self.conditioning == "cbn" else None
-        images = self.decoder(z, train, inner)
+        inner = condition if self.conditioning in ("cbn", "mapping") else None
+        return self._finish(self.decoder(z, train, inner), train)[first:]
+
+    def map(
+        self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
+    ) -> Float[Array, "batch style"]:
+        """From z to w, of a decoder of styles."""
+        w: Array = self.decoder.map(z, train, condition)
+        return w
+
+    def synthesize(
+        self, styles: Float[Array, "batch layers style"], train: bool, keys: Any = None
+    ) -> Examples:
+        """From the styles of all layers to examples; keys [batch] are of the noise."""
+        return self._finish(self.decoder.synthesize(styles, keys), train)
+
+    def _finish(self, images: Examples, train: bool) -> Examples:
         if getattr(self.decoder, "has_tanh", True):
             images = jnp.tanh(images)
         elif not train:
             images = jnp.clip(images, -1, 1)
-        return images.astype(jnp.float32)[first:]
+        return images.astype(jnp.float32)
 
 
 class Judgement(NamedTuple):
@@ -99,12 +115,14 @@ class Discriminator(nn.Module):
 
     ``concat`` appends a map made from the condition to the image, as one more channel.
     ``projection`` adds ``<V c, features>`` to the logit. With ``embed``, the logit is
-    ``<V c, W features>`` alone, both as long as the features (R3GAN's code).
+    ``<V c, W features>`` alone, both as long as the features (R3GAN's code), and with ``mapping``
+    it is ``<M(c), W features> / sqrt(size)`` with M of StyleGAN2's encoder.
 
     Attributes:
       encoder: from images to features; its `head_init` starts the outputs.
       layers: what its layers have in common.
-      conditioning: ``concat``, ``projection``, ``embed``, or any other name for none of them.
+      conditioning: ``concat``, ``projection``, ``embed``, ``mapping``, or any other name for none
+        of them.
       minibatch: an entry of `MINIBATCH`, made, or None.
       auxiliary: sizes of further outputs by name.
 
@@ -123,7 +141,12 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         init = self.encoder.head_init
 
-        def head(size: int, name: str, use_bias: bool = True, init: Any = init) -> Dense:
+        make_head = getattr(self.encoder, "make_head", None)
+
+        def head(size: int, name: str, use_bias: bool = True, init: Any = init) -> nn.Module:
+            if make_head is not None:
+                made: nn.Module = make_head(size, use_bias, name)
+                return made
             layers = self.layers
             return Dense(size, use_bias, layers.dtype, init, layers.spectral_norm, name=name)
 
@@ -145,6 +168,10 @@ class Discriminator(nn.Module):
             embedded = head(size, "embedding", use_bias=False, init=small)(condition)
             judged = head(size, "logit", use_bias=False)(judged)
             logits = jnp.sum((embedded * judged).astype(jnp.float32), -1)
+        elif self.conditioning == "mapping":
+            mapping = self.encoder.make_mapping(self.encoder.config, size, "mapping")
+            products = head(size, "logit")(judged) * mapping(None, condition)
+            logits = jnp.sum(products.astype(jnp.float32), -1) / math.sqrt(size)
         else:
             logits = head(1, "logit")(judged)[:, 0].astype(jnp.float32)
         if self.conditioning == "projection":
