@@ -296,6 +296,11 @@ def test_whole_numbers_are_numbers():
         (lambda: Adam(clip=0.0), "clip is 0.0; it must be above 0"),
         (lambda: Linear(length=5, warmup=5), "length is 5; it must be above the warmup, 5"),
         (lambda: Cosine(length=5, end=-1.0), "end is -1.0; it must be at least 0"),
+        (lambda: Linear(length=5, start=-0.5), "start is -0.5; it must be at least 0"),
+        (
+            lambda: Adam(b2=0.9, b2_schedule=Cosine(length=5, end=1.2)),
+            "b2 is 0.9; it must be below 1 / 1.2, the largest factor",
+        ),
         (lambda: Piecewise(boundaries=(3, 2), factors=(1.0, 1.0)), "boundaries is"),
         (lambda: Piecewise(boundaries=(3,)), "factors is .*; it must be one for each boundary, 1"),
         (lambda: Piecewise(boundaries=(3,), factors=(float("inf"),)), "it must be finite"),

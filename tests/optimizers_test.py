@@ -28,12 +28,15 @@ GRADIENTS = [1.0, -0.5, 2.0, 0.3, 1.0, 1.0]
 
 
 def adam(config, gradients, rates):
-    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2."""
+    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2. A b2 that changes is
+    taken for what it always was when the bias is corrected, as by PyTorch's Adam."""
     m = v = 0.0
     x = 1.0
-    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
-        m, v = config.b1 * m + (1 - config.b1) * g, config.b2 * v + (1 - config.b2) * g**2
-        step = (m / (1 - config.b1**t)) / (np.sqrt(v / (1 - config.b2**t)) + 1e-8)
+    factors = rates_of(config.b2_schedule, len(gradients))
+    for t, (g, rate, b2_factor) in enumerate(zip(gradients, rates, factors, strict=True), 1):
+        b2 = config.b2 * b2_factor
+        m, v = config.b1 * m + (1 - config.b1) * g, b2 * v + (1 - b2) * g**2
+        step = (m / (1 - config.b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
         x = x - rate * (step + config.weight_decay * x)
     return x
 
@@ -63,6 +66,8 @@ FORMULAS = {Adam: adam, RMSProp: rmsprop, SGD: sgd}
 CONFIGS = [
     Adam(learning_rate=0.1, b1=0.5, b2=0.9),
     Adam(learning_rate=0.1, b1=0.0, b2=0.9, weight_decay=0.3),
+    Adam(learning_rate=0.1, b1=0.5, b2=0.9, b2_schedule=Cosine(length=4, end=1.1)),
+    Adam(learning_rate=0.1, b2=0.9, b2_schedule=Linear(length=40, end=0.5, unit="images")),
     RMSProp(learning_rate=0.1, decay=0.9),
     RMSProp(learning_rate=0.1, decay=0.9, momentum=0.5),
     SGD(learning_rate=0.1),
@@ -80,13 +85,13 @@ def constant(config, n):
 
 def linear(config, n):
     share = min(max(n - config.warmup, 0) / (config.length - config.warmup), 1)
-    return 1 + share * (config.end - 1)
+    return config.start + share * (config.end - config.start)
 
 
 def cosine(config, n):
     """Loshchilov & Hutter 2017, equation 5, without restarts."""
     share = min(max(n - config.warmup, 0) / (config.length - config.warmup), 1)
-    return config.end + 0.5 * (1 - config.end) * (1 + np.cos(np.pi * share))
+    return config.end + 0.5 * (config.start - config.end) * (1 + np.cos(np.pi * share))
 
 
 def piecewise(config, n):
@@ -102,6 +107,8 @@ SCHEDULED = [
     Linear(length=5, warmup=2, end=0.25),
     Cosine(length=4),
     Cosine(length=5, warmup=2, end=0.25),
+    Linear(length=4, start=0.25, end=2.0),
+    Cosine(length=5, warmup=2, start=0.0, end=1.0),
     Piecewise(boundaries=(2, 4), factors=(0.5, 0.125)),
     Piecewise(boundaries=(3,), factors=(2.0,), warmup=2),
     Linear(length=30, warmup=10, unit="images"),
@@ -114,7 +121,7 @@ def test_every_rule_and_schedule_has_a_formula_here():
     assert set(COURSES) == set(SCHEDULES) == set(Schedule.registry.values())
 
 
-def rates(schedule, steps=6):
+def rates_of(schedule, steps=6):
     unit = BATCH if schedule.unit == "images" else 1
     course = COURSES[type(schedule)]
     return [course(schedule, n * unit) * warm(schedule, n * unit, unit) for n in range(steps)]
@@ -123,12 +130,18 @@ def rates(schedule, steps=6):
 @pytest.mark.parametrize("schedule", SCHEDULED, ids=repr)
 def test_schedules(schedule):
     found = [factor(schedule, jnp.int32(n), BATCH) for n in range(6)]
-    np.testing.assert_allclose(found, rates(schedule), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found, rates_of(schedule), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULED, ids=repr)
+def test_the_largest_factor_without_a_warm_up(schedule):
+    schedule = dataclasses.replace(schedule, warmup=0)
+    assert schedule.largest == max(rates_of(schedule, 40))
 
 
 def test_a_warm_up_moves_from_the_first_update_on():
-    assert rates(Constant(warmup=4)) == [0.25, 0.5, 0.75, 1, 1, 1]
-    assert rates(Linear(length=6, warmup=2)) == [0.5, 1, 1, 0.75, 0.5, 0.25]
+    assert rates_of(Constant(warmup=4)) == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert rates_of(Linear(length=6, warmup=2)) == [0.5, 1, 1, 0.75, 0.5, 0.25]
 
 
 @pytest.mark.parametrize("schedule", [Constant(), Linear(length=4), Cosine(length=5, warmup=2)])
@@ -143,7 +156,7 @@ def test_update_rules(config, schedule):
         change, state = update(jnp.float32(gradient), state, x)
         x = optax.apply_updates(x, change)
         path.append(float(x))
-    sizes = [0.1 * rate for rate in rates(schedule)]
+    sizes = [0.1 * rate for rate in rates_of(schedule)]
     formula = FORMULAS[type(config)]
     expected = [formula(config, GRADIENTS[:n], sizes[:n]) for n in range(1, 7)]
     np.testing.assert_allclose(path, expected, rtol=1e-5, atol=1e-6)

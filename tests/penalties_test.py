@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 from specs import image_spec
 
-from genjax.config import MLP, SGD
+from genjax.config import MLP, SGD, Piecewise
 from genjax.core.rng import latents, stream
 from genjax.families.gan import augment
 from genjax.families.gan.algorithm import make_gan
@@ -376,7 +376,8 @@ def test_a_lazy_penalty_is_not_computed_in_between():
 
 def test_running_averages_and_laziness_in_a_step(small_gan):
     """LeCam's anchors are running averages of D's logits, this update's among them, and no
-    gradient flows into them; a lazy penalty counts the updates of D. D descends their sum."""
+    gradient flows into them; a lazy penalty counts the updates of D. D descends their sum, times
+    what their schedule says, which counts D's images."""
     network = MLP(width=4, depth=1, norm="none")
     config = dataclasses.replace(
         small_gan,
@@ -384,6 +385,7 @@ def test_running_averages_and_laziness_in_a_step(small_gan):
         discriminator=network,
         discriminator_optimizer=SGD(learning_rate=0.1),
         penalties={"lecam": (0.3, 1), "r1": (1.0, 2)},
+        penalty_schedule=Piecewise(boundaries=(2 * BATCH,), factors=(3.0,), unit="images"),
         ema_decay=None,
     )
     spec = image_spec(BATCH, IMAGE)
@@ -392,7 +394,7 @@ def test_running_averages_and_laziness_in_a_step(small_gan):
     step, state = jax.jit(algorithm.step), jax.jit(algorithm.init)(KEY)
     logits, values = {"real": [], "fake": []}, {"lecam": [], "r1": []}
 
-    def whole_loss(params, fake, average_real, average_fake):
+    def whole_loss(params, fake, average_real, average_fake, factor):
         def critic(x):
             return discriminator.apply({"params": params}, x, True).logits
 
@@ -401,7 +403,7 @@ def test_running_averages_and_laziness_in_a_step(small_gan):
         lecam = (s_real - average_fake) ** 2 + (s_fake - average_real) ** 2
         slope = jax.vmap(jax.grad(lambda x: critic(x[None])[0]))(jnp.asarray(REAL))
         r1 = jnp.sum(slope**2, (1, 2, 3)) / 2
-        return jnp.mean(cross_entropy + 0.3 * lecam + 2 * 1.0 * r1)
+        return jnp.mean(cross_entropy + factor * (0.3 * lecam + 2 * 1.0 * r1))
 
     for number in range(3):
         key = stream(stream(KEY, "discriminator update", number, 0), "latent")
@@ -421,8 +423,10 @@ def test_running_averages_and_laziness_in_a_step(small_gan):
         real, fake = logits["real"][-1], logits["fake"][-1]
         expected = np.mean((real - anchor["fake"]) ** 2 + (fake - anchor["real"]) ** 2)
         np.testing.assert_allclose(values["lecam"][-1], expected, rtol=1e-4)
-        if number == 0:
-            gradient = jax.jit(jax.grad(whole_loss))(before, made, anchor["real"], anchor["fake"])
+        if number != 1:
+            averages = (anchor["real"], anchor["fake"])
+            factor = 3.0 if number == 2 else 1.0
+            gradient = jax.jit(jax.grad(whole_loss))(before, made, *averages, factor)
             moved = jax.tree.map(lambda p, g: p - 0.1 * g, before, gradient)
             jax.tree.map(
                 lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from specs import image_spec
 
-from genjax.config import MLP, SGD
+from genjax.config import MLP, SGD, Constant, Cosine
 from genjax.core.players import ramped_decay
 from genjax.core.rng import latents, stream
 from genjax.families.gan.algorithm import make_gan
@@ -131,10 +131,27 @@ def test_ramp_of_the_average():
     for step in (1, 10, 1000, 6000, 10_000):
         images = min(half_life, 0.05 * step * batch)
         expected = 0.5 ** (batch / images)
-        actual = ramped_decay(decay, 0.05, jnp.int32(step))
+        actual = ramped_decay(decay, 0.05, Constant(), jnp.int32(step), batch)
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
-    assert ramped_decay(decay, None, jnp.int32(3)) == decay
-    assert ramped_decay(0.0, 0.05, jnp.int32(3)) == 0
+    assert ramped_decay(decay, None, Constant(), jnp.int32(3), batch) == decay
+    assert ramped_decay(0.0, 0.05, Constant(), jnp.int32(3), batch) == 0
+
+
+@pytest.mark.parametrize("ramp", [None, 0.05])
+def test_schedule_of_the_average(ramp):
+    """R3GAN's: the half-life in images rises with the images before the step, from 0 on."""
+    batch, half_life, length = 32, 10_000, 64_000
+    schedule = Cosine(length=length, start=0.0, end=1.0, unit="images")
+    for step in (1, 2, 500, 2001, 10_000):
+        seen = (step - 1) * batch
+        images = half_life * (1 - np.cos(np.pi * min(seen / length, 1))) / 2
+        if ramp is not None:
+            images = min(images, ramp * step * batch)
+        expected = 0.5 ** (batch / max(images, 1e-8))
+        decay = 0.5 ** (batch / half_life)
+        actual = ramped_decay(decay, ramp, schedule, jnp.int32(step), batch)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+        assert expected > 0 or step < 3
 
 
 # ---- in a step ----

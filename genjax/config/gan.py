@@ -7,7 +7,7 @@ from typing import Literal
 from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.networks import DCGAN, Network, NoiseMode
-from genjax.config.optimizers import Adam, Optimizer
+from genjax.config.optimizers import Adam, Constant, Optimizer, Schedule
 from genjax.config.tags import register
 from genjax.errors import UserError
 
@@ -49,6 +49,8 @@ class GANConfig(Model):
         factory=dict, since=6, choices="genjax.families.gan.styles:GENERATOR_PENALTIES"
     )
     """Terms of G's loss, likewise; path_length is for stylegan2."""
+    penalty_schedule: Schedule = setting(Constant(), since=6)
+    """Factors of the weights of all penalties, by D's updates."""
     weight_clip: float | None = None
     """Bound on the absolute value of D's parameters, enforced after each update."""
     minibatch: str = setting("none", choices="genjax.families.gan.networks:MINIBATCH")
@@ -88,6 +90,8 @@ class GANConfig(Model):
     """Decay a step of the generator's moving average, which then makes the samples."""
     ema_ramp: float | None = None
     """Bound on the average's half-life, as a share of the steps made so far."""
+    ema_schedule: Schedule = setting(Constant(), since=6)
+    """Factors of the average's half-life, by G's updates; at 0 the average is G itself."""
 
     def __post_init__(self) -> None:
         check_numbers(

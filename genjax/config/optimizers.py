@@ -1,4 +1,4 @@
-"""Update rules and the schedules of their step sizes."""
+"""Update rules, and schedules: the courses of step sizes and of other values."""
 
 import dataclasses
 from typing import Literal
@@ -11,12 +11,12 @@ Unit = Literal["updates", "images"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule(Tagged, what="schedule"):
-    """The step size as training goes on: factors of the learning rate."""
+    """How a value changes as training goes on: its factors."""
 
     name: str
-    """Course of the step size."""
+    """Course of the value."""
     warmup: int = 0
-    """Units over which the step size first rises linearly from 0."""
+    """Units over which the value first rises linearly from 0."""
     unit: Unit = "updates"
     """What is counted: updates of this player, or the examples it has learnt from."""
 
@@ -24,40 +24,53 @@ class Schedule(Tagged, what="schedule"):
         check_numbers(self)
         require(self.warmup >= 0, self, "warmup", "at least 0")
 
+    @property
+    def largest(self) -> float:
+        """The largest factor."""
+        return 1.0
+
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The step size stays."""
+    """The value stays."""
 
     name: Literal["constant"] = "constant"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Falling(Schedule):
+class _Course(Schedule):
     length: int
-    """Units after which the step size has reached its end, the warm-up included."""
+    """Units after which the value has reached its end, the warm-up included."""
+    start: float = setting(1.0, since=6)
+    """Factor of the value after the warm-up."""
     end: float = 0.0
-    """Factor of the learning rate from then on."""
+    """Factor of the value in the end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.length > self.warmup, self, "length", f"above the warmup, {self.warmup}")
-        require(self.end >= 0, self, "end", "at least 0")
+        for name in ("start", "end"):
+            require(getattr(self, name) >= 0, self, name, "at least 0")
+
+    @property
+    def largest(self) -> float:
+        """The largest factor."""
+        return max(self.start, self.end)
 
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Linear(_Falling):
-    """The step size falls linearly."""
+class Linear(_Course):
+    """The value falls or rises linearly."""
 
     name: Literal["linear"] = "linear"
 
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine(_Falling):
-    """The step size falls along half a wave of a cosine (Loshchilov & Hutter 2017)."""
+class Cosine(_Course):
+    """The value falls or rises along half a wave of a cosine (Loshchilov & Hutter 2017)."""
 
     name: Literal["cosine"] = "cosine"
 
@@ -65,13 +78,13 @@ class Cosine(_Falling):
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
-    """The step size jumps."""
+    """The value jumps."""
 
     name: Literal["piecewise"] = "piecewise"
     boundaries: tuple[int, ...] = ()
     """Units from which on another factor holds, in rising order."""
     factors: tuple[float, ...] = ()
-    """Those factors of the learning rate; before the first boundary it is 1."""
+    """Those factors; before the first boundary it is 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,6 +93,11 @@ class Piecewise(Schedule):
         count = len(self.boundaries)
         require(len(self.factors) == count, self, "factors", f"one for each boundary, {count}")
         require(min(self.factors, default=0) >= 0, self, "factors", "at least 0")
+
+    @property
+    def largest(self) -> float:
+        """The largest factor."""
+        return max(1.0, *self.factors)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +114,7 @@ class Optimizer(Tagged, what="optimizer"):
     """Largest norm of the gradient, over all parameters of the player; a longer one is scaled down
     to it."""
     schedule: Schedule = setting(Constant(), since=3)
+    """Factors of the step size."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -115,12 +134,18 @@ class Adam(Optimizer):
     """Decay of the first moment."""
     b2: float = 0.999
     """Decay of the second moment."""
+    b2_schedule: Schedule = setting(Constant(), since=6)
+    """Factors of b2."""
     weight_decay: float = setting(0.0, since=3)
     """Share of all parameters, times the step size, that each update takes away."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.weight_decay >= 0, self, "weight_decay", "at least 0")
+        most = self.b2_schedule.largest
+        require(
+            self.b2 * most < 1, self, "b2", f"below 1 / {most}, the largest factor of b2_schedule"
+        )
 
 
 @register

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from genjax.config import Constant, Schedule
 from genjax.core.algorithm import ema_update
+from genjax.core.optimizers import scheduled
 from genjax.core.spectral import COLLECTION, power_iteration
-from genjax.core.types import Key, NetState, Params, State, Variables
+from genjax.core.types import Key, NetState, Number, Params, State, Variables
 
 
 def make_player(
@@ -120,25 +122,31 @@ def sampling_variables(player: NetState) -> Variables:
 
 
 def ramped_decay(
-    decay: float, ramp: float | None, step: Int[Array, ""]
-) -> float | Float[Array, ""]:
-    """The average's decay, with its half-life bounded by a share of the steps made.
+    decay: float, ramp: float | None, schedule: Schedule, step: Int[Array, ""], batch_size: int
+) -> Number:
+    """The average's decay, whose half-life is scheduled, and bounded by a share of the steps made.
 
-    ``0.5^(1 / min(log 0.5 / log decay, ramp * step))``
+    ``0.5^(1 / min(factor * log 0.5 / log decay, ramp * step))``; 0, by which the average is the
+    network itself, where the half-life is 0.
 
     Args:
-      decay: of one step in the end, in [0, 1).
-      ramp: the share, above 0; None leaves the decay as it is.
+      decay: of one step where the factor is 1, in [0, 1).
+      ramp: the share, above 0; None leaves the half-life unbounded.
+      schedule: factors of the half-life.
       step: int32 scalar, steps made, this one included.
+      batch_size: examples in a step.
 
     Returns:
       The decay of this step, float32 scalar.
 
-    Reference: Karras et al. 2020 (StyleGAN2-ADA), appendix; there the ramp is 0.05.
+    Reference: Karras et al. 2020 (StyleGAN2-ADA), appendix, where the ramp is 0.05; the schedule is
+    of Huang et al. 2024 (R3GAN), by the authors' code.
     """
-    if ramp is None or decay == 0:
+    if decay == 0 or (ramp is None and schedule == Constant()):
         return decay
-    half_life = jnp.minimum(jnp.log(0.5) / jnp.log(decay), ramp * step)
+    half_life = scheduled(jnp.log(0.5) / jnp.log(decay), schedule, step - 1, batch_size)
+    if ramp is not None:
+        half_life = jnp.minimum(half_life, ramp * step)
     return 0.5 ** (1 / jnp.maximum(half_life, 1e-8))
 
 

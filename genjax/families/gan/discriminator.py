@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 from genjax.core.algorithm import ema_update, global_norm, pmean
 from genjax.core.compiler import target_platform
 from genjax.core.from_loss import mean_over_parts
+from genjax.core.optimizers import scheduled
 from genjax.core.players import apply_training, update_player
 from genjax.core.rng import example_index, stream
 from genjax.core.types import (
@@ -163,7 +164,7 @@ def discriminator_loss(
         game.axis_name,
     )
     penalty, latest = penalty_terms(config.penalties, scene, seen.number, aux["penalty"])
-    total += penalty
+    total += scheduled(penalty, config.penalty_schedule, seen.number, game.spec.size)
     metrics |= {f"discriminator/{name}": value for name, value in latest.items()}
     total += weight_terms(
         params,

@@ -199,7 +199,14 @@ def update_generator(
     grads = pmean(jax.tree.map(jnp.add, grads, terms), game.axis_name)
     g = update_player(state.generator, grads, variables, game.g_optimizer)
     if config.ema_decay is not None:
-        g = move_average(g, ramped_decay(config.ema_decay, config.ema_ramp, state.step + 1))
+        decay = ramped_decay(
+            config.ema_decay,
+            config.ema_ramp,
+            config.ema_schedule,
+            state.step + 1,
+            game.spec.size,
+        )
+        g = move_average(g, decay)
     if config.historical_averaging:
         current = {"generator": g.params, "discriminator": state.discriminator.params}
         aux = {**aux, "history": move_history(aux["history"], current, state.step)}
