@@ -162,6 +162,25 @@ def test_update_rules(config, schedule):
     np.testing.assert_allclose(path, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("schedule", [Constant(), Linear(length=2)])
+def test_adam_beside_updates_of_lazy_terms(schedule):
+    """Karras et al. 2020 (StyleGAN2), appendix B: constants for 3 updates in 2 batches. Schedules
+    count batches."""
+    course = Cosine(length=4, end=1.1)
+    config = Adam(learning_rate=0.1, b1=0.5, b2=0.9, b2_schedule=course, schedule=schedule)
+    optimizer = make_optimizer(config, BATCH, 2 / 3)
+    m = v = 0.0
+    state = optimizer.init(jnp.ones(()))
+    for t, g in enumerate(GRADIENTS, 1):
+        change, state = optimizer.update(jnp.float32(g), state)
+        passed = (t - 1) * 2 / 3
+        b1, b2 = 0.5 ** (2 / 3), (0.9 * cosine(course, passed)) ** (2 / 3)
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        step = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+        rate = 0.1 * 2 / 3 * COURSES[type(schedule)](schedule, passed)
+        np.testing.assert_allclose(change, -rate * step, rtol=1e-4, atol=1e-7)
+
+
 def trees():
     generator = np.random.default_rng(0)
     shapes = {"bias": (7,), "kernel": (3, 5), "large": (70, 70)}

@@ -1,7 +1,7 @@
 """Update rules, and the courses of values, by the type of their configuration."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,33 @@ from genjax.config import (
 )
 from genjax.core.types import Number, Params
 
-Rule = Callable[[Any, optax.ScalarOrSchedule, int], optax.GradientTransformation]
 Scalar = Float[Array, ""]
 
 
-def _moments(config: Adam, batch_size: int) -> optax.GradientTransformation:
+class Pace(NamedTuple):
+    """How a player's updates go on.
+
+    Attributes:
+      batch_size: examples in each.
+      share: of its updates that learn from a new batch; the others are of terms of its loss that
+        have updates of their own.
+    """
+
+    batch_size: int
+    share: float = 1.0
+
+    def factor(self, config: Schedule, updates: Int[Array, ""]) -> Scalar:
+        """The `factor` after some updates of either kind; batches are what is counted."""
+        return factor(config, updates, self.batch_size, self.share)
+
+
+Rule = Callable[[Any, optax.ScalarOrSchedule, Pace], optax.GradientTransformation]
+
+
+def _moments(config: Adam, pace: Pace) -> optax.GradientTransformation:
     """Adam's step of size 1; its bias is corrected as if b2 had always been what it is now."""
-    constant = optax.scale_by_adam(config.b1, config.b2)
+    b1, b2 = config.b1**pace.share, config.b2**pace.share
+    constant = optax.scale_by_adam(b1, b2)
     if config.b2_schedule == Constant():
         return constant
 
@@ -35,8 +55,8 @@ def _moments(config: Adam, batch_size: int) -> optax.GradientTransformation:
         grads: Params, state: optax.OptState, params: Params | None = None
     ) -> tuple[Params, optax.OptState]:
         assert isinstance(state, optax.ScaleByAdamState)
-        b2 = config.b2 * factor(config.b2_schedule, state.count, batch_size)
-        moved: tuple[Params, optax.OptState] = optax.scale_by_adam(config.b1, b2).update(
+        now = b2 * pace.factor(config.b2_schedule, state.count) ** pace.share
+        moved: tuple[Params, optax.OptState] = optax.scale_by_adam(b1, now).update(
             grads, state, params
         )
         return moved
@@ -44,10 +64,8 @@ def _moments(config: Adam, batch_size: int) -> optax.GradientTransformation:
     return optax.GradientTransformation(constant.init, update)
 
 
-def _adam(
-    config: Adam, rate: optax.ScalarOrSchedule, batch_size: int
-) -> optax.GradientTransformation:
-    moments, step = _moments(config, batch_size), optax.scale_by_learning_rate(rate)
+def _adam(config: Adam, rate: optax.ScalarOrSchedule, pace: Pace) -> optax.GradientTransformation:
+    moments, step = _moments(config, pace), optax.scale_by_learning_rate(rate)
     if not config.weight_decay:
         return optax.chain(moments, step)
     return optax.chain(moments, optax.add_decayed_weights(config.weight_decay), step)
@@ -57,10 +75,10 @@ RULES: dict[type[Optimizer], Rule] = {
     Adam: _adam,
     # With epsilon beside the root, as in the recipes that were published: inside, it would shorten
     # steps by 29 % at gradients of 1e-4, and to nothing below.
-    RMSProp: lambda config, rate, batch_size: optax.rmsprop(
+    RMSProp: lambda config, rate, pace: optax.rmsprop(
         rate, decay=config.decay, momentum=config.momentum or None, eps_in_sqrt=False
     ),
-    SGD: lambda config, rate, batch_size: optax.sgd(rate, momentum=config.momentum or None),
+    SGD: lambda config, rate, pace: optax.sgd(rate, momentum=config.momentum or None),
 }
 
 
@@ -93,7 +111,9 @@ SCHEDULES: dict[type[Schedule], Callable[[Any, Scalar], Scalar]] = {
 """From the units (updates, or images) before an update to the factor."""
 
 
-def factor(config: Schedule, updates: Int[Array, ""], batch_size: int) -> Scalar:
+def factor(
+    config: Schedule, updates: Int[Array, ""], batch_size: int, share: float = 1.0
+) -> Scalar:
     """The factor of a scheduled value in one update.
 
     During the warm-up the factor is multiplied by ``min(1, (n + u) / warmup)``, with n units before
@@ -103,11 +123,12 @@ def factor(config: Schedule, updates: Int[Array, ""], batch_size: int) -> Scalar
       config: the schedule.
       updates: int32 scalar, updates before this one.
       batch_size: examples in an update.
+      share: of the updates that count.
 
     Returns:
       float32 scalar.
     """
-    unit = batch_size if config.unit == "images" else 1
+    unit = share * (batch_size if config.unit == "images" else 1)
     count = updates.astype(jnp.float32) * unit
     value = SCHEDULES[type(config)](config, count)
     if not config.warmup:
@@ -120,11 +141,12 @@ def scheduled(value: Number, config: Schedule, updates: Int[Array, ""], batch_si
     return value if config == Constant() else value * factor(config, updates, batch_size)
 
 
-def _rate(config: Optimizer, batch_size: int) -> optax.ScalarOrSchedule:
+def _rate(config: Optimizer, pace: Pace) -> optax.ScalarOrSchedule:
     # A constant leaves no count of updates in the state.
+    rate = config.learning_rate * pace.share
     if config.schedule == Constant():
-        return config.learning_rate
-    return lambda count: config.learning_rate * factor(config.schedule, count, batch_size)
+        return rate
+    return lambda count: rate * pace.factor(config.schedule, count)
 
 
 _SMALL = 4096
@@ -135,17 +157,26 @@ def _size(params: Params) -> Any:
     return jax.tree.map(lambda x: "small" if x.size < _SMALL else "large", params)
 
 
-def make_optimizer(config: Optimizer, batch_size: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: Optimizer, batch_size: int, share: float = 1.0
+) -> optax.GradientTransformation:
     """Builds the optax transformation that a configuration describes.
+
+    With terms that have updates of their own, Adam's step size is multiplied by the share of the
+    other updates, and its decays are raised to that power, so that it moves and forgets in a batch
+    what it would without them (Karras et al. 2020, StyleGAN2, appendix B).
 
     Args:
       config: rule, hyperparameters and schedule.
       batch_size: examples in each of the player's updates.
+      share: of the updates that learn from a new batch; 1 for all rules but Adam.
 
     Returns:
       A gradient transformation; its state is float32 because the parameters are.
     """
-    rule = RULES[type(config)](config, _rate(config, batch_size), batch_size)
+    assert share == 1 or isinstance(config, Adam)
+    pace = Pace(batch_size, share)
+    rule = RULES[type(config)](config, _rate(config, pace), pace)
     if config.fuse:
         rule = optax.partition({"small": optax.flatten(rule), "large": rule}, _size)
     if config.clip is None:

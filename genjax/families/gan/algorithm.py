@@ -22,11 +22,12 @@ def make_gan(
 ) -> Algorithm:
     """Composes a GAN from its axes.
 
-    In a step, D makes `discriminator_updates` updates, each on real images and noise of its own,
-    then G makes one on fresh noise against the new D. D's batch norm sees real and generated images
-    apart; the generated image at each place has the label of the real one there. Losses see the
-    logits of the whole batch, over all devices; gradients are averaged over them. `share_generated`
-    and `joint_pass` save work where the configuration asks for it.
+    In a step, D makes `discriminator_updates` updates, each on real images and noise of its own
+    (with `lazy_updates`, those of penalties follow the one whose images they look at), then G makes
+    one on fresh noise against the new D. D's batch norm sees real and generated images apart; the
+    generated image at each place has the label of the real one there. Losses see the logits of the
+    whole batch, over all devices; gradients are averaged over them. `share_generated` and
+    `joint_pass` save work where the configuration asks for it.
 
     Args:
       config: the axes.

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from genjax.core.algorithm import ema_update, global_norm, pmean
 from genjax.core.compiler import target_platform
@@ -23,6 +23,7 @@ from genjax.core.types import (
     Key,
     Metrics,
     NetState,
+    Number,
     Params,
     PerExample,
     Variables,
@@ -34,16 +35,19 @@ from genjax.families.gan.game import (
     draw,
     generate,
     judge,
+    lazy_penalties,
     part_key,
     recognition_loss,
     split_updates,
 )
 from genjax.families.gan.losses import preference
 from genjax.families.gan.networks import Judgement
-from genjax.families.gan.penalties import Origin, Scene, penalty_terms
+from genjax.families.gan.penalties import Origin, Scene, mean_penalty, penalty_terms
 from genjax.families.gan.techniques import clip_weights, weight_terms
 
 _LOGIT_DECAY = 0.99
+
+Scalar: TypeAlias = Float[Array, ""]
 
 
 class Shown(NamedTuple):
@@ -140,6 +144,30 @@ def discriminator_loss(
             for name, judged in (("average_real", real), ("average_fake", fake))
         }
     )
+    scene = _scene(game, params, variables, seen, (real, fake), averages)
+    lazy = lazy_penalties(config)
+    weights = {name: value for name, value in config.penalties.items() if name not in lazy}
+    penalty, latest = penalty_terms(weights, scene, seen.number, aux["penalty"])
+    total += scheduled(penalty, config.penalty_schedule, seen.number, game.spec.size)
+    metrics |= {f"discriminator/{name}": value for name, value in latest.items()}
+    total += weight_terms(
+        params,
+        config.discriminator_orthogonal,
+        config.historical_averaging,
+        aux.get("history", {}).get("discriminator"),
+    )
+    latest = {**aux["penalty"], **latest}
+    return total, (metrics, variables, {**averages, "penalty": latest})
+
+
+def _scene(
+    game: Game,
+    params: Params,
+    variables: Variables,
+    seen: Seen,
+    judged: tuple[Judgement, Judgement],
+    averages: Mapping[str, Any],
+) -> Scene:
     draws = stream(seen.dropout, "penalty")
 
     def critic(x: Examples) -> PerExample:
@@ -149,30 +177,49 @@ def discriminator_loss(
         return judged.logits
 
     own = example_index(seen.real.images.shape[0], game.axis_name)
-    scene = Scene(
+    return Scene(
         critic,
         seen.real.images,
         seen.fake.images,
         Origin(seen.real.origin, lambda x: critic(seen.real.augment(x))),
         Origin(seen.fake.origin, lambda x: critic(seen.fake.augment(x))),
-        real.logits[own],
-        fake.logits[own],
+        judged[0].logits[own],
+        judged[1].logits[own],
         averages["average_real"],
         averages["average_fake"],
         stream(seen.key, "penalty"),
         seen.place,
         game.axis_name,
     )
-    penalty, latest = penalty_terms(config.penalties, scene, seen.number, aux["penalty"])
-    total += scheduled(penalty, config.penalty_schedule, seen.number, game.spec.size)
-    metrics |= {f"discriminator/{name}": value for name, value in latest.items()}
-    total += weight_terms(
-        params,
-        config.discriminator_orthogonal,
-        config.historical_averaging,
-        aux.get("history", {}).get("discriminator"),
+
+
+def _look(
+    game: Game,
+    key: Key,
+    number: Int[Array, ""],
+    part: int,
+    images: tuple[Examples, Examples],
+    condition: Embedding | None,
+    place: Index,
+) -> Seen:
+    """What D sees of real and generated examples."""
+
+    def show(origin: Examples, name: str) -> Shown:
+        own = stream(key, f"augment {name}")
+        return Shown(
+            origin, lambda x: game.augment(x, own, place), game.augment(origin, own, place)
+        )
+
+    real, fake = images
+    return Seen(
+        show(real, "real"),
+        show(fake, "fake"),
+        condition,
+        place,
+        number,
+        key,
+        part_key(key, part),
     )
-    return total, (metrics, variables, {**averages, "penalty": latest})
 
 
 def _gradient(
@@ -194,25 +241,55 @@ def _gradient(
     else:
         fake, condition, _ = generate(game, g, g.params, key, place, labels)
 
-    def show(origin: Examples, name: str) -> Shown:
-        own = stream(key, f"augment {name}")
-        return Shown(
-            origin, lambda x: game.augment(x, own, place), game.augment(origin, own, place)
-        )
-
-    seen = Seen(
-        show(images, "real"),
-        show(fake, "fake"),
-        condition,
-        place,
-        number,
-        key,
-        part_key(key, part),
-    )
+    seen = _look(game, key, number, part, (images, fake), condition, place)
     (_, found), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(
         d.params, game, d, state.aux, seen
     )
     return grads, found, drawn
+
+
+def _move(game: Game, player: NetState, grads: Params, variables: Variables) -> NetState:
+    """Applies one update to D."""
+    d = update_player(player, grads, variables, game.d_optimizer)
+    if game.config.weight_clip is None:
+        return d
+    return dataclasses.replace(d, params=clip_weights(d.params, game.config.weight_clip))
+
+
+def _update_lazily(
+    game: Game, state: GANState, name: str, key: Key, number: Int[Array, ""], examples: Any
+) -> tuple[NetState, Scalar]:
+    """Makes D's update by one penalty if it is due: D, and the penalty where it was last computed.
+
+    It is on noise and augmentations of its own; its gradient is the whole one, the interval's
+    number of times.
+    """
+    config, before = game.config, state.discriminator
+    weight, interval = config.penalties[name]
+
+    def gradient(some: Any, part: int) -> tuple[Params, Scalar]:
+        images, labels, place = some
+        g = state.generator
+        fake, condition, _ = generate(game, g, g.params, key, place, labels)
+        seen = _look(game, key, number, part, (images, fake), condition, place)
+
+        def loss(params: Params) -> tuple[Number, Scalar]:
+            real, fake, variables = _judge_both(game, params, before.variables, seen)
+            scene = _scene(game, params, variables, seen, (real, fake), state.aux)
+            value = mean_penalty(name, scene)
+            whole = weight * interval * value
+            return scheduled(whole, config.penalty_schedule, number, game.spec.size), value
+
+        return jax.grad(loss, has_aux=True)(before.params)
+
+    def update() -> tuple[NetState, Scalar]:
+        found = mean_over_parts(gradient, examples, game.accumulate)
+        grads, value = pmean(found, game.axis_name)
+        return _move(game, before, grads, before.variables), value
+
+    return jax.lax.cond(
+        number % interval == 0, update, lambda: (before, state.aux["penalty"][name])
+    )
 
 
 def update_discriminator(
@@ -248,11 +325,16 @@ def update_discriminator(
         )
         grads = pmean(grads, game.axis_name)
         aux = {**now.aux, **moved, "penalty": pmean(moved["penalty"], game.axis_name)}
-        d = update_player(now.discriminator, grads, variables, game.d_optimizer)
-        if config.weight_clip is not None:
-            d = dataclasses.replace(d, params=clip_weights(d.params, config.weight_clip))
+        d = _move(game, now.discriminator, grads, variables)
         norm = {"discriminator/gradient_norm": global_norm(grads)}
-        return (d, aux), {**pmean(metrics, game.axis_name), **norm}, drawn
+        metrics = {**pmean(metrics, game.axis_name), **norm}
+        for name in lazy_penalties(config):
+            now = dataclasses.replace(state, discriminator=d, aux=aux)
+            own = stream(key, f"lazy {name}")
+            d, value = _update_lazily(game, now, name, own, number, (images, chosen, place))
+            aux = {**aux, "penalty": {**aux["penalty"], name: value}}
+            metrics[f"discriminator/{name}"] = value
+        return (d, aux), metrics, drawn
 
     after = state.discriminator, state.aux
     metrics: Metrics = {}

@@ -135,10 +135,22 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
         make_augmentation(config.augmentations),
         *make_networks(config, spec, axis_name),
         make_optimizer(config.generator_optimizer, spec.size),
-        make_optimizer(config.discriminator_optimizer, spec.size),
+        make_optimizer(config.discriminator_optimizer, spec.size, _share_of_batches(config)),
         axis_name,
         accumulate,
     )
+
+
+def lazy_penalties(config: GANConfig) -> list[str]:
+    """The penalties that have updates of D of their own."""
+    if not config.lazy_updates:
+        return []
+    return [name for name, (_, interval) in config.penalties.items() if interval > 1]
+
+
+def _share_of_batches(config: GANConfig) -> float:
+    """Of D's updates, those that learn from a new batch."""
+    return 1 / (1 + sum(1 / config.penalties[name][1] for name in lazy_penalties(config)))
 
 
 def first_state(game: Game, key: Key) -> GANState:

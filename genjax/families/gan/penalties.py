@@ -208,7 +208,7 @@ def penalty_terms(
     """
     total, values = jnp.zeros(()), {}
     for name, (weight, interval) in weights.items():
-        compute = functools.partial(_mean_penalty, name, scene)
+        compute = functools.partial(mean_penalty, name, scene)
         if interval == 1:
             values[name] = compute()
             total += weight * values[name]
@@ -220,7 +220,8 @@ def penalty_terms(
     return total, jax.lax.stop_gradient(values)
 
 
-def _mean_penalty(name: str, scene: Scene) -> Float[Array, ""]:
+def mean_penalty(name: str, scene: Scene) -> Float[Array, ""]:
+    """The mean of a penalty over the batch, without its weight."""
     return jnp.mean(PENALTIES[name].compute(scene._replace(key=stream(scene.key, name))))
 
 
