@@ -133,6 +133,8 @@ def test_penalties_of_interval_1_stay_in_the_loss(tiny):
 def test_only_adam_has_constants_to_correct(tiny):
     with pytest.raises(UserError, match=r"lazy_updates is True; .* D's optimizer is not adam"):
         dataclasses.replace(tiny, discriminator_optimizer=SGD())
+    with pytest.raises(UserError, match=r"lazy_updates is True; .* G's optimizer is not adam"):
+        dataclasses.replace(tiny, generator_penalties={"path_length": (2.0, 4)})
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ class GANConfig(Model):
     )
     """Terms of G's loss, likewise; path_length is for stylegan2."""
     lazy_updates: bool = setting(False, since=6)
-    """Penalties of an interval above 1 are updates of their own after D's others, as in StyleGAN2's
-    code, rather than terms of their loss; Adam's constants are corrected for them."""
+    """Terms of an interval above 1 are updates of their own after the others of their player, as in
+    StyleGAN2's code, rather than terms of their loss; Adam's constants are corrected for them."""
     penalty_schedule: Schedule = setting(Constant(), since=6)
-    """Factors of the weights of all penalties, by D's updates."""
+    """Factors of the weights of all terms of D's loss, by D's updates."""
     weight_clip: float | None = None
     """Bound on the absolute value of D's parameters, enforced after each update."""
     minibatch: str = setting("none", choices="genjax.families.gan.networks:MINIBATCH")
@@ -122,9 +122,13 @@ class GANConfig(Model):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "above 0")
         require(0 <= self.style_mixing <= 1, self, "style_mixing", "in [0, 1]")
-        if self.lazy_updates:
-            adam = isinstance(self.discriminator_optimizer, Adam)
-            require(adam, self, "lazy_updates", "False where D's optimizer is not adam")
+        players = (
+            ("G", self.generator_optimizer, self.generator_penalties),
+            ("D", self.discriminator_optimizer, self.penalties),
+        )
+        for player, rule, terms in players:
+            fits = not (self.lazy_updates and terms) or isinstance(rule, Adam)
+            require(fits, self, "lazy_updates", f"False where {player}'s optimizer is not adam")
         for field in ("penalties", "generator_penalties"):
             for name, (weight, every) in getattr(self, field).items():
                 if not 0 < weight < math.inf or not 1 <= every < 2**31:

@@ -35,7 +35,7 @@ from genjax.families.gan.game import (
     draw,
     generate,
     judge,
-    lazy_penalties,
+    lazy_terms,
     part_key,
     recognition_loss,
     split_updates,
@@ -145,7 +145,7 @@ def discriminator_loss(
         }
     )
     scene = _scene(game, params, variables, seen, (real, fake), averages)
-    lazy = lazy_penalties(config)
+    lazy = lazy_terms(config, config.penalties)
     weights = {name: value for name, value in config.penalties.items() if name not in lazy}
     penalty, latest = penalty_terms(weights, scene, seen.number, aux["penalty"])
     total += scheduled(penalty, config.penalty_schedule, seen.number, game.spec.size)
@@ -328,7 +328,7 @@ def update_discriminator(
         d = _move(game, now.discriminator, grads, variables)
         norm = {"discriminator/gradient_norm": global_norm(grads)}
         metrics = {**pmean(metrics, game.axis_name), **norm}
-        for name in lazy_penalties(config):
+        for name in lazy_terms(config, config.penalties):
             now = dataclasses.replace(state, discriminator=d, aux=aux)
             own = stream(key, f"lazy {name}")
             d, value = _update_lazily(game, now, name, own, number, (images, chosen, place))

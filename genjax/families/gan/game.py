@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax.config import GANConfig, norm_of
+from genjax.config import GANConfig, Optimizer, norm_of
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import apply_training, make_player
 from genjax.core.rng import latents, stream
@@ -134,23 +134,28 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
         make_conditioning(config, spec.classes),
         make_augmentation(config.augmentations),
         *make_networks(config, spec, axis_name),
-        make_optimizer(config.generator_optimizer, spec.size),
-        make_optimizer(config.discriminator_optimizer, spec.size, _share_of_batches(config)),
+        _optimizer(config, config.generator_optimizer, config.generator_penalties, spec),
+        _optimizer(config, config.discriminator_optimizer, config.penalties, spec),
         axis_name,
         accumulate,
     )
 
 
-def lazy_penalties(config: GANConfig) -> list[str]:
-    """The penalties that have updates of D of their own."""
-    if not config.lazy_updates:
-        return []
-    return [name for name, (_, interval) in config.penalties.items() if interval > 1]
+Terms = Mapping[str, tuple[float, int]]
+"""Weight and interval of the terms of a player's loss, by name."""
 
 
-def _share_of_batches(config: GANConfig) -> float:
-    """Of D's updates, those that learn from a new batch."""
-    return 1 / (1 + sum(1 / config.penalties[name][1] for name in lazy_penalties(config)))
+def lazy_terms(config: GANConfig, terms: Terms) -> list[str]:
+    """Those terms that have updates of their own."""
+    return [name for name, (_, every) in terms.items() if config.lazy_updates and every > 1]
+
+
+def _optimizer(
+    config: GANConfig, rule: Optimizer, terms: Terms, spec: Spec
+) -> optax.GradientTransformation:
+    """Of a player, of whose updates a share are those of lazy terms."""
+    updates = 1 + sum(1 / terms[name][1] for name in lazy_terms(config, terms))
+    return make_optimizer(rule, spec.size, 1 / updates)
 
 
 def first_state(game: Game, key: Key) -> GANState:

@@ -1,11 +1,13 @@
 """G's side of the game: its loss, and its update in a step."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from genjax.core.algorithm import global_norm, pmean
 from genjax.core.from_loss import mean_over_parts
@@ -19,6 +21,7 @@ from genjax.core.types import (
     Key,
     Labels,
     Metrics,
+    NetState,
     Params,
     Variables,
 )
@@ -28,6 +31,7 @@ from genjax.families.gan.game import (
     GANState,
     draw,
     judge,
+    lazy_terms,
     part_key,
     recognition_loss,
     split_updates,
@@ -139,6 +143,29 @@ def style_term(
     return GENERATOR_PENALTIES[name](painter)
 
 
+def _update_lazily(
+    game: Game,
+    player: NetState,
+    name: str,
+    term: Callable[[Params, str, Scalar], tuple[Scalar, Scalar]],
+    number: Int[Array, ""],
+    latest: Mapping[str, Scalar],
+) -> tuple[NetState, Mapping[str, Scalar]]:
+    """Makes G's update by one term if it is due: G, and the term's `latest`.
+
+    Its gradient is the whole one, the interval's number of times.
+    """
+    weight, interval = game.config.generator_penalties[name]
+
+    def update() -> tuple[NetState, Mapping[str, Scalar]]:
+        whole = {name: (weight * interval, 1)}
+        grads, moved = generator_terms(whole, term, player.params, number, {name: latest})
+        grads = pmean(grads, game.axis_name)
+        return update_player(player, grads, player.variables, game.g_optimizer), moved[name]
+
+    return jax.lax.cond(number % interval == 0, update, lambda: (player, dict(latest)))
+
+
 def update_generator(
     game: Game, state: GANState, batch: Batch, shared: Drawn | None
 ) -> tuple[GANState, Metrics]:
@@ -176,28 +203,24 @@ def update_generator(
         config.historical_averaging,
         aux.get("history", {}).get("generator"),
     )
-    if config.generator_penalties:
-        place, some = share_of_batch((whole, chosen))
-        term = partial(
-            style_term,
-            game=game,
-            variables=state.generator.variables,
-            key=key,
-            place=place,
-            labels=some,
-        )
-        of_styles, latest = generator_terms(
-            config.generator_penalties,
-            term,
-            state.generator.params,
-            state.step,
-            aux["generator_penalty"],
+    lazy = lazy_terms(config, config.generator_penalties)
+    place, some = share_of_batch((whole, chosen))
+    term = partial(style_term, game=game, variables=variables, key=key, place=place, labels=some)
+    at_once = {name: x for name, x in config.generator_penalties.items() if name not in lazy}
+    latest = dict(aux.get("generator_penalty", {}))
+    if at_once:
+        of_styles, moved = generator_terms(
+            at_once, term, state.generator.params, state.step, latest
         )
         terms = jax.tree.map(jnp.add, terms, of_styles)
-        aux = {**aux, "generator_penalty": pmean(latest, game.axis_name)}
-        metrics = {**metrics, **{f"generator/{n}": x["value"] for n, x in latest.items()}}
+        latest |= moved
     grads = pmean(jax.tree.map(jnp.add, grads, terms), game.axis_name)
     g = update_player(state.generator, grads, variables, game.g_optimizer)
+    for name in lazy:
+        g, latest[name] = _update_lazily(game, g, name, term, state.step, latest[name])
+    if latest:
+        aux = {**aux, "generator_penalty": pmean(latest, game.axis_name)}
+        metrics = {**metrics, **{f"generator/{n}": x["value"] for n, x in latest.items()}}
     if config.ema_decay is not None:
         decay = ramped_decay(
             config.ema_decay,

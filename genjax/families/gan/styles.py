@@ -199,7 +199,7 @@ def generator_terms(
     params: Params,
     number: Any,
     latest: Mapping[str, Mapping[str, Scalar]],
-) -> tuple[Params | None, dict[str, dict[str, Scalar]]]:
+) -> tuple[Params, dict[str, dict[str, Scalar]]]:
     """The gradient of G's terms in one update.
 
     A term of interval n is computed in every n-th update and weighted by n, as those of D are.
@@ -212,9 +212,9 @@ def generator_terms(
       latest: of each term, its latest ``value`` and its running ``mean``.
 
     Returns:
-      The gradient by the parameters, None without terms; and the new `latest`.
+      The gradient by the parameters, and the new `latest`.
     """
-    total: Params | None = None
+    total: Params = jax.tree.map(jnp.zeros_like, params)
     moved: dict[str, dict[str, Scalar]] = {}
     for name, (weight, interval) in weights.items():
         before = latest[name]
@@ -232,8 +232,7 @@ def generator_terms(
 
         due = number % interval == 0
         grads, moved[name] = compute() if interval == 1 else jax.lax.cond(due, compute, skip)
-        scaled = jax.tree.map(lambda g, w=weight * interval: w * g, grads)
-        total = scaled if total is None else jax.tree.map(jnp.add, total, scaled)
+        total = jax.tree.map(lambda t, g, w=weight * interval: t + w * g, total, grads)
     return total, moved
 
 
