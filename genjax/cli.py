@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from genjax.commands.ablations import ablate
 from genjax.commands.arguments import fail, say, show_help
+from genjax.commands.averages import average
 from genjax.commands.compile import compile
 from genjax.commands.config import config
 from genjax.commands.data import data, presets
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "rerun": rerun,
     "sample": sample,
     "evaluate": evaluate,
+    "average": average,
     "runs": runs,
     "compare": compare,
     "ablate": ablate,

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from genjax.config.fields import check_numbers, require
+from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Constant, Optimizer
 from genjax.config.tags import Tagged, register
@@ -54,6 +54,9 @@ class AutoregressiveConfig(Model):
     optimizer: Optimizer = Adam(learning_rate=1e-3, b1=0.9, schedule=Constant())
     ema_decay: float | None = None
     """Decay a step of the parameters' moving average, which then makes the samples."""
+    ema_profiles: tuple[float, ...] = setting((), since=6)
+    """Relative widths of further averages, kept with every checkpoint, of which genjax average
+    makes one of any width (Karras et al. 2024, EDM2; there 0.05 and 0.1)."""
 
     def __post_init__(self) -> None:
         check_average(self)

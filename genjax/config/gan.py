@@ -95,6 +95,9 @@ class GANConfig(Model):
     """Bound on the average's half-life, as a share of the steps made so far."""
     ema_schedule: Schedule = setting(Constant(), since=6)
     """Factors of the average's half-life, by G's updates; at 0 the average is G itself."""
+    ema_profiles: tuple[float, ...] = setting((), since=6)
+    """Relative widths of further averages, kept with every checkpoint, of which genjax average
+    makes one of any width (Karras et al. 2024, EDM2; there 0.05 and 0.1)."""
 
     def __post_init__(self) -> None:
         check_numbers(
@@ -180,6 +183,9 @@ class VAEGANConfig(Model):
     """Weight of the feature reconstruction against the adversarial term in the generator's loss."""
     ema_decay: float | None = None
     """Decay a step of the generator's moving average, which then makes the samples."""
+    ema_profiles: tuple[float, ...] = setting((), since=6)
+    """Relative widths of further averages, kept with every checkpoint, of which genjax average
+    makes one of any width (Karras et al. 2024, EDM2; there 0.05 and 0.1)."""
 
     def __post_init__(self) -> None:
         check_numbers(self, latent=2**16)

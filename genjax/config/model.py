@@ -19,7 +19,15 @@ class Model(Tagged, what="family", tag="family"):
     """Type of the computation; parameters, statistics and losses stay float32."""
 
 
+WIDEST = 0.288
+"""Relative width of an average of all of training, 12^(-1/2), rounded down."""
+
+
 def check_average(config: Any) -> None:
-    """Refuses an `ema_decay` out of range."""
+    """Refuses an `ema_decay` or `ema_profiles` out of range."""
     decay = config.ema_decay
     require(decay is None or 0 <= decay < 1, config, "ema_decay", "in [0, 1)")
+    widths = config.ema_profiles
+    rising = widths == tuple(sorted(set(widths)))
+    inside = all(0 < width <= WIDEST for width in widths)
+    require(rising and inside, config, "ema_profiles", f"rising, above 0 and at most {WIDEST}")

@@ -39,6 +39,9 @@ class VAEConfig(Model):
     """Samples of z an image in the bound on the log-likelihood at evaluation (IWAE's K)."""
     ema_decay: float | None = None
     """Decay a step of the parameters' moving average, which then makes the samples."""
+    ema_profiles: tuple[float, ...] = setting((), since=6)
+    """Relative widths of further averages, kept with every checkpoint, of which genjax average
+    makes one of any width (Karras et al. 2024, EDM2; there 0.05 and 0.1)."""
 
     def __post_init__(self) -> None:
         check_numbers(self, latent=2**16, importance_samples=10**6)

@@ -1,7 +1,7 @@
 """The first state and the training step of every family that minimises one loss by one network."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from genjax.core.algorithm import global_norm, pmean
-from genjax.core.players import make_player, move_average, update_player
+from genjax.core.players import make_player, move_average, move_profiles, update_player
 from genjax.core.rng import example_index, stream
 from genjax.core.types import Batch, Index, Key, Metrics, Params, State, Variables
 
@@ -61,6 +61,7 @@ def from_loss(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     ema_decay: float | None = None,
+    ema_profiles: Sequence[float] = (),
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> Minimiser:
@@ -76,6 +77,7 @@ def from_loss(
       loss: what is minimised; see `Loss`.
       optimizer: of the network.
       ema_decay: of a moving average of the parameters; None keeps none.
+      ema_profiles: widths of further averages, see `genjax.core.averages`.
       accumulate: parts of the batch whose gradients are averaged.
       axis_name: mapped axis over the devices, if any.
 
@@ -85,7 +87,7 @@ def from_loss(
 
     def init(key: Key) -> State:
         variables = make_variables(key)
-        own = make_player(variables, optimizer, average=ema_decay is not None)
+        own = make_player(variables, optimizer, ema_decay is not None, len(ema_profiles))
         return state(step=jnp.zeros((), jnp.int32), key=key, **{player: own})
 
     def step(before: Any, batch: Batch) -> tuple[State, Metrics]:
@@ -105,6 +107,7 @@ def from_loss(
         own = update_player(own, grads, variables, optimizer)
         if ema_decay is not None:
             own = move_average(own, ema_decay)
+        own = move_profiles(own, ema_profiles, before.step + 1)
         metrics = {**pmean(metrics, axis_name), f"{player}/gradient_norm": global_norm(grads)}
         fields: dict[str, Any] = {"step": before.step + 1, player: own}
         return dataclasses.replace(before, **fields), metrics

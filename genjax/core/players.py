@@ -1,6 +1,7 @@
 """What all families do with one network: split, run, update and average it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,13 +11,17 @@ from jaxtyping import Array, Float, Int
 
 from genjax.config import Constant, Schedule
 from genjax.core.algorithm import ema_update
+from genjax.core.averages import new_share
 from genjax.core.optimizers import scheduled
 from genjax.core.spectral import COLLECTION, power_iteration
-from genjax.core.types import Key, NetState, Number, Params, State, Variables
+from genjax.core.types import Key, NetState, Number, Params, Profiled, State, Variables
 
 
 def make_player(
-    variables: Variables, optimizer: optax.GradientTransformation, average: bool
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+    average: bool,
+    profiles: int = 0,
 ) -> NetState:
     """Splits initialised variables into a player's state.
 
@@ -24,6 +29,7 @@ def make_player(
       variables: what a module's `init` returned, with the collection ``params``, float32.
       optimizer: of the player.
       average: start a moving average of all collections.
+      profiles: further averages to start; see `genjax.core.averages`.
 
     Returns:
       The state.
@@ -32,7 +38,16 @@ def make_player(
     params = variables["params"]
     # A copy: two leaves that share a buffer can't both be donated.
     ema = jax.tree.map(jnp.copy, dict(variables)) if average else None
-    return NetState(params=params, variables=others, opt=optimizer.init(params), ema=ema)
+    own = NetState(params=params, variables=others, opt=optimizer.init(params), ema=ema)
+    if not profiles:
+        return own
+    copies = tuple(jax.tree.map(jnp.copy, _averaged(variables)) for _ in range(profiles))
+    return Profiled(own.params, own.variables, own.opt, own.ema, copies)
+
+
+def _averaged(variables: Variables) -> dict[str, Any]:
+    """The collections of which averages mean something."""
+    return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
 
 
 def apply_training(
@@ -107,13 +122,35 @@ def move_average(player: NetState, decay: float | Float[Array, ""]) -> NetState:
       The new state.
     """
     assert player.ema is not None
-    moving = {name: player.ema[name] for name in ("params", "batch_stats") if name in player.ema}
-    current = {"params": player.params, **player.variables}
-    averaged = ema_update(moving, {name: current[name] for name in moving}, decay)
+    current = _averaged({"params": player.params, **player.variables})
+    averaged = ema_update(_averaged(player.ema), current, decay)
     ema = {**player.ema, **averaged}
     if COLLECTION in ema:
         ema[COLLECTION] = power_iteration(ema["params"], ema[COLLECTION])
     return dataclasses.replace(player, ema=ema)
+
+
+def move_profiles(player: NetState, widths: Sequence[float], step: Int[Array, ""]) -> NetState:
+    """Moves a player's averages by power functions, if it has some; see `genjax.core.averages`.
+
+    Args:
+      player: its state.
+      widths: of the profiles.
+      step: int32 scalar, steps made, this one included.
+
+    Returns:
+      The new state.
+    """
+    if not isinstance(player, Profiled):
+        return player
+    current = _averaged({"params": player.params, **player.variables})
+
+    def move(average: Variables, width: float) -> Variables:
+        share = new_share(width, step)
+        moved: Variables = jax.tree.map(lambda a, n: a + share * (n - a), average, current)
+        return moved
+
+    return dataclasses.replace(player, profiles=tuple(map(move, player.profiles, widths)))
 
 
 def sampling_variables(player: NetState) -> Variables:

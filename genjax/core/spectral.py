@@ -69,6 +69,13 @@ def power_iteration(params: Params, spectral: Variables) -> dict[str, Any]:
     }
 
 
+def settle(params: Params, spectral: Variables) -> dict[str, Any]:
+    """Iterates as often as at the start, for parameters that are not those of a step before."""
+    for _ in range(_FIRST_ITERATIONS):
+        spectral = power_iteration(params, spectral)
+    return dict(spectral)
+
+
 def _iterate(kernel: Array, vectors: Mapping[str, Array]) -> dict[str, Array]:
     matrix = jax.lax.stop_gradient(kernel).reshape(-1, kernel.shape[-1])
     v = _unit(matrix @ vectors["u"])

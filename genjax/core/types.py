@@ -61,6 +61,17 @@ class NetState:
     ema: Variables | None = None
 
 
+@flax.struct.dataclass
+class Profiled(NetState):
+    """A player with further averages, by power functions of time.
+
+    Attributes:
+      profiles: of each width, the collections that are averaged.
+    """
+
+    profiles: tuple[Variables, ...] = ()
+
+
 State: TypeAlias = Any
 """A pytree with the fields ``step`` (int32 scalar) and ``key`` (the base key)."""
 

@@ -149,6 +149,7 @@ def make_autoregressive(
         loss,
         make_optimizer(config.optimizer, spec.size),
         config.ema_decay,
+        config.ema_profiles,
         accumulate,
         axis_name,
     )

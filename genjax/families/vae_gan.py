@@ -16,6 +16,7 @@ from genjax.core.players import (
     apply_training,
     make_player,
     move_average,
+    move_profiles,
     sampling_variables,
     update_player,
 )
@@ -132,9 +133,9 @@ def make_vae_gan(
             "generator": generator.init(stream(key, "init generator"), z, False),
             "discriminator": discriminator.init(stream(key, "init discriminator"), images, False),
         }
-        average = {"generator": config.ema_decay is not None}
+        averages = {"generator": (config.ema_decay is not None, len(config.ema_profiles))}
         players = {
-            name: make_player(value, optimizers[name], average.get(name, False))
+            name: make_player(value, optimizers[name], *averages.get(name, (False, 0)))
             for name, value in variables.items()
         }
         return VAEGANState(step=jnp.zeros((), jnp.int32), key=key, **players)
@@ -213,6 +214,9 @@ def make_vae_gan(
         norms = {f"{name}/gradient_norm": global_norm(grads[name]) for name in players}
         if config.ema_decay is not None:
             players["generator"] = move_average(players["generator"], config.ema_decay)
+        players["generator"] = move_profiles(
+            players["generator"], config.ema_profiles, state.step + 1
+        )
         fields: dict[str, Any] = {"step": state.step + 1, **players}
         metrics = {**pmean(metrics, axis_name), **norms}
         return dataclasses.replace(state, **fields), metrics

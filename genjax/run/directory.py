@@ -7,6 +7,7 @@
     metrics.jsonl    one JSON object a line, each with its "step"
     events.out...    the same for TensorBoard
     samples/         grids of fixed latents
+    averages/        with `ema_profiles`, averages at each checkpoint, one file a step
     checkpoints/     Orbax, the whole state
     profile/         an XLA trace, with `genjax train --profile`
     *.safetensors    the weights at the end, one file a player
@@ -20,7 +21,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,27 +128,51 @@ def create(
       UserError: the folder holds something, or can't be made.
     """
     check_new(directory)
+    data = {
+        "name": source.name,
+        "split": source.split,
+        "count": source.count,
+        "digest": source.digest(),
+        **schema_to_json(source.schema),
+    }
+    noted = {} if initial is None else {"initial": initial}
+    _begin(directory, experiment, data, [_session(experiment, grouping) | noted])
+
+
+def derive(
+    directory: Path, experiment: Experiment, other: Path, step: int, noted: Mapping[str, Any]
+) -> None:
+    """Begins a run that holds what was made of another one.
+
+    Args:
+      directory: a folder that is empty or not there yet.
+      experiment: the configuration.
+      other: the other run, whose data, sessions and metrics are taken over.
+      step: up to which its metrics count.
+      noted: what was made, for the manifest.
+
+    Raises:
+      UserError: the folder holds something, or can't be made; the other one is damaged.
+    """
+    check_new(directory)
+    manifest = read_manifest(other)
+    sessions = [*manifest["sessions"], {**_session(experiment, None), **noted}]
+    _begin(directory, experiment, manifest["data"], sessions)
+    _write_metrics(directory, read_metrics(other, step))
+
+
+def _begin(
+    directory: Path,
+    experiment: Experiment,
+    data: Mapping[str, Any],
+    sessions: Sequence[Mapping[str, Any]],
+) -> None:
     trust_plugins(experiment.plugins)
     try:
         (directory / "samples").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create {directory}: {error.strerror}") from None
-    write_json(
-        directory / "manifest.json",
-        {
-            "format": FORMAT,
-            "data": {
-                "name": source.name,
-                "split": source.split,
-                "count": source.count,
-                "digest": source.digest(),
-                **schema_to_json(source.schema),
-            },
-            "sessions": [
-                _session(experiment, grouping) | ({"initial": initial} if initial else {})
-            ],
-        },
-    )
+    write_json(directory / "manifest.json", {"format": FORMAT, "data": data, "sessions": sessions})
     # The last of all: a folder with a configuration is a run.
     _write_config(directory, experiment)
 
@@ -168,8 +193,7 @@ def extend(
       failure: why it went back to that step; None for a run that was only interrupted.
       grouping: as of `create`.
     """
-    rows = read_metrics(directory, step)
-    _write(directory / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    _write_metrics(directory, read_metrics(directory, step))
     manifest = read_manifest(directory)
     session = {**_session(experiment, grouping), "resumed_at": step}
     if failure is not None:
@@ -312,6 +336,10 @@ def read_metrics(directory: str | Path, step: int) -> list[dict[str, float]]:
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return kept
+
+
+def _write_metrics(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    _write(directory / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _write_config(directory: Path, experiment: Experiment) -> None:

@@ -24,7 +24,7 @@ from genjax.core.types import Key, State
 from genjax.data.order import batch_indices
 from genjax.domains import domain_of
 from genjax.errors import RunFailed, UserError
-from genjax.run import checkpoint
+from genjax.run import averages, checkpoint
 from genjax.run import directory as run_directory
 from genjax.run.checkpoint_store import Checkpoints
 from genjax.run.console import TrainingDisplay, print_line
@@ -303,6 +303,7 @@ def _continue(training: _Training, failure: str | None) -> State:
                     patience.observe(line)
                 extend = partial(run_directory.extend, member.directory, member.experiment)
                 first_does(partial(extend, first, failure, training.together))
+                first_does(partial(averages.drop_after, member.directory, first))
             if failure is not None:
                 number = run_directory.count_failures(member.directory)
                 other = stream(keys[place], "rollback", number)

@@ -9,7 +9,7 @@ from genjax.config import Experiment
 from genjax.core.rng import stream
 from genjax.core.types import Key, State
 from genjax.domains.previews import save_previews
-from genjax.run import checkpoint
+from genjax.run import averages, checkpoint
 from genjax.run.checkpoint_store import Checkpoints
 from genjax.run.logs import Log
 from genjax.run.monitor import Diverged, Monitor
@@ -101,7 +101,7 @@ class Recorder:
         if self._patience.spent and not self._pictured(step):
             self._show(step, own)
         if self._saved(step) or self._patience.spent:
-            checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
+            self._save(step, state, score)
 
     @property
     def ended(self) -> bool:
@@ -118,7 +118,13 @@ class Recorder:
     def save(self, step: int, state: State) -> None:
         """Saves a state that may not be due, without a score, so that it is never the best one."""
         if not self._saved(step):
-            checkpoint.save(self._manager, step, state, NO_SCORE, self._monitor.healthy)
+            self._save(step, state, NO_SCORE)
+
+    def _save(self, step: int, state: State, score: float) -> None:
+        widths = getattr(self._experiment.model, "ema_profiles", ())
+        if widths and is_first():
+            averages.store(self._directory, step, local(state), widths)
+        checkpoint.save(self._manager, step, state, score, self._monitor.healthy)
 
     def _pictured(self, step: int) -> bool:
         return self._ends(step) or step % self._experiment.sample_every == 0

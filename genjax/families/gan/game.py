@@ -192,7 +192,9 @@ def first_state(game: Game, key: Key) -> GANState:
     return GANState(
         step=jnp.zeros((), jnp.int32),
         key=key,
-        generator=make_player(g, game.g_optimizer, average=config.ema_decay is not None),
+        generator=make_player(
+            g, game.g_optimizer, config.ema_decay is not None, len(config.ema_profiles)
+        ),
         discriminator=make_player(d, game.d_optimizer, average=False),
         aux=aux,
     )

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 
 from genjax.core.algorithm import global_norm, pmean
 from genjax.core.from_loss import mean_over_parts
-from genjax.core.players import move_average, ramped_decay, update_player
+from genjax.core.players import move_average, move_profiles, ramped_decay, update_player
 from genjax.core.rng import example_index, latents, stream
 from genjax.core.types import (
     Batch,
@@ -230,6 +230,7 @@ def update_generator(
             game.spec.size,
         )
         g = move_average(g, decay)
+    g = move_profiles(g, config.ema_profiles, state.step + 1)
     if config.historical_averaging:
         current = {"generator": g.params, "discriminator": state.discriminator.params}
         aux = {**aux, "history": move_history(aux["history"], current, state.step)}

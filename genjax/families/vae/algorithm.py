@@ -207,6 +207,7 @@ def make_vae(
         loss,
         make_optimizer(config.optimizer, spec.size),
         config.ema_decay,
+        config.ema_profiles,
         accumulate,
         axis_name,
     )
