@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from golden import check_golden, step_numbers
 
-from genjax.config import R3GAN, Decoder, Network
+from genjax.config import R3GAN, Decoder, Network, StyleGAN2
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.players import players
 from genjax.data.noise import noise
@@ -45,6 +45,8 @@ def narrow(model):
         if isinstance(part, R3GAN):
             # Two groups.
             fields[name] = dataclasses.replace(part, widths=(16,))
+        elif isinstance(part, StyleGAN2):
+            fields[name] = dataclasses.replace(part, channel_max=8, style=8)
         elif isinstance(part, Network | Decoder) and hasattr(part, "width"):
             fields[name] = dataclasses.replace(part, width=8)
     if getattr(model, "discriminator_updates", 1) > 2:
