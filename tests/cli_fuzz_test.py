@@ -25,6 +25,7 @@ FLAGS = {
     "rerun": ["--out"],
     "sample": ["--n", "--seed", "--out", "--npz", "--checkpoint", "--label", "--per-class"],
     "evaluate": ["--metrics", "--samples", "--features", "--checkpoint", "--real", "--fake"],
+    "interpolate": ["--rows", "--keys", "--steps", "--space", "--seed", "--out", "--rate"],
     "average": ["--width", "--out", "--checkpoint"],
     "compare": ["--metrics", "--ignore"],
     "ablate": ["--seeds", "--steps", "--only", "--seed-mode", "--cluster"],

@@ -36,6 +36,45 @@ def no_signs(config: MonitorConfig) -> list[Sign]:
     return []
 
 
+class Latent(NamedTuple):
+    """The two halves of a sampler, for what moves between or along latents.
+
+    ``decode(state, encode(state, draw(key, index), key, index, given), key, index, given)`` is the
+    algorithm's `sample`.
+
+    Attributes:
+      draw: ``(key, index) -> z``, float32 [batch, latent] of N(0, I).
+      encode: ``(state, z, key, index, condition) -> code``: z itself, or what a network makes of it
+        before it makes a sample, such as the styles of all layers [batch, layers, style].
+      decode: ``(state, code, key, index, condition) -> samples``; all that is drawn beside the
+        latent is that of the samples `index` of the series.
+      styled: whether a code is no z, so that straight lines between codes mean something.
+    """
+
+    draw: Callable[[Key, Index], Array]
+    encode: Callable[[State, Array, Key, Index, Condition], Array]
+    decode: Callable[[State, Array, Key, Index, Condition], Array]
+    styled: bool
+
+
+def plain_latent(
+    draw: Callable[[Key, Index], Array],
+    decode: Callable[[State, Array, Key, Index, Condition], Array],
+) -> Latent:
+    """Of a model that makes samples of z at once."""
+    return Latent(draw, lambda state, z, key, index, given: z, decode, styled=False)
+
+
+def sample_by(latent: Latent) -> Callable[[State, Key, Index, Condition], Array]:
+    """The sampler whose halves these are."""
+
+    def sample(state: State, key: Key, index: Index, given: Condition) -> Array:
+        code = latent.encode(state, latent.draw(key, index), key, index, given)
+        return latent.decode(state, code, key, index, given)
+
+    return sample
+
+
 class Algorithm(NamedTuple):
     """A family of models, ready to be compiled.
 
@@ -55,6 +94,7 @@ class Algorithm(NamedTuple):
       updates: the updates that `step` makes one after the other, by player, each
         ``(state, batch) -> (state, metrics)``, to be measured apart; may be empty.
       signs: ``(config) -> signs`` of collapse that the family's metrics have.
+      latent: what `sample` is made of, where that is a latent and what decodes it; or None.
     """
 
     spec: Spec
@@ -66,6 +106,7 @@ class Algorithm(NamedTuple):
     show: Callable[[State, Batch, Key], Mapping[str, Array]] | None = None
     updates: Mapping[str, Callable[[State, Batch], tuple[State, Metrics]]] = MappingProxyType({})
     signs: Callable[[MonitorConfig], list[Sign]] = no_signs
+    latent: Latent | None = None
 
 
 def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
@@ -76,6 +117,11 @@ def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
         if (function := getattr(algorithm, name)) is not None
     }
     updates = {name: with_precision(precision, x) for name, x in algorithm.updates.items()}
+    if (latent := algorithm.latent) is not None:
+        changed["latent"] = latent._replace(
+            encode=with_precision(precision, latent.encode),
+            decode=with_precision(precision, latent.decode),
+        )
     return algorithm._replace(updates=updates, **changed)
 
 

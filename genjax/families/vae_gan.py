@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import VAEGANConfig
-from genjax.core.algorithm import Algorithm, global_norm, pmean
+from genjax.core.algorithm import Algorithm, global_norm, plain_latent, pmean, sample_by
 from genjax.core.from_loss import mean_over_parts
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import (
@@ -24,7 +24,6 @@ from genjax.core.rng import example_index, latents, stream
 from genjax.core.schema import Spec, check_continuous
 from genjax.core.types import (
     Batch,
-    Condition,
     Examples,
     Index,
     Key,
@@ -221,10 +220,12 @@ def make_vae_gan(
         metrics = {**pmean(metrics, axis_name), **norms}
         return dataclasses.replace(state, **fields), metrics
 
-    def sample(state: VAEGANState, key: Key, index: Index, given: Condition) -> Examples:
-        z = latents(key, index, config.latent)
-        images: Examples = generator.apply(sampling_variables(state.generator), z, False)
-        return images
+    latent = plain_latent(
+        lambda key, index: latents(key, index, config.latent),
+        lambda state, z, key, index, given: generator.apply(
+            sampling_variables(state.generator), z, False
+        ),
+    )
 
     def show(state: VAEGANState, batch: Batch, key: Key) -> dict[str, Examples]:
         images = batch[spec.target][:SHOWN]
@@ -237,9 +238,10 @@ def make_vae_gan(
         examples=spec.size,
         init=init,
         step=step,
-        sample=sample,
+        sample=sample_by(latent),
         show=show,
         signs=adversarial_signs,
+        latent=latent,
     )
 
 

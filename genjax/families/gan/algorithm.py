@@ -1,7 +1,9 @@
 """The adversarial step: k discriminator updates, one generator update, one moving average."""
 
+from jaxtyping import Array
+
 from genjax.config import GANConfig, GANSampling
-from genjax.core.algorithm import Algorithm
+from genjax.core.algorithm import Algorithm, plain_latent, sample_by
 from genjax.core.players import sampling_variables
 from genjax.core.rng import latents
 from genjax.core.schema import Spec
@@ -57,25 +59,35 @@ def make_gan(
     network = game.g_network
     check_sampling(network, options)
 
-    def sample(state: GANState, key: Key, index: Index, given: Condition) -> Examples:
+    def encode(state: GANState, z: Array, key: Key, index: Index, given: Condition) -> Array:
         condition = conditioning.draw(key, index, given.get("label"))
-        z = latents(key, index, config.latent, options.bound)
+        variables = sampling_variables(state.generator)
+        return sample_styles(network, variables, z, condition, options)
+
+    def decode(state: GANState, code: Array, key: Key, index: Index, given: Condition) -> Examples:
         variables = sampling_variables(state.generator)
         if has_styles(network):
-            styles = sample_styles(network, variables, z, condition, options)
-            return paint(network, variables, styles, options, key, index)
-        images: Examples = network.apply(variables, z, False, condition)
+            return paint(network, variables, code, options, key, index)
+        condition = conditioning.draw(key, index, given.get("label"))
+        images: Examples = network.apply(variables, code, False, condition)
         return images
+
+    latent = plain_latent(
+        lambda key, index: latents(key, index, config.latent, options.bound), decode
+    )
+    if has_styles(network):
+        latent = latent._replace(encode=encode, styled=True)
 
     return Algorithm(
         spec=conditioning.given(spec),
         examples=spec.size * config.discriminator_updates,
         init=lambda key: first_state(game, key),
         step=step,
-        sample=sample,
+        sample=sample_by(latent),
         updates={
             "discriminator": lambda state, batch: update_discriminator(game, state, batch)[:2],
             "generator": lambda state, batch: update_generator(game, state, batch, None),
         },
         signs=adversarial_signs,
+        latent=latent,
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import VAEConfig
-from genjax.core.algorithm import Algorithm, pmean
+from genjax.core.algorithm import Algorithm, plain_latent, pmean, sample_by
 from genjax.core.from_loss import Context, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import (
@@ -20,7 +20,6 @@ from genjax.core.rng import example_index, latents, stream
 from genjax.core.schema import NO_LABELS, Spec, check_continuous
 from genjax.core.types import (
     Batch,
-    Condition,
     Embedding,
     Examples,
     Index,
@@ -246,8 +245,10 @@ def make_vae(
         condition = None if labels is None else one_hot(labels)
         return likelihood.mean(decode(state, z, condition)[0])
 
-    def sample(state: VAEState, key: Key, index: Index, given: Condition) -> Examples:
-        return generate(state, latents(key, index, config.latent), given.get("label"))
+    latent = plain_latent(
+        lambda key, index: latents(key, index, config.latent),
+        lambda state, z, key, index, given: generate(state, z, given.get("label")),
+    )
 
     def show(state: VAEState, batch: Batch, key: Key) -> dict[str, Examples]:
         batch = {name: rows[:SHOWN] for name, rows in batch.items()}
@@ -268,9 +269,10 @@ def make_vae(
         examples=spec.size,
         init=minimiser.init,
         step=minimiser.step,
-        sample=sample,
+        sample=sample_by(latent),
         evaluate=evaluate,
         show=show,
+        latent=latent,
     )
 
 
