@@ -159,6 +159,39 @@ def test_data_unlike_the_standard_needs_another_name(
         import_dataset("mnist", tmp_path / "raw", tmp_path / "out")
 
 
+def test_folders_of_a_standard_set_without_classes_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FFHQ comes: a thousand images in each of 00000, 01000, and so on."""
+    small = dataclasses.replace(standard.STANDARD["ffhq64"], counts={"train": 4}, shape=(8, 8, 3))
+    monkeypatch.setattr(importer, "STANDARD", {"ffhq64": small})
+    written = write_classes(tmp_path / "raw", ["00000", "01000"], 8)
+    import_dataset("ffhq64", tmp_path / "raw", tmp_path / "out")
+    source = load("ffhq64", tmp_path / "out")
+    assert source.schema == small.schema
+    assert not source.schema.classes
+    found = {image.tobytes() for image in source.read(np.arange(4))["image"]}
+    assert found == {image.tobytes() for images in written.values() for image in images}
+
+
+def test_a_standard_set_whose_classes_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = standard.STANDARD["imagenet64"].class_names
+    assert names == tuple(map(str, range(1000)))
+    small = dataclasses.replace(
+        standard.STANDARD["imagenet64"], counts={"train": 6}, shape=(8, 8, 3), class_names=names[:3]
+    )
+    monkeypatch.setattr(importer, "STANDARD", {"imagenet64": small})
+    written = write_classes(tmp_path / "raw", ["2", "0", "1"], 8)
+    import_dataset("imagenet64", tmp_path / "raw", tmp_path / "out")
+    expected = np.concatenate([written[name] for name in "012"])
+    assert_same_examples(load("imagenet64", tmp_path / "out"), expected, np.repeat(range(3), 2))
+    write_classes(tmp_path / "other", ["n01440764", "n01443537"], 8)
+    with pytest.raises(UserError, match=r"class 'n01440764'; .* exactly: 0 to 2"):
+        import_dataset("imagenet64", tmp_path / "other", tmp_path / "again")
+
+
 def test_cifar10_folders_get_the_standard_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

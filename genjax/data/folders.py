@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
+from genjax.data.classes import list_names
 from genjax.data.label_files import NAMES, find_labels
 from genjax.data.standard import class_key
 from genjax.errors import UserError
@@ -268,7 +269,7 @@ def _label_order(source: Path, names: list[str], standard: Sequence[str] | None)
     labels = {name: positions.get(class_key(name), -1) for name in names}
     if sorted(labels.values()) != list(range(len(standard))):
         odd = [name for name, label in labels.items() if label < 0]
-        what = f"class {odd[0]!r}" if odd else f"{len(names)} classes ({', '.join(names)})"
-        expected = ", ".join(standard)
+        what = f"class {odd[0]!r}" if odd else f"{len(names)} classes ({list_names(names)})"
+        expected = list_names(standard)
         raise UserError(f"{source} has {what}; a standard set has exactly: {expected}")
     return labels

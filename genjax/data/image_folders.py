@@ -30,7 +30,7 @@ def read(
     Raises:
       UserError: the folder isn't laid out so, or a file is no usable image.
     """
-    found = folders.find(source, KIND, standard.class_names if standard else None)
+    found = folders.find(source, KIND, (standard.class_names or None) if standard else None)
     paths = [path for files in found.files.values() for path in files]
     shape = _survey(paths, resolution, progress)
     if standard and standard.shape[2] < shape[2]:

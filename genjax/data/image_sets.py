@@ -5,6 +5,7 @@ standard version with its standard features, so that other programs read it by i
 """
 
 import collections
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -49,6 +50,8 @@ def import_images(request: Request, standard: Standard | None) -> Imported:
         warnings = () if renumbered is None else (renumbered,)
     classes = _count_classes(raw)
     if standard:
+        if not standard.class_names:
+            raw = _without_labels(raw)
         _check_standard(request.name, standard, raw)
         classes = len(standard.class_names)
         warnings = _compare_contents(request.name, standard, raw)
@@ -58,6 +61,12 @@ def import_images(request: Request, standard: Standard | None) -> Imported:
     warnings += raw.warnings
     names = (standard.class_names if standard else raw.class_names) or ()
     return Imported(request.name, path, counts, unit, raw.shape, classes, names, warnings)
+
+
+def _without_labels(raw: Raw) -> Raw:
+    """The images alone: folders that only hold so many of them each are no classes."""
+    splits = {key: dataclasses.replace(split, labels=None) for key, split in raw.splits.items()}
+    return dataclasses.replace(raw, splits=splits, class_names=None)
 
 
 def _count_classes(raw: Raw) -> int:
@@ -78,7 +87,7 @@ def _check_standard(name: str, standard: Standard, raw: Raw) -> None:
                 f"the source has {what} {given} but {name!r} has {expected}; "
                 "import it under another name"
             )
-    for key, split in raw.splits.items():
+    for key, split in raw.splits.items() if standard.class_names else ():
         if split.labels is None:
             raise UserError(
                 f"the source has no labels but {name!r} has; import it under another name"

@@ -35,7 +35,7 @@ class Standard:
       version: the version there.
       shape: height, width and channels of every image.
       counts: number of examples of each split.
-      class_names: in the order of the labels.
+      class_names: in the order of the labels; none of a set without.
       files: the official files; none where genjax doesn't get them.
       contents: checksum of each split's images and labels, where known, see `content_hash`.
       id_digits: digits of the feature ``id`` such as ``train_00042``; None without that feature.
@@ -187,6 +187,22 @@ STANDARD: Mapping[str, Standard] = {
             ),
         ),
         id_digits=5,
+    ),
+    # FFHQ and ImageNet as the tools of StyleGAN and EDM make small images of them, and number the
+    # classes.
+    "ffhq64": Standard(
+        version="1.0.0",
+        shape=(64, 64, 3),
+        counts={"train": 70_000},
+        class_names=(),
+        files=(),
+    ),
+    "imagenet64": Standard(
+        version="1.0.0",
+        shape=(64, 64, 3),
+        counts={"train": 1_281_167},
+        class_names=tuple(map(str, range(1000))),
+        files=(),
     ),
     # MedMNIST v2's, which TensorFlow Datasets lacks.
     "pneumonia_mnist": Standard(
