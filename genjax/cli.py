@@ -14,6 +14,7 @@ from genjax.commands.averages import average
 from genjax.commands.compile import compile
 from genjax.commands.config import config
 from genjax.commands.data import data, presets
+from genjax.commands.directions import directions
 from genjax.commands.interpolation import interpolate
 from genjax.commands.results import plot, runs, table
 from genjax.commands.runs import rerun, resume, train
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "rerun": rerun,
     "sample": sample,
     "interpolate": interpolate,
+    "directions": directions,
     "evaluate": evaluate,
     "average": average,
     "runs": runs,

@@ -26,6 +26,7 @@ FLAGS = {
     "sample": ["--n", "--seed", "--out", "--npz", "--checkpoint", "--label", "--per-class"],
     "evaluate": ["--metrics", "--samples", "--features", "--checkpoint", "--real", "--fake"],
     "interpolate": ["--rows", "--keys", "--steps", "--space", "--seed", "--out", "--rate"],
+    "directions": ["--method", "--count", "--layers", "--names", "--load", "--span", "--columns"],
     "average": ["--width", "--out", "--checkpoint"],
     "compare": ["--metrics", "--ignore"],
     "ablate": ["--seeds", "--steps", "--only", "--seed-mode", "--cluster"],

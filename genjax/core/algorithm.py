@@ -49,12 +49,15 @@ class Latent(NamedTuple):
       decode: ``(state, code, key, index, condition) -> samples``; all that is drawn beside the
         latent is that of the samples `index` of the series.
       styled: whether a code is no z, so that straight lines between codes mean something.
+      kernels: ``(state) -> kernels``: of each layer of a code the matrix [size, outputs] that it is
+        first multiplied by; of a z that of the first layer. None where it is not told.
     """
 
     draw: Callable[[Key, Index], Array]
     encode: Callable[[State, Array, Key, Index, Condition], Array]
     decode: Callable[[State, Array, Key, Index, Condition], Array]
     styled: bool
+    kernels: Callable[[State], list[Array]] | None = None
 
 
 def plain_latent(

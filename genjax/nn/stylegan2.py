@@ -314,9 +314,14 @@ class StyleGAN2Decoder(nn.Module):
         self.mean = self.variable("batch_stats", "mean", jnp.zeros, (self.config.style,))
 
     @property
+    def sides(self) -> list[int]:
+        """Of the maps, the smallest first."""
+        return map_sides(self.image[0])
+
+    @property
     def count(self) -> int:
         """Styles of an image."""
-        return 2 * len(map_sides(self.image[0]))
+        return 2 * len(self.sides)
 
     def map(
         self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None

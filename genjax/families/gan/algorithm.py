@@ -12,7 +12,14 @@ from genjax.families.gan.discriminator import update_discriminator
 from genjax.families.gan.game import GANState, compose, first_state
 from genjax.families.gan.generator import update_generator
 from genjax.families.gan.signs import adversarial_signs
-from genjax.families.gan.styles import check_sampling, has_styles, paint, sample_styles
+from genjax.families.gan.styles import (
+    check_sampling,
+    first_kernels,
+    has_styles,
+    paint,
+    sample_styles,
+    style_kernels,
+)
 
 
 def make_gan(
@@ -75,6 +82,14 @@ def make_gan(
     latent = plain_latent(
         lambda key, index: latents(key, index, config.latent, options.bound), decode
     )
+
+    def kernels(state: GANState) -> list[Array]:
+        params = sampling_variables(state.generator)["params"]
+        if has_styles(network):
+            return style_kernels(network, params)
+        return first_kernels(params, config.latent)
+
+    latent = latent._replace(kernels=kernels)
     if has_styles(network):
         latent = latent._replace(encode=encode, styled=True)
 

@@ -236,6 +236,32 @@ def generator_terms(
     return total, moved
 
 
+def style_kernels(network: Any, params: Params) -> list[Array]:
+    """Of each layer, the matrix [style, channels] that makes its style of w.
+
+    Where the layer to an image shares its w with that of the next convolution, it is the latter's.
+    """
+    synthesis = params["decoder"]["synthesis"]
+    sides = network.decoder.sides
+    names = [f"conv{sides[0]}"]
+    for side in sides[1:]:
+        names += [f"conv{side}_up", f"conv{side}"]
+    names.append(f"to_image{sides[-1]}")
+    return [synthesis[name]["conv"]["affine"]["kernel"] for name in names]
+
+
+def first_kernels(params: Params, size: int) -> list[Array]:
+    """Of a decoder of z, its first layer's matrix [latent, units].
+
+    Raises:
+      UserError: it has no such layer that sees all of z.
+    """
+    kernel = params["decoder"].get("Dense_0", {}).get("kernel")
+    if kernel is None or kernel.shape[0] < size:
+        raise UserError("this generator has no first layer that sees all of z")
+    return [kernel[:size]]
+
+
 def sample_styles(
     network: Any,
     variables: Variables,
