@@ -139,7 +139,7 @@ def others(kind, value):
     if origin is types.UnionType:
         return [new for option in options for new in others(option, value)]
     if origin is dict:
-        return [{"r1": (0.1, 1)}]
+        return [{"blit": 0.5}] if options[1] is float else [{"r1": (0.1, 1)}]
     if origin is tuple:
         return {int: [(7,), (8,)], float: [(0.25,)], str: [("x",)]}[options[0]]
     numbers = {bool: [not value], int: [2, 3, 64, 32], float: [0.25, 0.5, 0.75], str: ["x", "y"]}

@@ -68,6 +68,11 @@ AXES = {
             "lecam": (0.1, 1),
             "bcr": (0.1, 2),
         },
+        "ada": {"geom": 1.0, "brightness": 1.0, "filter": 1.0},
+        "ada_p": 0.5,
+        "ada_target": 0.5,
+        "ada_speed": 200,
+        "ada_interval": 2,
     },
     "codes": {
         "generator": dataclasses.replace(SMALL, norm="virtual"),

@@ -62,6 +62,23 @@ class GANConfig(Model):
         (), choices="genjax.families.gan.augment:AUGMENTATIONS"
     )
     """Differentiable changes of all that D sees."""
+    ada: dict[str, float] = setting(
+        factory=dict, since=6, choices="genjax.families.gan.ada:OPERATIONS|blit|color|geom"
+    )
+    """Operations of StyleGAN2-ADA's augmentation, which follow on augmentations: each happens to an
+    image with probability share times p. blit, geom and color stand for several; an operation's own
+    share goes before its group's."""
+    ada_p: float = setting(0.0, since=6)
+    """Strength p of ada; where it adapts, the first."""
+    ada_schedule: Schedule = setting(Constant(), since=6)
+    """Factors of ada_p, by steps or by the real images that D has seen."""
+    ada_target: float | None = setting(None, since=6)
+    """Mean sign of D's logits of real images above which p rises, and below which it falls; None
+    leaves p as it is."""
+    ada_speed: int = setting(500_000, since=6)
+    """Real images that D sees while p rises by 1 at most."""
+    ada_interval: int = setting(4, since=6)
+    """Steps between two changes of p."""
     feature_matching: bool = False
     """G matches the mean of D's features on real images instead of fooling D."""
     historical_averaging: float = 0.0
@@ -107,7 +124,13 @@ class GANConfig(Model):
             code_categories=2**16,
             code_continuous=2**16,
         )
-        for name in ("latent", "discriminator_updates", "code_categories"):
+        for name in (
+            "latent",
+            "discriminator_updates",
+            "code_categories",
+            "ada_speed",
+            "ada_interval",
+        ):
             require(getattr(self, name) >= 1, self, name, "at least 1")
         for name in (
             "generator_orthogonal",
@@ -121,6 +144,16 @@ class GANConfig(Model):
         require(0 < self.top_k <= 1, self, "top_k", "in (0, 1]")
         require(0 < self.top_k_decay <= 1, self, "top_k_decay", "in (0, 1]")
         check_average(self)
+        require(0 <= self.ada_p <= 1, self, "ada_p", "in [0, 1]")
+        target = self.ada_target
+        require(target is None or 0 <= target <= 1, self, "ada_target", "in [0, 1]")
+        adapts = target is not None and self.ada_schedule != Constant()
+        require(not adapts, self, "ada_schedule", "constant where ada_target is set")
+        for name, share in self.ada.items():
+            if not 0 <= share <= 1:
+                raise UserError(
+                    f"GANConfig.ada has {name!r} with share {share}; it must be in [0, 1]"
+                )
         for name in ("weight_clip", "ema_ramp"):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "above 0")

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from genjax.config import GANConfig, Goodfellow, StyleGAN2, norm_of
 from genjax.core.schema import Spec
 from genjax.errors import UserError, lookup
+from genjax.families.gan.ada import GROUPS, shares_of
 from genjax.families.gan.conditioning import make_conditioning
+from genjax.families.gan.losses import LOSSES
 from genjax.families.gan.networks import MINIBATCH, Discriminator, Generator
 from genjax.families.gan.penalties import PENALTIES
 from genjax.families.gan.styles import GENERATOR_PENALTIES
@@ -58,7 +60,7 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
       UserError: they don't; the message says what to change.
     """
     for_images = [name for name in config.penalties if lookup(PENALTIES, name, "penalty").images]
-    for_images += config.augmentations
+    for_images += [*config.augmentations, *config.ada]
     if for_images and len(spec.shape) != 3:
         raise UserError(
             f"{for_images[0]!r} is for images, but examples have shape {spec.shape}; leave it out"
@@ -82,6 +84,24 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
             f"joint_pass needs a D that judges each image alone, but it has norm {norm!r}, "
             f"minibatch {config.minibatch!r} and network {name!r}, and goodfellow has dropout, "
             "stylegan2 stddev; turn it off"
+        )
+    recolors = [name for name in GROUPS["color"] if name in shares_of(config.ada)]
+    if recolors and spec.shape[-1] not in (1, 3):
+        raise UserError(
+            f"{recolors[0]!r} is for grey images or red, green and blue, but examples have shape "
+            f"{spec.shape}; leave it out of ada"
+        )
+    for field, unset in (("ada_p", 0), ("ada_target", None)):
+        value = getattr(config, field)
+        if value != unset and not config.ada:
+            raise UserError(
+                f"{field} is {value} without operations; set ada, for example to "
+                "blit 1 geom 1 color 1"
+            )
+    if config.ada_target is not None and lookup(LOSSES, config.loss, "adversarial loss").paired:
+        raise UserError(
+            f"ada_target needs logits whose sign says what is real, but loss {config.loss!r} only "
+            "compares them; set ada_p and leave ada_target out"
         )
     if config.ema_ramp is not None and config.ema_decay is None:
         raise UserError(f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay")

@@ -43,7 +43,7 @@ from genjax.families.gan.game import (
 from genjax.families.gan.losses import preference
 from genjax.families.gan.networks import Judgement
 from genjax.families.gan.penalties import Origin, Scene, mean_penalty, penalty_terms
-from genjax.families.gan.techniques import clip_weights, weight_terms
+from genjax.families.gan.techniques import augment_strength, clip_weights, weight_terms
 
 _LOGIT_DECAY = 0.99
 
@@ -73,6 +73,7 @@ class Seen(NamedTuple):
       condition: of both.
       place: int32 [batch], of the examples in the whole batch.
       number: int32 scalar, updates of D before this one.
+      p: strength of D's augmentation.
       key: of the penalties' draws.
       dropout: of what D draws.
     """
@@ -82,6 +83,7 @@ class Seen(NamedTuple):
     condition: Embedding | None
     place: Index
     number: Int[Array, ""]
+    p: Number
     key: Key
     dropout: Key
 
@@ -129,6 +131,13 @@ def discriminator_loss(
         "discriminator/fake_logit": jnp.mean(fake.logits),
         "discriminator/accuracy": preference(real.logits, fake.logits),
     }
+    moved: dict[str, Any] = {}
+    if config.ada:
+        sign = jax.lax.stop_gradient(jnp.mean(jnp.sign(real.logits)))
+        metrics["discriminator/real_sign"] = sign
+        metrics["discriminator/augment_p"] = jnp.float32(seen.p)
+        if config.ada_target is not None:
+            moved["augment_sign"] = aux["augment_sign"] + sign
     total = adversarial
     if game.conditioning.recognition is not None:
         recognised = recognition_loss(game, fake, seen.condition)
@@ -157,7 +166,7 @@ def discriminator_loss(
         aux.get("history", {}).get("discriminator"),
     )
     latest = {**aux["penalty"], **latest}
-    return total, (metrics, variables, {**averages, "penalty": latest})
+    return total, (metrics, variables, {**averages, **moved, "penalty": latest})
 
 
 def _scene(
@@ -197,18 +206,17 @@ def _look(
     game: Game,
     key: Key,
     number: Int[Array, ""],
+    p: Number,
     part: int,
     images: tuple[Examples, Examples],
     condition: Embedding | None,
     place: Index,
 ) -> Seen:
-    """What D sees of real and generated examples."""
+    """What D sees of real and generated examples, augmented with strength p."""
 
     def show(origin: Examples, name: str) -> Shown:
-        own = stream(key, f"augment {name}")
-        return Shown(
-            origin, lambda x: game.augment(x, own, place), game.augment(origin, own, place)
-        )
+        augment = game.augment(stream(key, f"augment {name}"), place, p)
+        return Shown(origin, augment, augment(origin))
 
     real, fake = images
     return Seen(
@@ -217,6 +225,7 @@ def _look(
         condition,
         place,
         number,
+        p,
         key,
         part_key(key, part),
     )
@@ -241,7 +250,8 @@ def _gradient(
     else:
         fake, condition, _ = generate(game, g, g.params, key, place, labels)
 
-    seen = _look(game, key, number, part, (images, fake), condition, place)
+    p = augment_strength(game.config, state.aux, state.step, game.spec.size)
+    seen = _look(game, key, number, p, part, (images, fake), condition, place)
     (_, found), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(
         d.params, game, d, state.aux, seen
     )
@@ -265,13 +275,14 @@ def _update_lazily(
     number of times.
     """
     config, before = game.config, state.discriminator
+    p = augment_strength(config, state.aux, state.step, game.spec.size)
     weight, interval = config.penalties[name]
 
     def gradient(some: Any, part: int) -> tuple[Params, Scalar]:
         images, labels, place = some
         g = state.generator
         fake, condition, _ = generate(game, g, g.params, key, place, labels)
-        seen = _look(game, key, number, part, (images, fake), condition, place)
+        seen = _look(game, key, number, p, part, (images, fake), condition, place)
 
         def loss(params: Params) -> tuple[Number, Scalar]:
             real, fake, variables = _judge_both(game, params, before.variables, seen)

@@ -22,10 +22,12 @@ from genjax.core.types import (
     Key,
     Labels,
     NetState,
+    Number,
     Params,
     Variables,
 )
 from genjax.errors import UserError, lookup
+from genjax.families.gan.ada import make_ada
 from genjax.families.gan.augment import make_augmentation
 from genjax.families.gan.composition import check_axes, make_networks
 from genjax.families.gan.conditioning import Conditioning, make_conditioning
@@ -47,7 +49,9 @@ class GANState:
       aux: running values that some techniques need: ``average_real`` and ``average_fake``, averages
         of D's logits (lecam); ``penalty``, the latest value of each lazy penalty by name;
         ``generator_penalty``, that of each of G's terms and the mean that it keeps;
-        ``history``, the mean over time of each player's parameters (historical averaging).
+        ``history``, the mean over time of each player's parameters (historical averaging);
+        ``augment_p`` and ``augment_sign``, the strength of an augmentation that adapts and the sum,
+        over D's updates since it last changed, of the mean sign of its logits of real images.
     """
 
     step: Int[Array, ""]
@@ -65,7 +69,7 @@ class Game(NamedTuple):
       spec: of the data.
       loss: the two sides of the adversarial game.
       conditioning: what the networks are given beside their inputs.
-      augment: ``(examples, key, place) -> examples``, of all that D sees.
+      augment: ``(key, place, p) -> examples -> examples``, of all that D sees, with a strength p.
       g_network: G without parameters.
       d_network: D without parameters.
       g_optimizer: of G.
@@ -78,7 +82,7 @@ class Game(NamedTuple):
     spec: Spec
     loss: AdversarialLoss
     conditioning: Conditioning
-    augment: Callable[[Examples, Key, Index], Examples]
+    augment: Callable[[Key, Index, Number], Callable[[Examples], Examples]]
     g_network: Any
     d_network: Any
     g_optimizer: optax.GradientTransformation
@@ -132,7 +136,7 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
         spec,
         loss,
         make_conditioning(config, spec.classes),
-        make_augmentation(config.augmentations),
+        _make_augment(config, spec),
         *make_networks(config, spec, axis_name),
         _optimizer(config, config.generator_optimizer, config.generator_penalties, spec),
         _optimizer(config, config.discriminator_optimizer, config.penalties, spec),
@@ -156,6 +160,19 @@ def _optimizer(
     """Of a player, of whose updates a share are those of lazy terms."""
     updates = 1 + sum(1 / terms[name][1] for name in lazy_terms(config, terms))
     return make_optimizer(rule, spec.size, 1 / updates)
+
+
+def _make_augment(
+    config: GANConfig, spec: Spec
+) -> Callable[[Key, Index, Number], Callable[[Examples], Examples]]:
+    first = make_augmentation(config.augmentations)
+    then = make_ada(config.ada, spec.shape)
+
+    def augment(key: Key, index: Index, p: Number) -> Callable[[Examples], Examples]:
+        second = then(key, index, p)
+        return lambda images: second(first(images, key, index))
+
+    return augment
 
 
 def first_state(game: Game, key: Key) -> GANState:
@@ -189,6 +206,8 @@ def first_state(game: Game, key: Key) -> GANState:
             "generator": jax.tree.map(jnp.copy, g["params"]),
             "discriminator": jax.tree.map(jnp.copy, d["params"]),
         }
+    if config.ada_target is not None:
+        aux |= {"augment_p": jnp.float32(config.ada_p), "augment_sign": jnp.zeros(())}
     return GANState(
         step=jnp.zeros((), jnp.int32),
         key=key,

@@ -45,7 +45,13 @@ from genjax.families.gan.styles import (
     generator_terms,
     share_of_batch,
 )
-from genjax.families.gan.techniques import move_history, top_k_weights, weight_terms
+from genjax.families.gan.techniques import (
+    adapt_augment,
+    augment_strength,
+    move_history,
+    top_k_weights,
+    weight_terms,
+)
 
 
 def generator_loss(
@@ -75,11 +81,12 @@ def generator_loss(
     """
     config, d = game.config, state.discriminator
     dropout = part_key(key, part)
-    images = game.augment(images, stream(key, "augment fake"), place)
+    p = augment_strength(config, state.aux, state.step, game.spec.size)
+    images = game.augment(stream(key, "augment fake"), place, p)(images)
     fake, _ = judge(game, d.params, d.variables, images, condition, stream(dropout, "fake"))
     real = None
     if game.loss.paired or config.feature_matching:
-        real_images = game.augment(real_images, stream(key, "augment real"), place)
+        real_images = game.augment(stream(key, "augment real"), place, p)(real_images)
         real, _ = judge(
             game, d.params, d.variables, real_images, condition, stream(dropout, "real")
         )
@@ -234,5 +241,7 @@ def update_generator(
     if config.historical_averaging:
         current = {"generator": g.params, "discriminator": state.discriminator.params}
         aux = {**aux, "history": move_history(aux["history"], current, state.step)}
+    if config.ada_target is not None:
+        aux = {**aux, **adapt_augment(config, aux, state.step, game.spec.size)}
     metrics = {**pmean(metrics, game.axis_name), "generator/gradient_norm": global_norm(grads)}
     return dataclasses.replace(state, step=state.step + 1, generator=g, aux=aux), metrics

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax.core.types import Params
+from genjax.config import GANConfig
+from genjax.core.optimizers import scheduled
+from genjax.core.types import Number, Params
 from genjax.families.gan.penalties import orthogonal
 
 
@@ -37,6 +39,47 @@ def top_k_weights(
     count = jnp.maximum(jnp.floor(now * size + 1e-4), 1)
     rank = jnp.argsort(jnp.argsort(-logits))
     return jax.lax.stop_gradient(jnp.where(rank < count, 1 / count, 0))
+
+
+def augment_strength(
+    config: GANConfig, aux: Mapping[str, Any], step: Int[Array, ""], batch_size: int
+) -> Number:
+    """The strength p of the augmentation in a step; see `adapt_augment`."""
+    if config.ada_target is not None:
+        p: Number = aux["augment_p"]
+        return p
+    images = config.discriminator_updates * batch_size
+    return scheduled(config.ada_p, config.ada_schedule, step, images)
+
+
+def adapt_augment(
+    config: GANConfig, aux: Mapping[str, Any], step: Int[Array, ""], batch_size: int
+) -> Mapping[str, Any]:
+    """Changes the strength of the augmentation after every `ada_interval`-th step.
+
+    ``p <- max(p + sign(r - target) images / speed, 0)``, with r the mean sign of D's logits of the
+    real images that it has seen since the last change, and how many these are. As in the authors'
+    code p may pass 1, beyond which only operations with a share below 1 become more frequent.
+
+    Args:
+      config: of the GAN.
+      aux: of the state, after D's updates.
+      step: int32 scalar, steps made before this one.
+      batch_size: real images in one update of D.
+
+    Returns:
+      Those entries of `aux` that it moves.
+
+    Reference: Karras et al. 2020 (ADA), section 3.
+    """
+    p, total = aux["augment_p"], aux["augment_sign"]
+    updates = config.ada_interval * config.discriminator_updates
+    change = jnp.sign(total / updates - config.ada_target) * (updates * batch_size)
+    due = (step + 1) % config.ada_interval == 0
+    return {
+        "augment_p": jnp.where(due, jnp.maximum(p + change / config.ada_speed, 0), p),
+        "augment_sign": jnp.where(due, 0, total),
+    }
 
 
 def clip_weights(params: Params, bound: float) -> Params:
