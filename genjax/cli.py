@@ -20,6 +20,7 @@ from genjax.commands.results import plot, runs, table
 from genjax.commands.runs import rerun, resume, train
 from genjax.commands.sampling import sample
 from genjax.commands.scores import compare, evaluate
+from genjax.commands.weights import weights
 from genjax.errors import RunFailed, UserError, reason, suggest
 from genjax.run.startup import prepare_process
 
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "presets": presets,
     "config": config,
     "data": data,
+    "weights": weights,
 }
 
 # What a path can be wrong in; a full disk or a network that is down is no mistake.

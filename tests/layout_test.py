@@ -18,6 +18,7 @@ ORDER = (
     "data",
     "nn",
     "families",
+    "official",
     "evals",
     "run",
     "targets",

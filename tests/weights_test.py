@@ -14,7 +14,7 @@ from safetensors import safe_open
 from genjax.core.rng import latents
 from genjax.run.sampling import open_run
 
-PAGE = (Path(__file__).parents[1] / "docs" / "weights.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "weights.md").read_text().partition("\n## ")[0]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from genjax.data.bundled import SOURCES, image_source
 from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.prepared_images import open_prepared
 from genjax.data.progress import Progress, no_progress
+from genjax.data.schema import resized
 from genjax.data.splits import NoSplit, choose_split
 from genjax.data.standard import STANDARD
 from genjax.data.windows import open_stored
@@ -48,6 +49,28 @@ def known_schema(name: str, length: int | None = None) -> Schema:
     known |= {key: standard.schema for key, standard in STANDARD.items()}
     known |= {key: bundled.schema for key, bundled in SOURCES.items()}
     return lookup(known, name, "data set")
+
+
+def find_schema(config: DataConfig) -> Schema | None:
+    """What the examples of a set are, without reading it.
+
+    Args:
+      config: which set, and the size of its images.
+
+    Returns:
+      The schema; None of a set that is not at hand, or that TensorFlow Datasets has prepared.
+
+    Raises:
+      UserError: its description is damaged.
+    """
+    stock = {key: bundled.schema for key, bundled in SOURCES.items()}
+    stock |= {key: standard.schema for key, standard in STANDARD.items()}
+    if config.name in stock:
+        return resized(stock[config.name], config.resolution)
+    found = stored.find(config.name, prepared.data_directory(config.directory))
+    if found is None or found.schema.domain != "image":
+        return None if found is None else found.schema
+    return resized(found.schema, config.resolution)
 
 
 def whole_count(name: str, split: str) -> int | None:

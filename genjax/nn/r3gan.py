@@ -85,8 +85,19 @@ class Stage(nn.Module):
         return x
 
 
-def _stages(config: R3GAN, side: int) -> tuple[list[int], list[int]]:
-    """Widths and blocks of each stage; raises UserError where there are more than the image has."""
+def stages(config: R3GAN, side: int) -> tuple[list[int], list[int]]:
+    """Widths and blocks of each stage, from the smallest map on.
+
+    Args:
+      config: sizes; the last of each holds for all further stages.
+      side: of the image, in pixels.
+
+    Returns:
+      Both, one value a stage.
+
+    Raises:
+      UserError: there are more than the image has.
+    """
     count = len(stage_sides(side))
     filled = []
     for name in ("widths", "blocks"):
@@ -135,7 +146,7 @@ class R3GANDecoder(nn.Module):
         layers = self.layers
         side, _, channels = self.image
         base = stage_sides(side)[0]
-        widths, blocks = _stages(self.config, side)
+        widths, blocks = stages(self.config, side)
         basis = self.param("basis", nn.initializers.normal(1.0), (base, base, widths[0]))
         scale = layers.dense(widths[0], _normal(), use_bias=False)(z)
         x = basis.astype(layers.dtype) * scale[:, None, None, :]
@@ -169,7 +180,7 @@ class R3GANEncoder(nn.Module):
     @nn.compact
     def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
         layers = self.layers
-        widths, blocks = (values[::-1] for values in _stages(self.config, images.shape[1]))
+        widths, blocks = (values[::-1] for values in stages(self.config, images.shape[1]))
         x = layers.conv(widths[0], 1, 1, _normal(), use_bias=False)(images)
         for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             if number:

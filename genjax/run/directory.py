@@ -111,7 +111,7 @@ def claim(directory: Path) -> Iterator[None]:
 def create(
     directory: Path,
     experiment: Experiment,
-    source: Source,
+    data: Mapping[str, Any],
     grouping: str | None = None,
     initial: Mapping[str, Any] | None = None,
 ) -> None:
@@ -120,21 +120,15 @@ def create(
     Args:
       directory: a folder that is empty or not there yet.
       experiment: the configuration.
-      source: the data it trains on.
+      data: what it trains on, from `describe_data`.
       grouping: how it is trained together with others, which decides its rounding errors.
-      initial: what it begins with, see `genjax.run.initial`; None for weights of its own.
+      initial: what it begins with, see `genjax.run.initial` and `genjax.run.imported`; None for
+        weights of its own.
 
     Raises:
       UserError: the folder holds something, or can't be made.
     """
     check_new(directory)
-    data = {
-        "name": source.name,
-        "split": source.split,
-        "count": source.count,
-        "digest": source.digest(),
-        **schema_to_json(source.schema),
-    }
     noted = {} if initial is None else {"initial": initial}
     _begin(directory, experiment, data, [_session(experiment, grouping) | noted])
 
@@ -175,6 +169,17 @@ def _begin(
     write_json(directory / "manifest.json", {"format": FORMAT, "data": data, "sessions": sessions})
     # The last of all: a folder with a configuration is a run.
     _write_config(directory, experiment)
+
+
+def describe_data(source: Source) -> dict[str, Any]:
+    """What a manifest says of the data that a run trains on."""
+    return {
+        "name": source.name,
+        "split": source.split,
+        "count": source.count,
+        "digest": source.digest(),
+        **schema_to_json(source.schema),
+    }
 
 
 def extend(
@@ -307,7 +312,8 @@ def check_data(directory: str | Path, source: Source) -> None:
       source: the data of its configuration, as they are now.
 
     Raises:
-      UserError: they have changed. Manifests before format 3 do not say what they were.
+      UserError: they have changed. Manifests before format 3, and those of imported weights, do not
+        say what they were.
     """
     was, now = read_manifest(directory)["data"].get("digest"), source.digest()
     if was is not None and was != now:

@@ -248,7 +248,8 @@ def _begin(
         run_directory.check_data(directory, source)
     else:
         described = None if initial is None else initial.describe()
-        run_directory.create(directory, member.experiment, source, together, described)
+        data = run_directory.describe_data(source)
+        run_directory.create(directory, member.experiment, data, together, described)
 
 
 def _continue(training: _Training, failure: str | None) -> State:

@@ -66,14 +66,19 @@ def rerun(
       RunFailed: as `genjax.run.loop.train` does.
     """
     directory, out = Path(directory), Path(out)
-    experiment = read_config(directory)
+    experiment, manifest = read_config(directory), read_manifest(directory)
+    if "official" in (manifest["sessions"][0].get("initial") or {}):
+        raise UserError(
+            f"{directory} began with imported weights, which a rerun would not have; import them "
+            "again, and resume that run"
+        )
     weights = any(directory.glob("*.safetensors"))
     # Given more steps, it keeps the weights of its first end until it has made them.
     rows = _rows(directory)
     last = max((row["step"] for row in rows), default=0)
     if not weights or not (last >= experiment.steps or has_ended(experiment.eval, rows)):
         raise UserError(f"{directory} has not come to its end; `genjax resume` continues it")
-    data = read_manifest(directory)["data"]
+    data = manifest["data"]
     schema = read_schema(directory)
     now, was = (
         (count, {name: field.shape for name, field in kind.fields.items()})

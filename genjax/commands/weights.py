@@ -1,0 +1,111 @@
+"""``genjax weights``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from genjax.commands.arguments import (
+    check_file,
+    check_range,
+    parse,
+    parse_checkpoint,
+    say,
+    show_help,
+)
+from genjax.errors import UserError, suggest
+
+_MOST_STEPS = 2**31 - 1
+
+_Architecture = Annotated[str, tyro.conf.arg(metavar="ARCHITECTURE")]
+
+
+def weights(arguments: list[str]) -> None:
+    """Exchange official weights: genjax weights import biggan --from FILE | export biggan RUN."""
+
+    def import_(
+        architecture: Positional[_Architecture],
+        source: Annotated[Path, tyro.conf.arg(name="from")],
+        out: Path,
+        generator: Path | None = None,
+        discriminator: Path | None = None,
+        preset: str | None = None,
+        data: str | None = None,
+        step: int = 0,
+    ) -> None:
+        """Make a run of official weights, to sample from, to evaluate or to train further.
+
+        Files are state dicts with the names of the official PyTorch code, saved as safetensors;
+        docs/weights.md shows how. What the networks are is read from their tensors. Optimizers
+        begin anew.
+
+        Args:
+          architecture: biggan, biggan_deep or r3gan.
+          source: File of the generator that samples come from, G_ema of the official code.
+          out: Folder of the run, new.
+          generator: File of the generator itself, G, which is trained further; without it that is
+            G_ema, too.
+          discriminator: File of the discriminator; without it the run begins with a new one.
+          preset: Whose losses, optimizers, batch and data a training goes on with; None means
+            biggan-cifar10 or r3gan-fashion.
+          data: Data set to go on with, which need not be there yet; None means the preset's.
+          step: Step that the run is at.
+        """
+        check_range("--step", step, 0, _MOST_STEPS)
+        from genjax.official.roles import Files
+        from genjax.run.imported import import_weights
+
+        files = Files(source, generator, discriminator)
+        made = import_weights(architecture, files, out, preset, data, step)
+        height, width, channels = made.image
+        classes = f"{made.classes} classes" if made.classes else "without classes"
+        say(f"{architecture}: {height}x{width}x{channels}, {classes}, z of {made.latent}")
+        for role, count in made.tensors.items():
+            say(f"{role}: {count} tensors")
+        if discriminator is None:
+            say("discriminator: new, with random weights, since there is no --discriminator")
+        say(f"wrote {out}, at step {step}, with new optimizers; it goes on with {made.data}")
+
+    def export(
+        architecture: Positional[_Architecture],
+        run_dir: Positional[Path],
+        out: Path,
+        generator: Path | None = None,
+        discriminator: Path | None = None,
+        checkpoint: str = "last",
+    ) -> None:
+        """Write the weights of a run with the names of the official PyTorch code.
+
+        Args:
+          architecture: biggan, biggan_deep or r3gan.
+          run_dir: Folder of the run.
+          out: File for the generator that samples come from: the moving average where there is one.
+          generator: File for the generator itself.
+          discriminator: File for the discriminator.
+          checkpoint: last, best, or the step of a checkpoint.
+        """
+        which = parse_checkpoint(checkpoint)
+        from genjax.official.files import check_names
+        from genjax.official.roles import Files
+        from genjax.run.exported import export_weights
+
+        files = Files(out, generator, discriminator)
+        check_names(files, ("--out", "--generator", "--discriminator"))
+        for path in files:
+            check_file(path)
+        step, notes = export_weights(architecture, run_dir, files, which)
+        for note in notes:
+            say(note)
+        written = " and ".join(str(path) for path in files if path is not None)
+        say(f"wrote the weights of step {step} to {written}")
+
+    actions: dict[str, Callable[..., None]] = {"import": import_, "export": export}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        show_help("genjax weights", actions, weights.__doc__)
+        return
+    action = arguments[0]
+    if action not in actions:
+        raise UserError(f"unknown command 'weights {action}'; {suggest(action, actions)}")
+    parse(actions[action], arguments[1:], f"genjax weights {action}")

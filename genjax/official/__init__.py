@@ -1,0 +1,1 @@
+"""Weights of official PyTorch networks: their names, and where each tensor lies in ours."""
