@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax.config import DataConfig, Experiment, GANConfig, Network
-from genjax.config.json import check_writable
+from genjax.config.json import as_written
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.players import players
@@ -98,7 +98,7 @@ def import_weights(
     inferred = architecture.infer(opened["average"].shapes)
     chosen = preset(preset_name or architecture.preset)
     experiment, schema = _experiment(name, architecture, chosen, inferred, opened, data)
-    check_writable(experiment)
+    experiment = as_written(experiment)
     algorithm = make_algorithm(experiment, schema)
     networks = _read(name, architecture, algorithm, experiment, inferred, opened)
     state = _first_state(algorithm, experiment, networks, step)
