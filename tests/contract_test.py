@@ -15,6 +15,7 @@ from genjax.config import R3GAN, Decoder, Network, StyleGAN2
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.players import players
 from genjax.data.noise import noise
+from genjax.data.schema import resized
 from genjax.data.sources import known_schema
 from genjax.families.registry import make_algorithm
 from genjax.presets import DEFAULT, PRESETS
@@ -27,6 +28,8 @@ STILL = {
     for loss in ("wasserstein", "relativistic", "relativistic_average")
 }
 
+# A side of images; larger ones have the same layers, but more of them.
+MOST_PIXELS = 32
 
 # One of each family, which is enough for a quick look.
 ONE_EACH = ("dcgan-digits", "vae-digits", "vae-gan-mnist", "gpt-shakespeare", "wavegan-digits")
@@ -77,6 +80,9 @@ def test_preset(name, mode, tmp_path):
     experiment = PRESETS[name]
     experiment = dataclasses.replace(experiment, batch_size=8, model=narrow(experiment.model))
     schema = known_schema(experiment.data.name, experiment.data.length)
+    if schema.domain == "image":
+        side = experiment.data.resolution or schema.fields["image"].shape[0]
+        schema = resized(schema, min(side, MOST_PIXELS))
     algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
     devices = jax.devices()[:1] if mode == "jit" else jax.devices()[:4]
     compiled = compile_step(algorithm, mode, devices)

@@ -27,7 +27,7 @@ class DataConfig:
     name: str = "digits"
     """Data set: one of `genjax data list`, or any image set of TensorFlow Datasets."""
     split: str = "train"
-    """Split to train on."""
+    """Split to train on, or a part of one, such as train[:500], train[:10%] or train[::10]."""
     resolution: int | None = None
     """Side in pixels to resize the images to (square); None keeps their size."""
     flip: bool = False

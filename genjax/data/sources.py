@@ -14,7 +14,7 @@ from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.prepared_images import open_prepared
 from genjax.data.progress import Progress, no_progress
 from genjax.data.schema import resized
-from genjax.data.splits import NoSplit, choose_split
+from genjax.data.splits import NoSplit, choose_split, part_of, whole_split
 from genjax.data.standard import STANDARD
 from genjax.data.windows import open_stored
 from genjax.errors import UserError, lookup
@@ -98,6 +98,8 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
     With ``resolution``, the central square of each image is resized with Lanczos' filter; `length`
     is that of an example of text or sound, see `genjax.data.windows`.
 
+    A split may be a part of one, such as ``train[::10]``, see `genjax.data.splits.part_of`.
+
     Args:
       config: which data set, split and size.
       progress: shows how far the reading is.
@@ -108,6 +110,11 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
     Raises:
       UserError: the set is missing or unknown, has no such split, or cannot be used.
     """
+    whole = dataclasses.replace(config, split=whole_split(config.split))
+    return part_of(_load_whole(whole, progress), config.split)
+
+
+def _load_whole(config: DataConfig, progress: Progress) -> Source:
     if config.resolution is not None and config.resolution < 1:
         raise UserError(f"data.resolution must be at least 1, got {config.resolution}")
     if config.name in SOURCES:

@@ -188,15 +188,37 @@ STANDARD: Mapping[str, Standard] = {
         ),
         id_digits=5,
     ),
-    # FFHQ and ImageNet as the tools of StyleGAN and EDM make small images of them, and number the
-    # classes.
-    "ffhq64": Standard(
+    # Of https://github.com/alexeygrigorev/clothing-dataset-small the central squares.
+    "clothing": Standard(
         version="1.0.0",
-        shape=(64, 64, 3),
-        counts={"train": 70_000},
-        class_names=(),
+        shape=(128, 128, 3),
+        counts={"train": 3_068, "validation": 341, "test": 372},
+        class_names=(
+            "dress",
+            "hat",
+            "longsleeve",
+            "outwear",
+            "pants",
+            "shirt",
+            "shoes",
+            "shorts",
+            "skirt",
+            "t-shirt",
+        ),
         files=(),
     ),
+    # FFHQ and ImageNet as the tools of StyleGAN and EDM make small images of them, and number the
+    # classes.
+    **{
+        f"ffhq{side}": Standard(
+            version="1.0.0",
+            shape=(side, side, 3),
+            counts={"train": 70_000},
+            class_names=(),
+            files=(),
+        )
+        for side in (64, 256)
+    },
     "imagenet64": Standard(
         version="1.0.0",
         shape=(64, 64, 3),

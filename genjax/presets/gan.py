@@ -129,6 +129,7 @@ def _r3gan_published(
     images: int,
     half_life: float,
     batch_size: int,
+    augmentation: float,
     conditional: bool,
 ) -> GANConfig:
     """Huang et al. 2024 by the authors' code (train.py): cosines over the first `images`.
@@ -145,6 +146,7 @@ def _r3gan_published(
       images: over which all values change.
       half_life: of the moving average in the end, in images; 0 at first.
       batch_size: of both players.
+      augmentation: its strength p in the end; 0 at first.
       conditional: on classes.
 
     Returns:
@@ -166,6 +168,10 @@ def _r3gan_published(
         loss="relativistic",
         penalties={"r1": (gamma, 1), "r2": (gamma, 1)},
         penalty_schedule=course(0.1),
+        # The images are mirrored as they are read, too.
+        ada={"blit": 1.0, "geom": 1.0, "color": 0.5, "cutout": 1.0},
+        ada_p=augmentation,
+        ada_schedule=course(1.0, start=0.0),
         latent=64,
         ema_decay=0.5 ** (batch_size / half_life),
         ema_schedule=course(1.0, start=0.0),
@@ -209,7 +215,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     experiment(
         "r3gan-cifar10",
         "cifar10",
-        _r3gan_published(R3GAN(widths=(768,)), 0.05, 20_000_000, 5e6, 512, conditional=True),
+        _r3gan_published(R3GAN(widths=(768,)), 0.05, 20_000_000, 5e6, 512, 0.55, conditional=True),
         flip=True,
         steps=488_000,
         batch_size=512,
@@ -218,7 +224,13 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "r3gan-ffhq64",
         "ffhq64",
         _r3gan_published(
-            R3GAN(widths=(768, 768, 768, 768, 384)), 2.0, 20_000_000, 5e5, 256, conditional=False
+            R3GAN(widths=(768, 768, 768, 768, 384)),
+            2.0,
+            20_000_000,
+            5e5,
+            256,
+            0.3,
+            conditional=False,
         ),
         flip=True,
         steps=586_000,
@@ -228,7 +240,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "r3gan-imagenet64",
         "imagenet64",
         _r3gan_published(
-            R3GAN(widths=(1536,), group=32), 1.0, 200_000_000, 5e7, 4096, conditional=True
+            R3GAN(widths=(1536,), group=32), 1.0, 200_000_000, 5e7, 4096, 0.4, conditional=True
         ),
         flip=True,
         steps=244_000,
