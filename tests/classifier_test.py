@@ -279,8 +279,23 @@ def test_sets_without_a_test_split_give_up_a_tenth(empty_cache, tmp_path, monkey
         load_classifier(other)
     with pytest.raises(UserError, match="mine:validation is not known to it"):
         load_classifier(dataclasses.replace(source, split="validation"))
-    with pytest.raises(UserError, match="knows examples of 8x8x1, but these are 16x16x1"):
-        load_classifier(load(DataConfig("mine", resolution=16, directory=str(tmp_path / "data"))))
+    resized = DataConfig("mine", resolution=16, directory=str(tmp_path / "data"))
+    said = "knows examples of 8x8x1, but these are 16x16x1; run: .* mine --resolution 16, or choose"
+    with pytest.raises(UserError, match=said):
+        load_classifier(load(resized))
+
+
+def test_resized_images_have_a_classifier_of_their_own(empty_cache, monkeypatch):
+    monkeypatch.setitem(RECIPES, "digits", TINY)
+    trained = train_features("digits", resolution=16)
+    assert (trained.image, trained.network.name) == ((16, 16, 1), "classifier-digits@16")
+    resized, plain = (load(DataConfig("digits", resolution=side)) for side in (16, None))
+    assert load_classifier(resized).hash == trained.network.hash
+    assert load_classifier(plain).hash != trained.network.hash
+    classifier_path("digits@16").write_bytes(b"")
+    again = "train it again: genjax evaluate --train-features digits --resolution 16"
+    with pytest.raises(UserError, match=again):
+        load_classifier(resized)
 
 
 def test_turns_are_those_of_numpy():

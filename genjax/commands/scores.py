@@ -72,7 +72,8 @@ def evaluate(arguments: list[str]) -> None:
           real: Instead of RUN_DIR: data set (mnist, mnist:test), folder of images or .npz file to
             compare with.
           fake: Images to score with --real, likewise.
-          resolution: Side in pixels to resize the images of --real and --fake to.
+          resolution: Side in pixels to resize the images of --real and --fake, or of
+            --train-features, to.
           seed: Seed of the samples and of all random choices.
           batch: Images at once, which changes scores by no more than rounding; None means 250, and
             50 for inception.
@@ -85,7 +86,8 @@ def evaluate(arguments: list[str]) -> None:
         """
         folder = None if directory is None else str(directory)
         if train_features is not None:
-            _train_features(train_features, folder)
+            check_range("--resolution", resolution, 1, LARGEST_SIDE)
+            _train_features(train_features, folder, resolution)
             return
         if (run_dir is None) == (real is None or fake is None):
             raise UserError("give RUN_DIR, or both --real and --fake, or --train-features NAME")
@@ -167,11 +169,11 @@ def compare(arguments: list[str]) -> None:
     parse(run, arguments, "genjax compare")
 
 
-def _train_features(name: str, directory: str | None) -> None:
+def _train_features(name: str, directory: str | None, resolution: int | None) -> None:
     from genjax.evals.classifier import classifier_path
     from genjax.evals.classifier_training import train_features
 
-    trained = train_features(name, directory, progress)
+    trained = train_features(name, directory, progress, resolution)
     told = "names" if trained.task == "classes" else "tells the turn of"
     if trained.accuracy < _DOUBTFUL / trained.classes:
         say(
@@ -180,7 +182,8 @@ def _train_features(name: str, directory: str | None) -> None:
         )
     say(
         f"{trained.network.name}: {told} {trained.accuracy:.2%} of {trained.held_out} rightly, "
-        f"hash {trained.network.hash}, trained in {trained.seconds:.0f} s, {classifier_path(name)}"
+        f"hash {trained.network.hash}, trained in {trained.seconds:.0f} s, "
+        f"{classifier_path(trained.data)}"
     )
 
 

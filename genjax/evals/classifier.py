@@ -200,9 +200,12 @@ def make_network(
 def _check_shape(data: str, image: tuple[int, ...], given: tuple[int, ...]) -> None:
     if given != image:
         known, found = ("x".join(map(str, shape)) for shape in (image, given))
+        resized = len(given) == 3 and given[0] == given[1] and given[2:] == image[2:]
+        command = train_command(at_side(data.partition(_AT)[0], given[0]))
         raise UserError(
             f"the classifier of {data!r} knows examples of {known}, but these are {found}; "
-            "leave out the resolution, or choose other features"
+            + (f"run: {command}, or " if resized else "leave out the resolution, or ")
+            + "choose other features"
         )
 
 
@@ -236,8 +239,22 @@ def accuracy(
     return float(np.mean(found.logits.argmax(axis=1) == labels))
 
 
+_AT = "@"
+
+
+def at_side(data: str, side: int | None) -> str:
+    """What a data set is called whose images were resized: ``clothing@32``; itself for None."""
+    return data if side is None else f"{data}{_AT}{side}"
+
+
+def train_command(data: str) -> str:
+    """The command that trains the classifier of a data set, perhaps of resized images."""
+    name, at, side = data.partition(_AT)
+    return f"genjax evaluate --train-features {name}" + (f" --resolution {side}" if at else "")
+
+
 def classifier_path(data: str) -> Path:
-    """Where the classifier of a data set is kept that was trained here."""
+    """Where the classifier of a data set, or of its images `at_side`, is kept."""
     return cache_directory() / "features" / f"classifier-{data.replace('/', '-')}.safetensors"
 
 
@@ -273,7 +290,7 @@ def read_classifier(data: str) -> Trained:
     """Reads the classifier of a data set, with what is known of its training.
 
     Args:
-      data: the data set.
+      data: the data set, perhaps `at_side`.
 
     Returns:
       The classifier.
@@ -282,7 +299,7 @@ def read_classifier(data: str) -> Trained:
       UserError: it isn't trained yet, or its file is damaged.
     """
     path = find_classifier(data)
-    train = f"genjax evaluate --train-features {data}"
+    train = train_command(data)
     if path is None:
         raise Untrained(f"no classifier of {data!r} yet; run: {train}")
     try:
@@ -332,14 +349,18 @@ def classifier_of(source: Source) -> Trained:
         that name or at another resolution.
     """
     data, split = source.name, source.split
+    shape = source.schema.fields[domain_of(source.schema.domain).field].shape
+    resized = at_side(source.name, shape[0])
+    if find_classifier(resized) is not None:
+        data = resized
     trained = read_classifier(data)
-    _check_shape(data, trained.image, source.schema.fields[domain_of(trained.domain).field].shape)
+    _check_shape(data, trained.image, shape)
     was, now = trained.digests.get(split), source.digest()
     if was != now:
         said = "is not known to it" if was is None else f"had the digest {was[:12]}"
         raise UserError(
             f"the classifier of {data!r} learnt from other data: {data}:{split} {said}, and these "
-            f"have {now[:12]}; train it again: genjax evaluate --train-features {data}"
+            f"have {now[:12]}; train it again: {train_command(data)}"
         )
     return trained
 

@@ -1,5 +1,6 @@
 """Trains the classifier of a data set, by a recipe that is the same for everybody."""
 
+import dataclasses
 import functools
 import math
 import time
@@ -37,6 +38,7 @@ from genjax.evals.classifier import (
     Task,
     Trained,
     accuracy,
+    at_side,
     make_network,
     save_classifier,
 )
@@ -171,7 +173,10 @@ def augment(images: Images, recipe: Recipe, key: Key) -> Images:
 
 
 def train_features(
-    name: str, directory: str | None = None, progress: Progress = no_progress
+    name: str,
+    directory: str | None = None,
+    progress: Progress = no_progress,
+    resolution: int | None = None,
 ) -> Trained:
     """Trains the network of a data set by its recipe, measures it and keeps it.
 
@@ -183,6 +188,7 @@ def train_features(
       name: the data set.
       directory: folder of prepared data sets.
       progress: shows how far it is.
+      resolution: side in pixels to resize images to; None keeps their size.
 
     Returns:
       The classifier, which `load_classifier` finds from now on.
@@ -190,20 +196,22 @@ def train_features(
     Raises:
       UserError: the data set isn't there, or holds what is neither seen nor heard.
     """
-    train = load(DataConfig(name, directory=directory), progress)
+    data = DataConfig(name, resolution=resolution, directory=directory)
+    train = load(data, progress)
     domain = train.schema.domain
     if domain not in FRONTS:
         kinds = ", ".join(sorted(FRONTS))
         raise UserError(f"{name!r} holds {domain}; a classifier is for {kinds}")
     classes = train.schema.classes or TURNS
-    (images, labels), (test, answers), held_out = _split(train, directory, progress)
+    (images, labels), (test, answers), held_out = _split(train, data, progress)
     recipe = RECIPES.get(name, DEFAULT_RECIPE)
     start = time.perf_counter()
-    network = train_classifier(images, labels, classes, recipe, name, domain, progress=progress)
+    kept = at_side(name, resolution)
+    network = train_classifier(images, labels, classes, recipe, kept, domain, progress=progress)
     seconds = time.perf_counter() - start
     trained = Trained(
         network,
-        name,
+        kept,
         domain,
         images.shape[1:],
         classes,
@@ -214,19 +222,19 @@ def train_features(
         held_out,
         round(seconds, 1),
         version_of("genjax"),
-        _digests(name, directory, progress),
+        _digests(data, progress),
         "turns" if labels is None else "classes",
     )
     save_classifier(trained)
     return trained
 
 
-def _digests(name: str, directory: str | None, progress: Progress) -> dict[str, str]:
+def _digests(data: DataConfig, progress: Progress) -> dict[str, str]:
     """Of each split that has an example: scores may compare with any."""
     found = {}
-    for split in splits_of(name, directory):
+    for split in splits_of(data.name, data.directory):
         try:
-            found[split] = load(DataConfig(name, split, directory=directory), progress).digest()
+            found[split] = load(dataclasses.replace(data, split=split), progress).digest()
         except NoSplit:
             continue
     return found
@@ -251,13 +259,13 @@ def _turns_told(
     return float(extract(network._replace(apply=told), batches, _CHUNK).features.mean())
 
 
-def _split(train: Source, directory: str | None, progress: Progress) -> Any:
+def _split(train: Source, data: DataConfig, progress: Progress) -> Any:
     """Images and labels to learn from, the same of held-out ones, and what those are."""
-    found = prepared.find(train.name, prepared.data_directory(directory))
+    found = prepared.find(data.name, prepared.data_directory(data.directory))
     images, labels = _arrays(train)
     # What isn't prepared is bundled or Debian's, with a test split.
     if found is None or found.splits.get("test"):
-        test = load(DataConfig(train.name, "test", directory=directory), progress)
+        test = load(dataclasses.replace(data, split="test"), progress)
         return (images, labels), _arrays(test), "test"
     chosen = np.zeros(train.count, bool)
     chosen[batch_indices(0, max(1, train.count // 10), train.count, seed=0)] = True
