@@ -204,6 +204,19 @@ def test_a_sign_on_the_target_changes_nothing():
     assert (moved["augment_p"], moved["augment_sign"]) == (0.5, 0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"ema_decay": None, "ema_ramp": 0.1}, "ema_ramp is 0.1 without a moving average"),
+        ({"ema_decay": None, "ema_schedule": Linear(length=9)}, "ema_schedule is set without"),
+        ({"penalty_schedule": Linear(length=9)}, "penalty_schedule is set without penalties"),
+    ],
+)
+def test_a_course_of_nothing_is_refused(small_gan, fields, words):
+    with pytest.raises(UserError, match=words):
+        make_gan(dataclasses.replace(small_gan, **fields), image_spec(8, (8, 8, 1)))
+
+
 # ---- in a step ----
 
 SIZE, IMAGE = 6, (4, 4, 1)

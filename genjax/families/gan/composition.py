@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from genjax.config import GANConfig, Goodfellow, StyleGAN2, norm_of
+from genjax.config import Constant, GANConfig, Goodfellow, StyleGAN2, norm_of
 from genjax.core.schema import Spec
 from genjax.errors import UserError, lookup
 from genjax.families.gan.ada import GROUPS, shares_of
@@ -103,8 +103,15 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
             f"ada_target needs logits whose sign says what is real, but loss {config.loss!r} only "
             "compares them; set ada_p and leave ada_target out"
         )
-    if config.ema_ramp is not None and config.ema_decay is None:
-        raise UserError(f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay")
+    if config.ema_decay is None:
+        if config.ema_ramp is not None:
+            raise UserError(
+                f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay"
+            )
+        if config.ema_schedule != Constant():
+            raise UserError("ema_schedule is set without a moving average; set ema_decay")
+    if config.penalty_schedule != Constant() and not config.penalties:
+        raise UserError("penalty_schedule is set without penalties; set penalties, or leave it out")
 
 
 def _check_styles(config: GANConfig) -> None:
