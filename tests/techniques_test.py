@@ -402,6 +402,11 @@ def test_a_resumed_augmentation_is_exact(small_experiment, tiny, tmp_path):
             IMAGE,
             "ada_target needs logits whose sign says what is real, but loss 'relativistic'",
         ),
+        (
+            {"ada": {"geom": 1.0}, "ada_target": 0.6, "loss": "wasserstein"},
+            IMAGE,
+            "but loss 'wasserstein' only compares them",
+        ),
     ],
 )
 def test_augmentations_that_do_not_fit(tiny, change, shape, message):

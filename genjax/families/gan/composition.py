@@ -98,7 +98,11 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
                 f"{field} is {value} without operations; set ada, for example to "
                 "blit 1 geom 1 color 1"
             )
-    if config.ada_target is not None and lookup(LOSSES, config.loss, "adversarial loss").paired:
+    # Theirs stay the same where all logits move.
+    compares = (
+        lookup(LOSSES, config.loss, "adversarial loss").paired or config.loss == "wasserstein"
+    )
+    if config.ada_target is not None and compares:
         raise UserError(
             f"ada_target needs logits whose sign says what is real, but loss {config.loss!r} only "
             "compares them; set ada_p and leave ada_target out"
