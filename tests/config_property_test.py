@@ -118,9 +118,12 @@ def values(field: Any, kind: Any, range_: str) -> st.SearchStrategy[Any]:
     if origin is tuple:
         items = values(field, options[0], range_)
         return st.lists(items, max_size=2).map(tuple)
+    words = values(field, str, range_)
+    if kind == dict[str, float]:
+        return st.dictionaries(words, values(field, float, range_), max_size=2)
     assert kind == dict[str, tuple[float, int]], f"how is {field.name}, {kind}, drawn?"
     pairs = st.tuples(values(field, float, range_), values(field, int, range_))
-    return st.dictionaries(values(field, str, range_), pairs, max_size=2)
+    return st.dictionaries(words, pairs, max_size=2)
 
 
 def alternative(kind: type[Any]) -> Any:

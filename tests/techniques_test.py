@@ -208,8 +208,9 @@ def test_a_sign_on_the_target_changes_nothing():
     ("fields", "words"),
     [
         ({"ema_decay": None, "ema_ramp": 0.1}, "ema_ramp is 0.1 without a moving average"),
-        ({"ema_decay": None, "ema_schedule": Linear(length=9)}, "ema_schedule is set without"),
-        ({"penalty_schedule": Linear(length=9)}, "penalty_schedule is set without penalties"),
+        ({"ema_decay": None, "ema_schedule": Linear(length=9)}, "ema_schedule is Linear.* without"),
+        ({"penalty_schedule": Linear(length=9)}, "penalty_schedule is Linear.* without penalties"),
+        ({"ada_schedule": Linear(length=9)}, "ada_schedule is Linear.* without a strength"),
     ],
 )
 def test_a_course_of_nothing_is_refused(small_gan, fields, words):

@@ -76,6 +76,7 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
             "none"
         )
     _check_styles(config)
+    _check_ada(config, spec)
     name = config.discriminator.name
     dropout = isinstance(config.discriminator, Goodfellow)
     others = getattr(config.discriminator, "stddev", 0) or config.minibatch != "none"
@@ -85,37 +86,20 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
             f"minibatch {config.minibatch!r} and network {name!r}, and goodfellow has dropout, "
             "stylegan2 stddev; turn it off"
         )
-    recolors = [name for name in GROUPS["color"] if name in shares_of(config.ada)]
-    if recolors and spec.shape[-1] not in (1, 3):
-        raise UserError(
-            f"{recolors[0]!r} is for grey images or red, green and blue, but examples have shape "
-            f"{spec.shape}; leave it out of ada"
-        )
-    for field, unset in (("ada_p", 0), ("ada_target", None)):
-        value = getattr(config, field)
-        if value != unset and not config.ada:
-            raise UserError(
-                f"{field} is {value} without operations; set ada, for example to "
-                "blit 1 geom 1 color 1"
-            )
-    # Theirs stay the same where all logits move.
-    compares = (
-        lookup(LOSSES, config.loss, "adversarial loss").paired or config.loss == "wasserstein"
-    )
-    if config.ada_target is not None and compares:
-        raise UserError(
-            f"ada_target needs logits whose sign says what is real, but loss {config.loss!r} only "
-            "compares them; set ada_p and leave ada_target out"
-        )
     if config.ema_decay is None:
         if config.ema_ramp is not None:
             raise UserError(
                 f"ema_ramp is {config.ema_ramp} without a moving average; set ema_decay"
             )
         if config.ema_schedule != Constant():
-            raise UserError("ema_schedule is set without a moving average; set ema_decay")
+            raise UserError(
+                f"ema_schedule is {config.ema_schedule} without a moving average; set ema_decay"
+            )
     if config.penalty_schedule != Constant() and not config.penalties:
-        raise UserError("penalty_schedule is set without penalties; set penalties, or leave it out")
+        raise UserError(
+            f"penalty_schedule is {config.penalty_schedule} without penalties; set penalties, or "
+            "leave it out"
+        )
 
 
 def _check_styles(config: GANConfig) -> None:
@@ -140,4 +124,34 @@ def _check_styles(config: GANConfig) -> None:
         raise UserError(
             f"{wanted[0]} is for a generator of styles, but this one is "
             f"{config.generator.name!r}; leave it out, or set --model.generator.name stylegan2"
+        )
+
+
+def _check_ada(config: GANConfig, spec: Spec) -> None:
+    """Refuses an augmentation of colours that are none, and a strength of nothing."""
+    recolors = [name for name in GROUPS["color"] if name in shares_of(config.ada)]
+    if recolors and spec.shape[-1] not in (1, 3):
+        raise UserError(
+            f"{recolors[0]!r} is for grey images or red, green and blue, but examples have shape "
+            f"{spec.shape}; leave it out of ada"
+        )
+    for field, unset in (("ada_p", 0), ("ada_target", None)):
+        value = getattr(config, field)
+        if value != unset and not config.ada:
+            raise UserError(
+                f"{field} is {value} without operations; set ada, for example to "
+                "blit 1 geom 1 color 1"
+            )
+    if config.ada_schedule != Constant() and not config.ada_p:
+        raise UserError(
+            f"ada_schedule is {config.ada_schedule} without a strength; set ada and ada_p"
+        )
+    # Theirs stay the same where all logits move.
+    compares = (
+        lookup(LOSSES, config.loss, "adversarial loss").paired or config.loss == "wasserstein"
+    )
+    if config.ada_target is not None and compares:
+        raise UserError(
+            f"ada_target needs logits whose sign says what is real, but loss {config.loss!r} only "
+            "compares them; set ada_p and leave ada_target out"
         )
