@@ -6,6 +6,7 @@ Written from the papers and the authors' modules, to compare imported weights wi
 import numpy as np
 
 CLASSES = 10
+TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 
 
 class Weights:
@@ -102,7 +103,6 @@ def biggan(seed, hierarchical, spectral=True, width=2, base=2, blocks=2, depth=0
 def r3gan(seed, conditional, widths=(8, 4), blocks=(2, 1), group=4, latent=5):
     """G and D for images of 8 x 8 x 1."""
     made, judge = Weights(seed), Weights(seed + 1)
-    taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 
     def layer(of, name, *shape):
         of.layer(name, *shape, bias=False, spectral=False)
@@ -120,7 +120,7 @@ def r3gan(seed, conditional, widths=(8, 4), blocks=(2, 1), group=4, latent=5):
     layer(made, f"{name}.0.Layers.0.LinearLayer", widths[0], latent + embedded)
     for stage, width in enumerate(widths):
         if stage:
-            made.tensors[f"{name}.{stage}.Layers.0.Resampler.Kernel"] = taps
+            made.tensors[f"{name}.{stage}.Layers.0.Resampler.Kernel"] = TAPS
             layer(made, f"{name}.{stage}.Layers.0.LinearLayer.Layer", width, widths[0], 1, 1)
         for block in range(blocks[stage]):
             residual(made, f"{name}.{stage}.Layers.{block + 1}", width)
@@ -132,7 +132,7 @@ def r3gan(seed, conditional, widths=(8, 4), blocks=(2, 1), group=4, latent=5):
             residual(judge, f"{name}.{stage}.Layers.{block}", width)
         last = f"{name}.{stage}.Layers.{count}"
         if stage + 1 < len(widths):
-            judge.tensors[f"{last}.Resampler.Kernel"] = taps
+            judge.tensors[f"{last}.Resampler.Kernel"] = TAPS
             layer(judge, f"{last}.LinearLayer.Layer", widths[0], width, 1, 1)
         else:
             judge.add(f"{last}.Basis.weight", width, 1, 4, 4, scale=0.25)
@@ -140,6 +140,57 @@ def r3gan(seed, conditional, widths=(8, 4), blocks=(2, 1), group=4, latent=5):
     if conditional:
         layer(made, "Model.EmbeddingLayer", latent, CLASSES)
         layer(judge, "Model.EmbeddingLayer", widths[0], CLASSES)
+    return made.tensors, judge.tensors
+
+
+def stylegan2(seed, width=4, style=5, latent=3):
+    """G and D for images of 8 x 8 x 1, with labels; twice the channels at 4 x 4."""
+    made, judge = Weights(seed), Weights(seed + 1)
+    channels = {4: 2 * width, 8: width}
+
+    def dense(of, name, outputs, inputs):
+        of.add(f"{name}.weight", outputs, inputs)
+        of.add(f"{name}.bias", outputs, scale=0.3)
+
+    def mapping(of, size, first):
+        dense(of, "mapping.embed", size, CLASSES)
+        dense(of, "mapping.fc0", size, first + size)
+        dense(of, "mapping.fc1", size, size)
+        for name in ("mapping.fc0", "mapping.fc1"):
+            of.tensors[f"{name}.weight"] *= 100
+
+    def conv(of, name, outputs, inputs, side, bias=True):
+        of.add(f"{name}.weight", outputs, inputs, side, side)
+        if bias:
+            of.add(f"{name}.bias", outputs, scale=0.3)
+        of.tensors[f"{name}.resample_filter"] = TAPS
+
+    mapping(made, style, latent)
+    made.add("mapping.w_avg", style)
+    made.add("synthesis.b4.const", channels[4], 4, 4)
+    layers = {"b4.conv1": (4, 4), "b8.conv0": (4, 8), "b8.conv1": (8, 8)}
+    for name, (before, side) in layers.items():
+        name = f"synthesis.{name}"
+        conv(made, name, channels[side], channels[before], 3)
+        dense(made, f"{name}.affine", channels[before], style)
+        made.add(f"{name}.noise_const", side, side)
+        made.add(f"{name}.noise_strength", scale=0.3)
+    for side in channels:
+        name = f"synthesis.b{side}"
+        made.tensors[f"{name}.resample_filter"] = TAPS
+        made.add(f"{name}.torgb.weight", 1, channels[side], 1, 1, scale=0.3)
+        made.add(f"{name}.torgb.bias", 1, scale=0.3)
+        dense(made, f"{name}.torgb.affine", channels[side], style)
+
+    mapping(judge, channels[4], 0)
+    judge.tensors["b8.resample_filter"] = TAPS
+    conv(judge, "b8.fromrgb", channels[8], 1, 1)
+    conv(judge, "b8.conv0", channels[8], channels[8], 3)
+    conv(judge, "b8.conv1", channels[4], channels[8], 3)
+    conv(judge, "b8.skip", channels[4], channels[8], 1, bias=False)
+    conv(judge, "b4.conv", channels[4], channels[4] + 1, 3)
+    dense(judge, "b4.fc", channels[4], 16 * channels[4])
+    dense(judge, "b4.out", channels[4], channels[4])
     return made.tensors, judge.tensors
 
 
@@ -300,3 +351,92 @@ def r3gan_logits(torch, tensors, images, labels, depth=0):
     if labels is None:
         return x[:, 0]
     return (x * net.weight("EmbeddingLayer").T[labels]).sum(1)
+
+
+def _scaled(net, name, x, rate=1.0):
+    """A dense layer whose weights are scaled when they are used."""
+    weight, bias = net.tensors[f"{name}.weight"], net.tensors[f"{name}.bias"]
+    return x @ weight.T * rate / weight.shape[1] ** 0.5 + rate * bias
+
+
+def _activate(net, x, name=None):
+    if name is not None:
+        x = x + net.tensors[f"{name}.bias"][:, None, None]
+    return 2**0.5 * net.functional.leaky_relu(x, 0.2)
+
+
+def _to_w(net, z, labels):
+    def unit(x):
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    one_hot = net.functional.one_hot(labels, CLASSES).float()
+    parts = [unit(_scaled(net, "mapping.embed", one_hot))]
+    x = net.torch.cat(parts if z is None else [unit(z), *parts], 1)
+    for name in ("mapping.fc0", "mapping.fc1"):
+        x = _activate(net, _scaled(net, name, x, 0.01))
+    return x
+
+
+def _blur(net, x, before, behind, gain=1):
+    kernel = gain * net.torch.tensor(TAPS).expand(x.shape[1], 1, 4, 4)
+    padded = net.functional.pad(x, (before, behind) * 2)
+    return net.functional.conv2d(padded, kernel, groups=x.shape[1])
+
+
+def _zeros_between(x):
+    wide = x.new_zeros((*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3]))
+    wide[:, :, ::2, ::2] = x
+    return wide
+
+
+def _styled(net, name, x, w, up=False, image=False):
+    """Each example has a kernel of its own."""
+    weight = net.tensors[f"{name}.weight"]
+    style = _scaled(net, f"{name}.affine", w)
+    weight = weight * style[:, None, :, None, None]
+    if image:
+        weight = weight / weight.shape[2] ** 0.5
+    else:
+        weight = weight / (weight.square().sum((2, 3, 4), keepdim=True) + 1e-8).sqrt()
+    padding = 0 if up else weight.shape[-1] // 2
+    if up:
+        x, weight = _blur(net, _zeros_between(x), 3, 2, 4), weight.flip(3, 4)
+    pairs = zip(x, weight, strict=True)
+    y = [net.functional.conv2d(one[None], own, padding=padding) for one, own in pairs]
+    y = net.torch.cat(y)
+    if image:
+        return y + net.tensors[f"{name}.bias"][:, None, None]
+    y = y + net.tensors[f"{name}.noise_strength"] * net.tensors[f"{name}.noise_const"]
+    return _activate(net, y, name)
+
+
+def stylegan2_images(torch, tensors, z, labels, depth=0):
+    net = Network(torch, tensors)
+    w = _to_w(net, z, labels)
+    x = net.tensors["synthesis.b4.const"].expand(len(z), -1, -1, -1)
+    x = _styled(net, "synthesis.b4.conv1", x, w)
+    image = _styled(net, "synthesis.b4.torgb", x, w, image=True)
+    x = _styled(net, "synthesis.b8.conv0", x, w, up=True)
+    x = _styled(net, "synthesis.b8.conv1", x, w)
+    image = _blur(net, _zeros_between(image), 2, 1, 4)
+    return (image + _styled(net, "synthesis.b8.torgb", x, w, image=True)).clamp(-1, 1)
+
+
+def stylegan2_logits(torch, tensors, images, labels, depth=0):
+    net = Network(torch, tensors)
+
+    def conv(name, x, stride=1, padding=0):
+        weight = net.tensors[f"{name}.weight"]
+        weight = weight / weight[0].numel() ** 0.5
+        return net.functional.conv2d(x, weight, stride=stride, padding=padding)
+
+    x = _activate(net, conv("b8.fromrgb", images), "b8.fromrgb")
+    y = _activate(net, conv("b8.conv0", x, padding=1), "b8.conv0")
+    y = _activate(net, conv("b8.conv1", _blur(net, y, 2, 2), stride=2), "b8.conv1")
+    x = (y + conv("b8.skip", _blur(net, x, 1, 1), stride=2)) / 2**0.5
+    groups = x.unflatten(0, (4, -1))
+    deviation = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3)).repeat(4)
+    x = torch.cat([x, deviation[:, None, None, None].expand(-1, 1, 4, 4)], 1)
+    x = _activate(net, conv("b4.conv", x, padding=1), "b4.conv")
+    x = _scaled(net, "b4.out", _activate(net, _scaled(net, "b4.fc", x.flatten(1))))
+    return (x * _to_w(net, None, labels)).sum(1) / x.shape[1] ** 0.5

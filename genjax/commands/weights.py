@@ -42,14 +42,14 @@ def weights(arguments: list[str]) -> None:
         begin anew.
 
         Args:
-          architecture: biggan, biggan_deep or r3gan.
+          architecture: biggan, biggan_deep, r3gan or stylegan2.
           source: File of the generator that samples come from, G_ema of the official code.
           out: Folder of the run, new.
           generator: File of the generator itself, G, which is trained further; without it that is
             G_ema, too.
           discriminator: File of the discriminator; without it the run begins with a new one.
           preset: Whose losses, optimizers, batch and data a training goes on with; None means
-            biggan-cifar10 or r3gan-fashion.
+            biggan-cifar10, r3gan-fashion or stylegan2-cifar10.
           data: Data set to go on with, which need not be there yet; None means the preset's.
           step: Step that the run is at.
         """
@@ -79,7 +79,7 @@ def weights(arguments: list[str]) -> None:
         """Write the weights of a run with the names of the official PyTorch code.
 
         Args:
-          architecture: biggan, biggan_deep or r3gan.
+          architecture: biggan, biggan_deep, r3gan or stylegan2.
           run_dir: Folder of the run.
           out: File for the generator that samples come from: the moving average where there is one.
           generator: File for the generator itself.

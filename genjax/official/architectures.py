@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from genjax.config import R3GAN, BigGAN, BigGANDeep, Network
-from genjax.official import biggan, biggan_deep, r3gan
-from genjax.official.biggan import Image
-from genjax.official.shapes import Inferred, Shapes
+from genjax.config import R3GAN, BigGAN, BigGANDeep, Network, StyleGAN2
+from genjax.official import biggan, biggan_deep, r3gan, stylegan2
+from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import Table
 
 Tabulate = Callable[[Any, Image, bool], Table]
@@ -74,6 +73,16 @@ ARCHITECTURES: dict[str, Architecture] = {
         prefix="Model.",
         # A relativistic loss does not change with it.
         zeros=(("params", "logit", "bias"),),
+    ),
+    "stylegan2": Architecture(
+        StyleGAN2,
+        "stylegan2-cifar10",
+        ("mapping", "mapping"),
+        stylegan2.infer_generator,
+        stylegan2.infer_discriminator,
+        stylegan2.counterpart,
+        stylegan2.generator,
+        stylegan2.discriminator,
     ),
 }
 """By the name of our network."""

@@ -7,12 +7,10 @@ from typing import Any
 from genjax.config import BigGAN
 from genjax.errors import UserError
 from genjax.nn.biggan import decoder_widths, encoder_widths
-from genjax.official.shapes import Inferred, Shapes
+from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import CONV, DENSE, SAME, Place, Table, Tensor, layer, map_rows, then
 
 _ONE = BigGAN(width=1)
-
-Image = tuple[int, int, int]
 
 
 def infer_generator(shapes: Shapes) -> Inferred:

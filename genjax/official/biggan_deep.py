@@ -7,7 +7,6 @@ from genjax.config import BigGAN, BigGANDeep
 from genjax.errors import UserError
 from genjax.nn.biggan import decoder_widths, encoder_widths
 from genjax.official.biggan import (
-    Image,
     attention,
     base_side,
     conditional_norm,
@@ -17,7 +16,7 @@ from genjax.official.biggan import (
     outer,
     plain_norm,
 )
-from genjax.official.shapes import Inferred, Shapes
+from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import Table
 
 _ONE = BigGAN(width=1)

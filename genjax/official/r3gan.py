@@ -7,7 +7,7 @@ import numpy as np
 
 from genjax.config import R3GAN
 from genjax.nn.r3gan import stages
-from genjax.official.shapes import Inferred, Shapes
+from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import (
     CONV,
     DENSE,
@@ -21,8 +21,6 @@ from genjax.official.tensors import (
     then,
     turned,
 )
-
-Image = tuple[int, int, int]
 
 _TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 _BASIS = turned(1, 2, 0)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from genjax.config import GANConfig
 from genjax.official.architectures import Architecture
-from genjax.official.biggan import Image
+from genjax.official.shapes import Image
 from genjax.official.tensors import Table
 
 

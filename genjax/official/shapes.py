@@ -7,6 +7,9 @@ from genjax.errors import UserError
 
 MOST_NAMED = 3
 
+Image = tuple[int, int, int]
+"""Height, width and channels."""
+
 
 class Shapes:
     """What is in a file, and what is missing there.
@@ -56,7 +59,7 @@ class Inferred(NamedTuple):
     """
 
     network: Mapping[str, Any]
-    image: tuple[int, int, int]
+    image: Image
     latent: int
     classes: int
 

@@ -11,9 +11,9 @@ from genjax.core.schema import Schema
 from genjax.domains import domain_of
 from genjax.errors import UserError, lookup
 from genjax.official.architectures import ARCHITECTURES, Architecture
-from genjax.official.biggan import Image
 from genjax.official.files import write_official
 from genjax.official.roles import Files, player_of, tables_of
+from genjax.official.shapes import Image
 from genjax.official.tensors import flatten, left_over, needed, write_tensors
 from genjax.run import checkpoint
 from genjax.run.sampling import open_run

@@ -23,10 +23,9 @@ from genjax.data.sources import find_schema, whole_count
 from genjax.errors import RunFailed, UserError, lookup, reason
 from genjax.families.registry import make_algorithm
 from genjax.official.architectures import ARCHITECTURES, Architecture
-from genjax.official.biggan import Image
 from genjax.official.files import Official
 from genjax.official.roles import Files, player_of, tables_of
-from genjax.official.shapes import Inferred
+from genjax.official.shapes import Image, Inferred
 from genjax.official.tensors import Place, Tree, flatten, left_over
 from genjax.presets import preset
 from genjax.run import checkpoint
@@ -34,8 +33,8 @@ from genjax.run import directory as run_directory
 from genjax.run.scoring import NO_SCORE
 from genjax.run.seals import file_digest
 
-# What the weights do not say of a network, and what does not change its numbers.
-_TAKEN_OVER = ("convolutions", "initializer", "remat")
+# What the weights do not say of a network.
+_TAKEN_OVER = ("clamp", "convolutions", "initializer", "remat", "stddev")
 
 
 class Imported(NamedTuple):
@@ -155,7 +154,7 @@ def _experiment(
 
 
 def _like(kind: type[Network], base: Network, fields: Mapping[str, Any]) -> Network:
-    """A network by its fields, and by those of another that change none of its numbers."""
+    """A network by its fields, and by those of another that weights do not say."""
     known = {field.name for field in dataclasses.fields(kind)}
     kept = {
         name: getattr(base, name) for name in _TAKEN_OVER if name in known and hasattr(base, name)
