@@ -49,7 +49,7 @@ def weights(arguments: list[str]) -> None:
             G_ema, too.
           discriminator: File of the discriminator; without it the run begins with a new one.
           preset: Whose losses, optimizers, batch and data a training goes on with; None means
-            biggan-cifar10, r3gan-fashion or stylegan2-cifar10.
+            biggan-cifar10, r3gan-cifar10 or stylegan2-cifar10.
           data: Data set to go on with, which need not be there yet; None means the preset's.
           step: Step that the run is at.
         """

@@ -63,7 +63,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "r3gan": Architecture(
         R3GAN,
-        "r3gan-fashion",
+        "r3gan-cifar10",
         ("embed", "embed"),
         r3gan.infer_generator,
         r3gan.infer_discriminator,
