@@ -1,6 +1,7 @@
 """Parts of splits."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -68,3 +69,22 @@ def test_a_run_on_a_part_is_compared_with_the_whole(tmp_path):
     assert outcome.status == 0, outcome
     (record,) = read_records(tmp_path / "run" / "scores.jsonl")
     assert (record["reference"]["split"], record["reference"]["count"]) == ("train", 1500)
+
+
+def test_scores_while_training_on_a_part_are_those_of_the_whole(tmp_path):
+    """Of the classifier, which knows the whole split."""
+    flags = ("--batch-size", 4, "--steps", 1, "--eval.samples", 20, "--mode", "jit")
+    thin = ("--model.generator.width", 4, "--model.discriminator.width", 4)
+    features = ("--eval.features", "classifier")
+    scores = []
+    for number, split in enumerate(("train", "train[:1500]")):
+        folder = tmp_path / str(number)
+        flags_ = (*flags, *thin, *features, "--data.split", split, "--out", folder)
+        assert genjax("train", *flags_).status == 0
+        lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+        scores.append([x for x in lines if any(name.startswith("evaluation/") for name in x)])
+    assert scores[0]
+    assert [sorted(x) for x in scores[0]] == [sorted(x) for x in scores[1]]
+    named = [{k: v for k, v in x.items() if k.startswith("evaluation/")} for x in scores[0]]
+    others = [{k: v for k, v in x.items() if k.startswith("evaluation/")} for x in scores[1]]
+    assert named == others

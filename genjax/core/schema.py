@@ -59,6 +59,7 @@ class Source:
       arrays: those fields that lie in memory whole, [count, ...]; where it has all of them, the
         device can hold them.
       digest: says what the examples are, whatever their order; see `genjax.data.digest`.
+      part_of: the whole split, of a part; or None.
     """
 
     name: str
@@ -68,6 +69,12 @@ class Source:
     read: Callable[[Any], Mapping[str, Any]]
     arrays: Mapping[str, Any]
     digest: Callable[[], str]
+    part_of: "Source | None" = None
+
+    @property
+    def whole(self) -> "Source":
+        """The split that it is, or is a part of: what samples are compared with."""
+        return self.part_of or self
 
 
 class Spec(NamedTuple):

@@ -69,5 +69,6 @@ def part_of(source: Source, split: str) -> Source:
         lambda own: source.read(numbers.start + own * numbers.step),
         {name: array[chosen] for name, array in source.arrays.items()},
         lambda: content_digest(part),
+        source,
     )
     return part

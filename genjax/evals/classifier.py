@@ -348,6 +348,7 @@ def classifier_of(source: Source) -> Trained:
       UserError: it isn't trained yet, its file is damaged, or it learnt from another data set of
         that name or at another resolution.
     """
+    source = source.whole
     data, split = source.name, source.split
     shape = source.schema.fields[domain_of(source.schema.domain).field].shape
     resized = at_side(source.name, shape[0])

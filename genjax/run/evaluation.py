@@ -16,7 +16,6 @@ from genjax.core.schema import Source
 from genjax.core.types import State
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load, load_held_out
-from genjax.data.splits import whole_split
 from genjax.distribution import version_of
 from genjax.domains import domain_of
 from genjax.domains.domain import Layout
@@ -101,11 +100,9 @@ def evaluate_run(
     """
     directory = Path(directory)
     run = open_run(directory, which, average, sampling)
-    data = run.experiment.data
-    seen = load(data, progress)
-    check_data(directory, seen)
-    whole = dataclasses.replace(data, split=whole_split(data.split))
-    real = seen if whole == data else load(whole, progress)
+    data = load(run.experiment.data, progress)
+    check_data(directory, data)
+    real = data.whole
     name = directory.absolute().name
     spec = run.algorithm.spec
     condition = conditions_as_in(spec, real, protocol.samples)
@@ -113,7 +110,7 @@ def evaluate_run(
     compared = Comparison(
         real,
         samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk),
-        load_held_out(data, progress),
+        load_held_out(run.experiment.data, progress),
         network,
         protocol.seed,
         protocol.chunk,

@@ -45,7 +45,7 @@ def make_evaluation(
         ``held_out`` the loss on held-out data, ``none`` nothing, and any other name is that of a
         logged quantity ``evaluation/name``. No samples are drawn for the second and the third.
       algorithm: of the run.
-      source: what it learns from.
+      source: what it learns from; samples are compared with the whole split, if it is a part.
       held_out: what it does not, or None.
       sampler: from `genjax.run.sampling.make_sampler`.
       key: of the samples.
@@ -56,7 +56,7 @@ def make_evaluation(
     Raises:
       UserError: as `check_rank` does, or the classifier of the data set isn't trained yet.
     """
-    config = experiment.eval
+    config, source = experiment.eval, source.whole
     rank = config.rank
     check_rank(experiment, algorithm, source.schema, held_out)
     evaluate = _held_out_means(algorithm, held_out, config.held_out)
