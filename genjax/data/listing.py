@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from genjax.data import idx, prepared, sources, stored
+from genjax.data import idx, prepared, sources, stacked, stored
 from genjax.data.bundled import SOURCES
 from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.standard import STANDARD
@@ -46,7 +46,9 @@ def list_datasets(directory: str | Path | None = None) -> list[Listing]:
     folder = prepared.data_directory(directory)
     found = {row.name: _prepared(row) for row in prepared.scan(folder)}
     found |= {row.name: _stored(row) for row in stored.scan(folder)}
-    known = (*SOURCES, *STANDARD, *TEXTS, *RECORDINGS, "celeb_a")
+    if parts := found.get(stacked.PARTS):
+        found[stacked.NAME] = dataclasses.replace(parts, name=stacked.NAME)
+    known = (*SOURCES, *STANDARD, stacked.NAME, *TEXTS, *RECORDINGS, "celeb_a")
     rows = [*known, *sorted(found.keys() - {*known})]
     return [_embedded(name) or found.get(name) or _elsewhere(name) for name in rows]
 
@@ -72,6 +74,7 @@ def _elsewhere(name: str) -> Listing:
     if name == "fashion_mnist" and (pairs := idx.find(folder)):
         counts = {key: idx.count(images) for key, (images, _) in pairs.items()}
         return Listing(name, "found", str(folder), counts)
-    by_hand = remote_files(STANDARD).get(name) == ()
-    command = f"import {name} --from DIR" if by_hand else f"prepare {name}"
+    parts = stacked.PARTS if name == stacked.NAME else name
+    by_hand = remote_files(STANDARD).get(parts) == ()
+    command = f"import {parts} --from DIR" if by_hand else f"prepare {parts}"
     return Listing(name, "missing", f"genjax data {command}", {})

@@ -8,6 +8,7 @@ import numpy as np
 
 from genjax.data.classes import names_of
 from genjax.data.mixtures import MIXTURES
+from genjax.data.stacked import MODES
 from genjax.errors import UserError, lookup
 from genjax.evals import needs
 from genjax.evals.classification import (
@@ -15,7 +16,9 @@ from genjax.evals.classification import (
     classification_accuracy_score,
     count_modes,
 )
+from genjax.evals.classifier import read_classifier
 from genjax.evals.comparison import Comparison
+from genjax.evals.features import extract
 from genjax.evals.frechet import frechet_distance, measure_moments, rank_deficient
 from genjax.evals.inception_score import inception_score
 from genjax.evals.inputs import batches, examples, labels_of, subset, tracked
@@ -24,6 +27,7 @@ from genjax.evals.manifold import prdc
 from genjax.evals.modes import measure_modes
 from genjax.evals.ms_ssim import ms_ssim_diversity
 from genjax.evals.needs import Need
+from genjax.evals.stacked import measure_stacked
 
 
 class Score(NamedTuple):
@@ -75,6 +79,7 @@ _SUBSETS = 100
 _SUBSET = 1000
 _SPLITS = 10
 _PAIRS = 1000
+_STACKED_SAMPLES = 26_000
 _WITH_LOGITS = needs.everything(needs.features, needs.logits)
 _WITH_LABELS = needs.everything(needs.features, needs.labels)
 
@@ -274,6 +279,30 @@ def _mixture(compared: Comparison) -> list[Score]:
     ]
 
 
+def _stacked(compared: Comparison) -> list[Score]:
+    judge = read_classifier(compared.real.schema.facts["stacked"]).network
+    drawn = tracked(compared.fake, compared.chunk, None, compared.progress, "digits of samples")
+    # Each channel is an image of its own.
+    channels = (
+        np.moveaxis(np.asarray(batch), -1, 1).reshape(-1, *batch.shape[1:3], 1) for batch in drawn
+    )
+    logits = extract(judge, channels, 3 * compared.chunk).logits
+    assert logits is not None
+    found = measure_stacked(np.asarray(logits).argmax(axis=1).reshape(-1, 3))
+    parameters = {"classifier": f"{judge.name} {judge.hash}", "of": "each channel's digit"}
+    count = compared.fake.count
+    warning = None
+    if count < _STACKED_SAMPLES:
+        warning = (
+            f"papers take {_STACKED_SAMPLES:,} samples; the divergence of {count:,} is about "
+            f"{(MODES - 1) / (2 * count):.2g} by chance alone"
+        )
+    return [
+        Score("modes", found.covered, "higher", parameters=parameters, network=False),
+        Score("mode_kl", found.kl, "lower", None, parameters, network=False, warning=warning),
+    ]
+
+
 METRICS: dict[str, Metric] = {
     "fid": Metric(_fid, needs.images(2), needs.features, scores=("fid",)),
     "kid": Metric(_kid, needs.images(2), needs.features, scores=("kid",)),
@@ -300,13 +329,20 @@ METRICS: dict[str, Metric] = {
     "ms_ssim": Metric(
         _ms_ssim, needs.two_of_a_class, needs.pictures, scores=("ms_ssim",), network=False
     ),
-    "modes": Metric(_modes, needs.classes, needs.features, scores=("modes", "mode_kl")),
+    "modes": Metric(_modes, needs.classes, needs.one_digit, scores=("modes", "mode_kl")),
     "memorization": Metric(_memorization, needs.held_out, needs.features, scores=("memorization",)),
     "likelihood": Metric(
         _likelihood, needs.held_out, needs.bounds, scores=tuple(_BOUNDS), network=False
     ),
     "mixture": Metric(
         _mixture, _nothing, needs.mixture, scores=("modes", "high_quality"), network=False
+    ),
+    "stacked": Metric(
+        _stacked,
+        needs.digit_classifier,
+        needs.stacked_digits,
+        scores=("modes", "mode_kl"),
+        network=False,
     ),
 }
 

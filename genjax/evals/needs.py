@@ -9,10 +9,11 @@ import numpy as np
 
 from genjax.data.classes import list_names, names_of
 from genjax.data.mixtures import MIXTURES
+from genjax.data.stacked import PARTS
 from genjax.errors import UserError
-from genjax.evals.classifier import FRONTS
+from genjax.evals.classifier import FRONTS, read_classifier
 from genjax.evals.comparison import Comparison
-from genjax.evals.inputs import labels_of
+from genjax.evals.inputs import labels_of, shape_of
 
 Need = Callable[[Comparison], str | None]
 
@@ -144,6 +145,33 @@ def mixture(compared: Comparison) -> str | None:
     """Points of a known mixture."""
     known = compared.real.schema.facts.get("mixture") in MIXTURES
     return None if known else "points of a known mixture"
+
+
+def one_digit(compared: Comparison) -> str | None:
+    """Examples that a classifier of the data set itself knows."""
+    return "images of one thing" if _stacked(compared) else features(compared)
+
+
+def stacked_digits(compared: Comparison) -> str | None:
+    """Images whose channels are digits."""
+    return None if _stacked(compared) else "images of stacked digits"
+
+
+def digit_classifier(compared: Comparison) -> str | None:
+    """A classifier of the digits, at their size."""
+    parts = compared.real.schema.facts["stacked"]
+    try:
+        known = read_classifier(parts).image
+    except UserError as error:
+        return f"a classifier, and {error}"
+    height, width, _ = shape_of(compared.real)
+    if (height, width) == known[:2]:
+        return None
+    return f"digits of {known[0]}x{known[1]} pixels, and these have {height}x{width}"
+
+
+def _stacked(compared: Comparison) -> bool:
+    return compared.real.schema.facts.get("stacked") == PARTS
 
 
 def _some(names: list[str]) -> str:

@@ -213,6 +213,12 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         batch_size=64,
     ),
     experiment(
+        "r3gan-stacked-mnist",
+        "stacked_mnist",
+        _r3gan(R3GAN(widths=(64, 32, 16), blocks=(1,)), 1.0),
+        batch_size=64,
+    ),
+    experiment(
         "r3gan-cifar10",
         "cifar10",
         _r3gan_published(R3GAN(widths=(768,)), 0.05, 20_000_000, 5e6, 512, 0.55, conditional=True),
