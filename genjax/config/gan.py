@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from genjax.config.fields import check_numbers, require, setting
+from genjax.config.fields import LARGEST_BATCH, check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.networks import DCGAN, Network, NoiseMode
 from genjax.config.optimizers import Adam, Constant, Optimizer, Schedule
@@ -104,6 +104,10 @@ class GANConfig(Model):
     joint_pass: bool = False
     """D judges real and generated images in one pass over twice the batch; the same up to rounding.
     Not with batch norm, a minibatch layer or dropout in D."""
+    generator_batch: int | None = setting(None, since=6)
+    """Examples in an update of G, a multiple or a divisor of batch_size, which is None."""
+    generator_accumulate: int | None = setting(None, since=6)
+    """Parts of G's batch whose gradients are averaged; None takes as many as accumulate."""
     discriminator_updates: int = 1
     """Discriminator updates before each generator update, each on a batch of its own."""
     ema_decay: float | None = None
@@ -120,6 +124,8 @@ class GANConfig(Model):
         check_numbers(
             self,
             latent=2**16,
+            generator_batch=LARGEST_BATCH,
+            generator_accumulate=LARGEST_BATCH,
             discriminator_updates=100,
             code_categories=2**16,
             code_continuous=2**16,
@@ -143,6 +149,9 @@ class GANConfig(Model):
         require(0 <= self.label_smoothing < 0.5, self, "label_smoothing", "in [0, 0.5)")
         require(0 < self.top_k <= 1, self, "top_k", "in (0, 1]")
         require(0 < self.top_k_decay <= 1, self, "top_k_decay", "in (0, 1]")
+        for name in ("generator_batch", "generator_accumulate"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, self, name, "at least 1")
         check_average(self)
         require(0 <= self.ada_p <= 1, self, "ada_p", "in [0, 1]")
         target = self.ada_target

@@ -75,7 +75,8 @@ class Game(NamedTuple):
       g_optimizer: of G.
       d_optimizer: of D.
       axis_name: mapped axis over the devices, if any.
-      accumulate: parts of the batch whose gradients are averaged.
+      accumulate: parts of D's batches whose gradients are averaged.
+      generator_parts: likewise of G's.
     """
 
     config: GANConfig
@@ -89,6 +90,7 @@ class Game(NamedTuple):
     d_optimizer: optax.GradientTransformation
     axis_name: str | None
     accumulate: int
+    generator_parts: int
 
 
 class Drawn(NamedTuple):
@@ -126,11 +128,9 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
     loss = lookup(LOSSES, config.loss, "adversarial loss")
     check_continuous(spec, "a GAN")
     check_axes(config, spec)
-    if accumulate > 1 and config.share_generated:
-        raise UserError(
-            f"accumulate is {accumulate}, but share_generated keeps a whole batch of images; turn "
-            "one of them off"
-        )
+    size = config.generator_batch or spec.size
+    parts = config.generator_accumulate or accumulate
+    _check_batches(config, spec, loss, accumulate, size, parts)
     return Game(
         config,
         spec,
@@ -138,11 +138,44 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
         make_conditioning(config, spec.classes),
         _make_augment(config, spec),
         *make_networks(config, spec, axis_name),
-        _optimizer(config, config.generator_optimizer, config.generator_penalties, spec),
-        _optimizer(config, config.discriminator_optimizer, config.penalties, spec),
+        _optimizer(config, config.generator_optimizer, config.generator_penalties, size),
+        _optimizer(config, config.discriminator_optimizer, config.penalties, spec.size),
         axis_name,
         accumulate,
+        parts,
     )
+
+
+def _check_batches(
+    config: GANConfig, spec: Spec, loss: AdversarialLoss, accumulate: int, size: int, parts: int
+) -> None:
+    """Refuses a batch of G, of a size and in parts, that a step does not have."""
+    if config.share_generated and max(accumulate, parts) > 1:
+        raise UserError(
+            f"accumulate is {max(accumulate, parts)}, but share_generated keeps a whole batch of "
+            "images; turn one of them off"
+        )
+    if config.share_generated and size != spec.size:
+        raise UserError(
+            f"generator_batch is {size}, but share_generated lets G learn from D's images; turn "
+            "one of them off"
+        )
+    if size % spec.size and spec.size % size:
+        raise UserError(
+            f"generator_batch is {size}; it must be a multiple or a divisor of batch_size, "
+            f"{spec.size}"
+        )
+    if size % parts:
+        raise UserError(
+            f"generator_accumulate is {parts}; it must be a divisor of G's batch, {size}"
+        )
+    real = spec.size * config.discriminator_updates
+    looks = loss.paired or config.feature_matching or config.generator_conditioning != "none"
+    if looks and size > real:
+        raise UserError(
+            f"generator_batch is {size}, but G needs as many real examples or labels, and a step "
+            f"has {real}"
+        )
 
 
 Terms = Mapping[str, tuple[float, int]]
@@ -155,11 +188,11 @@ def lazy_terms(config: GANConfig, terms: Terms) -> list[str]:
 
 
 def _optimizer(
-    config: GANConfig, rule: Optimizer, terms: Terms, spec: Spec
+    config: GANConfig, rule: Optimizer, terms: Terms, batch_size: int
 ) -> optax.GradientTransformation:
     """Of a player, of whose updates a share are those of lazy terms."""
     updates = 1 + sum(1 / terms[name][1] for name in lazy_terms(config, terms))
-    return make_optimizer(rule, spec.size, 1 / updates)
+    return make_optimizer(rule, batch_size, 1 / updates)
 
 
 def _make_augment(

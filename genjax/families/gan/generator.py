@@ -25,6 +25,7 @@ from genjax.core.types import (
     Params,
     Variables,
 )
+from genjax.errors import UserError
 from genjax.families.gan.game import (
     Drawn,
     Game,
@@ -106,6 +107,41 @@ def generator_loss(
         total += config.auxiliary_weight * recognised
         metrics["generator/recognition"] = recognised
     return total, metrics
+
+
+def batch_of_generator(
+    game: Game, real: Examples, labels: Array | None
+) -> tuple[Examples, Labels | None]:
+    """The real examples, and their labels, beside which G's own are made.
+
+    They are those of D's last update. Of a smaller batch they are every n-th of them; for a larger
+    one, those of updates before stand behind each.
+
+    Args:
+      game: the GAN.
+      real: of D's updates, [batch, updates, ...].
+      labels: int32 [batch, updates], or None.
+
+    Returns:
+      The examples, [batch of G, ...]; and int32 [batch of G], or None.
+
+    Raises:
+      UserError: a device has too few examples.
+    """
+    size, given = game.config.generator_batch or game.spec.size, game.spec.size
+    every, updates = max(1, given // size), jnp.arange(max(1, size // given)) % real.shape[1]
+    if real.shape[0] % every:
+        raise UserError(
+            f"generator_batch is {size} of {given}, which devices with {real.shape[0]} examples "
+            "can't share; use fewer devices"
+        )
+
+    def of_updates(x: Array) -> Array:
+        if size <= given:
+            return x[::every, -1]
+        return x[:, -1 - updates].reshape(-1, *x.shape[2:])
+
+    return of_updates(real), None if labels is None else of_updates(labels)
 
 
 def style_term(
@@ -199,10 +235,10 @@ def update_generator(
         )
         return drawn.pull(d_images)[0], metrics, drawn.variables
 
-    chosen = None if labels is None else labels[:, -1]
-    whole = example_index(real.shape[0], game.axis_name)
+    images, chosen = batch_of_generator(game, real, labels)
+    whole = example_index(images.shape[0], game.axis_name)
     grads, metrics, variables = mean_over_parts(
-        gradient, (real[:, -1], chosen, whole), game.accumulate
+        gradient, (images, chosen, whole), game.generator_parts
     )
     terms = jax.grad(weight_terms)(
         state.generator.params,
