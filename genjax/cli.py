@@ -16,6 +16,7 @@ from genjax.commands.config import config
 from genjax.commands.data import data, presets
 from genjax.commands.directions import directions
 from genjax.commands.interpolation import interpolate
+from genjax.commands.mixing import mix
 from genjax.commands.results import plot, runs, table
 from genjax.commands.runs import rerun, resume, train
 from genjax.commands.sampling import sample
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "rerun": rerun,
     "sample": sample,
     "interpolate": interpolate,
+    "mix": mix,
     "directions": directions,
     "evaluate": evaluate,
     "average": average,

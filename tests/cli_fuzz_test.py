@@ -26,6 +26,7 @@ FLAGS = {
     "sample": ["--n", "--seed", "--out", "--npz", "--checkpoint", "--label", "--per-class"],
     "evaluate": ["--metrics", "--samples", "--features", "--checkpoint", "--real", "--fake"],
     "interpolate": ["--rows", "--keys", "--steps", "--space", "--seed", "--out", "--rate"],
+    "mix": ["--rows", "--columns", "--layers", "--seed", "--out", "--checkpoint", "--label"],
     "directions": ["--method", "--count", "--layers", "--names", "--load", "--span", "--columns"],
     "average": ["--width", "--out", "--checkpoint"],
     "compare": ["--metrics", "--ignore"],
@@ -82,6 +83,7 @@ VALUES += [
 GOOD = {"--steps": "2", "--seed": "3", "--n": "2", "--checkpoint": "last", "--sort": "fid"}
 GOOD |= {"--model.loss": "hinge", "--model.latent": "5", "--mode": "jit", "--feed": "host"}
 GOOD |= {"--seeds": "2", "--only": "a", "--seed-mode": "single", "--resolution": "8"}
+GOOD |= {"--rows": "2", "--keys": "2", "--columns": "2", "--count": "2", "--method": "sefa"}
 GOOD |= {"--format": "json", "--config": "part.yaml", "--plugin": "grid.py"}
 GOOD |= {"--split": "test", "--model.dtype": "bfloat16", "--monitor.lines": "3", "--wandb": "False"}
 PLACES = ["run", "damaged", "empty", "file.txt", "missing", "results.jsonl", "grid.py", "images"]

@@ -1,0 +1,65 @@
+"""`genjax mix`: samples of several styles."""
+
+import numpy as np
+import pytest
+from in_process import contents, genjax, refusal
+from PIL import Image
+
+from genjax.config import GANSampling
+from genjax.run.mixing import mix_run
+from genjax.run.sampling import sample_run
+
+SMALL = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")
+THIN = ("--model.discriminator.width", 4)
+STYLES = ("--model.generator.name", "stylegan2", "--model.generator.channel-max", 6)
+STYLES += ("--model.generator.style", 5, "--model.generator.mapping", 1, "--model.latent", 6)
+
+
+@pytest.fixture(scope="module")
+def styled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("styled") / "run"
+    assert genjax("train", "dcgan-digits", *SMALL, *STYLES, *THIN, "--out", folder).status == 0
+    return folder
+
+
+def near(a, b):
+    return np.abs(np.int32(a) - b).max() <= 1
+
+
+def test_layers_are_those_of_the_sample_on_top(styled):
+    options = GANSampling(noise="none")
+    samples = sample_run(styled, 3, "last", 5, sampling=options).samples
+    for layers, like in (((0, 3), "top"), ((1, 2), None)):
+        grid, used, step = mix_run(styled, 3, "last", 2, 3, layers, sampling=options)
+        assert (used, step, grid.shape) == (layers, 2, (3, 4, 8, 8, 1))
+        assert not grid[0, 0].any()
+        assert near(grid[1:, 0], samples[:2])
+        assert near(grid[0, 1:], samples[2:])
+        for row in (1, 2):
+            # All layers of it are that sample; some are neither.
+            assert near(grid[row, 1:], samples[2:]) == (like == "top")
+            assert not near(grid[row, 1:], np.repeat(samples[row - 1 : row], 3, axis=0))
+    (_, used, _) = mix_run(styled, 3, "last", 1, 1, None)
+    assert used == (0, 1)
+
+
+def test_command(styled, tmp_path):
+    file = tmp_path / "mixed.png"
+    flags = ("--rows", 2, "--columns", 3, "--psi", 0.7, "--out", file)
+    outcome = genjax("mix", styled, *flags)
+    assert outcome.status == 0, outcome
+    said = "wrote 2 x 3 samples of step 2 with layers 0 to 1 of those on top to "
+    assert outcome.out.startswith(said)
+    picture = Image.open(file)
+    assert picture.width > picture.height
+
+
+def test_what_is_refused(styled, tmp_path):
+    before = set(contents(styled))
+    said = refusal("mix", styled, "--layers", 1, 4)
+    assert "--layers is 1 4; this generator has the layers 0 to 3" in said
+    assert "--rows is 0; it must be at least 1" in refusal("mix", styled, "--rows", 0)
+    assert set(contents(styled)) == before
+    plain = tmp_path / "plain"
+    assert genjax("train", *SMALL, "--model.generator.width", 4, *THIN, "--out", plain).status == 0
+    assert "has no styles to mix; genjax interpolate" in refusal("mix", plain)
