@@ -16,7 +16,6 @@ from genjax.evals.classification import (
     classification_accuracy_score,
     count_modes,
 )
-from genjax.evals.classifier import read_classifier
 from genjax.evals.comparison import Comparison
 from genjax.evals.features import extract
 from genjax.evals.frechet import frechet_distance, measure_moments, rank_deficient
@@ -27,7 +26,7 @@ from genjax.evals.manifold import prdc
 from genjax.evals.modes import measure_modes
 from genjax.evals.ms_ssim import ms_ssim_diversity
 from genjax.evals.needs import Need
-from genjax.evals.stacked import measure_stacked
+from genjax.evals.stacked import digit_classifier, measure_stacked
 
 
 class Score(NamedTuple):
@@ -280,7 +279,7 @@ def _mixture(compared: Comparison) -> list[Score]:
 
 
 def _stacked(compared: Comparison) -> list[Score]:
-    judge = read_classifier(compared.real.schema.facts["stacked"]).network
+    judge = digit_classifier(compared.real.schema)
     drawn = tracked(compared.fake, compared.chunk, None, compared.progress, "digits of samples")
     # Each channel is an image of its own.
     channels = (
@@ -339,7 +338,7 @@ METRICS: dict[str, Metric] = {
     ),
     "stacked": Metric(
         _stacked,
-        needs.digit_classifier,
+        needs.digits_classifier,
         needs.stacked_digits,
         scores=("modes", "mode_kl"),
         network=False,

@@ -11,9 +11,10 @@ from genjax.data.classes import list_names, names_of
 from genjax.data.mixtures import MIXTURES
 from genjax.data.stacked import PARTS
 from genjax.errors import UserError
-from genjax.evals.classifier import FRONTS, read_classifier
+from genjax.evals.classifier import FRONTS
 from genjax.evals.comparison import Comparison
-from genjax.evals.inputs import labels_of, shape_of
+from genjax.evals.inputs import labels_of
+from genjax.evals.stacked import digit_classifier
 
 Need = Callable[[Comparison], str | None]
 
@@ -157,17 +158,13 @@ def stacked_digits(compared: Comparison) -> str | None:
     return None if _stacked(compared) else "images of stacked digits"
 
 
-def digit_classifier(compared: Comparison) -> str | None:
+def digits_classifier(compared: Comparison) -> str | None:
     """A classifier of the digits, at their size."""
-    parts = compared.real.schema.facts["stacked"]
     try:
-        known = read_classifier(parts).image
+        assert digit_classifier(compared.real.schema)
     except UserError as error:
         return f"a classifier, and {error}"
-    height, width, _ = shape_of(compared.real)
-    if (height, width) == known[:2]:
-        return None
-    return f"digits of {known[0]}x{known[1]} pixels, and these have {height}x{width}"
+    return None
 
 
 def _stacked(compared: Comparison) -> bool:

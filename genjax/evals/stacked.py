@@ -5,7 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from genjax.core.schema import Schema
 from genjax.data.stacked import MODES
+from genjax.data.standard import STANDARD
+from genjax.evals.classifier import at_side, read_classifier
+from genjax.evals.features import FeatureNetwork
 
 
 class StackedModes(NamedTuple):
@@ -18,6 +22,14 @@ class StackedModes(NamedTuple):
 
     covered: int
     kl: float
+
+
+def digit_classifier(schema: Schema) -> FeatureNetwork:
+    """The classifier of what is stacked, at its size; raises UserError if it isn't there."""
+    parts = schema.facts["stacked"]
+    side = schema.fields["image"].shape[0]
+    whole = side == STANDARD[parts].shape[0]
+    return read_classifier(at_side(parts, None if whole else side)).network
 
 
 def measure_stacked(digits: Int[np.ndarray, "n 3"]) -> StackedModes:
