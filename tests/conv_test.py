@@ -1,5 +1,6 @@
 """The fast forms of convolution against XLA's own and against PyTorch-style index arithmetic."""
 
+import re
 from functools import partial
 
 import jax
@@ -192,3 +193,30 @@ def test_forms_are_those_of_the_platform_that_is_compiled_for():
         return "lhs_dilation=(2, 2)" in str(jaxpr)
 
     assert [padded(platform) for platform in ("cpu", "tpu", "gpu", "cpu")] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_derivatives_within_loops_and_branches_have_the_axes_that_cpus_are_fast_for(axes):
+    """XLA puts those of other convolutions in order in the main computation alone."""
+    x, kernel = jnp.ones((2, *(8,) * axes, 6)), jnp.ones((*(3,) * axes, 6, 6))
+    operation = conv.conv if axes == 2 else conv.conv1d
+
+    def step(x, kernel):
+        def penalty(kernel):
+            slope = jax.grad(lambda x: jnp.sum(operation(x, kernel, 2) ** 2))(x)
+            return jnp.sum(slope**2)
+
+        return kernel - jax.grad(penalty)(kernel)
+
+    def branch(x, kernel, due):
+        return jax.lax.cond(due, lambda: step(x, kernel), lambda: kernel)
+
+    def loop(x, kernel):
+        return jax.lax.fori_loop(0, 3, lambda i, k: step(x, k), kernel)
+
+    wanted = {1: {"b0f_0io->b0f"}, 2: {"b01f_01io->b01f"}}[axes]
+    for function, given in ((branch, (x, kernel, True)), (loop, (x, kernel))):
+        text = jax.jit(function).lower(*given).compile().as_text()
+        found = re.findall(r"dim_labels=([a-z0-9_>-]+)", text)
+        assert len(found) >= 3
+        assert set(found) == wanted

@@ -46,6 +46,7 @@ from genjax.nn.conv_forms import (
     stock_conv_transpose,
     stock_conv_transpose1d,
     trimmed_same_conv,
+    turned_weight_gradient,
 )
 
 # Measured on two AVX-512 cores, kernels of 3 and 5: channels up to which patches win, and up to
@@ -130,6 +131,8 @@ def _weight_gradient(x: FeatureMap, dy: FeatureMap, stride: int, size: int) -> K
     if swaps and dy.shape[-1] <= _FEW_CHANNELS < x.shape[-1]:
         # The same sums with the roles changed, so that the side with few channels is the input.
         return adjoint(_weight_gradient(dy, x, stride, size))
+    if target_platform() == "cpu":
+        return turned_weight_gradient(x, dy, stride, size)
     few_pixels = _has_few_pixels(size**2, dy.shape[1] * dy.shape[2], stride)
     form = patch_conv if target_platform() == "gpu" and few_pixels else stock_conv
     zeros = jnp.zeros((size, size, x.shape[-1], dy.shape[-1]), x.dtype)
@@ -209,9 +212,7 @@ def fast_conv_transpose1d(x: Signal, kernel: Kernel1D, stride: int) -> Signal:
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _weight_gradient1d(x: Signal, dy: Signal, stride: int, size: int) -> Kernel1D:
     """Gradient of ``sum(conv1d(x, kernel) * dy)`` with respect to the kernel of length `size`."""
-    zeros = jnp.zeros((size, x.shape[-1], dy.shape[-1]), x.dtype)
-    gradient: Kernel1D = jax.vjp(lambda kernel: stock_conv1d(x, kernel, stride), zeros)[1](dy)[0]
-    return gradient
+    return turned_weight_gradient(x, dy, stride, size)
 
 
 def _conv1d_forward(x: Signal, kernel: Kernel1D, stride: int) -> Any:

@@ -149,6 +149,45 @@ def adjoint_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> Featur
     return y
 
 
+def turned_weight_gradient(
+    x: Float[Array, "batch *map inputs"],
+    dy: Float[Array, "batch *outputs_map outputs"],
+    stride: int,
+    size: int,
+) -> Float[Array, "*taps inputs outputs"]:
+    """The gradient of ``sum(conv(x, kernel) * dy)`` by the kernel, as a convolution of x with dy.
+
+    Batch and channels change places before and after, since the library on CPUs takes one order of
+    the axes alone. XLA turns them so itself, but not within loops and branches, where such a
+    convolution then takes some ten times as long.
+
+    Args:
+      x: [batch, height, width, inputs] or [batch, time, inputs].
+      dy: gradient of the convolution's result, with 'SAME' padding.
+      stride: s, at least 1.
+      size: side k of the kernel.
+
+    Returns:
+      [k, k, inputs, outputs] or [k, inputs, outputs].
+    """
+    axes = range(1, x.ndim - 1)
+    padding = []
+    for axis in axes:
+        before = _same_padding(x.shape[axis], size, stride)[0]
+        reach = stride * (dy.shape[axis] - 1)
+        padding.append((before, size + reach - x.shape[axis] - before))
+    last = x.ndim - 1
+    gradient = jax.lax.conv_general_dilated(
+        x.transpose(last, *axes, 0),
+        dy.transpose(*axes, 0, last),
+        (1,) * len(axes),
+        padding,
+        rhs_dilation=(stride,) * len(axes),
+        dimension_numbers=_LAYOUT if len(axes) == 2 else _LAYOUT_1D,
+    )
+    return gradient.transpose(*axes, 0, last)
+
+
 class _Region(NamedTuple):
     """Neighbouring output pixels that the same taps reach, along one axis.
 
