@@ -406,6 +406,20 @@ def test_terms_of_the_generator_are_lazy_and_weighted_by_their_interval():
     assert (float(latest["path_length"]["value"]), float(latest["path_length"]["mean"])) == (9, 2)
 
 
+@pytest.mark.parametrize("conditioning", ["concat", "embed", "mapping"])
+def test_labels_come_into_the_styles(conditioning):
+    network = Generator(StyleGAN2Decoder((8, 8, 1), SMALL), conditioning)
+    z, labels = normal(3, 5), jax.nn.one_hot(jnp.arange(3), 4)
+    variables = network.init(KEY, z, False, labels)
+    w = network.apply(variables, z, False, labels, method="map")
+    styles = terms.repeat_style(network, w)
+    images = network.apply(variables, styles, False, method="synthesize")
+    close(images, network.apply(variables, z, False, labels))
+    others = network.apply(variables, z, False, labels[::-1], method="map")
+    np.testing.assert_array_equal(others[1], w[1])
+    assert np.abs(others - w)[::2].max(axis=1).min() > 1e-3
+
+
 def test_a_step_moves_all_players_and_the_mean_of_w():
     config = GANConfig(
         **STEP,

@@ -42,10 +42,25 @@ class Generator(nn.Module):
     virtual: bool = False
     layers: Layers = Layers()
 
-    @nn.compact
     def __call__(
         self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
     ) -> Examples:
+        z, inner, first = self._begin(z, condition)
+        return self._finish(self.decoder(z, train, inner), train)[first:]
+
+    def map(
+        self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
+    ) -> Float[Array, "batch style"]:
+        """From z to w, of a decoder of styles."""
+        z, inner, _ = self._begin(z, condition)
+        w: Array = self.decoder.map(z, train, inner)
+        return w
+
+    @nn.compact
+    def _begin(
+        self, z: Float[Array, "batch latent"], condition: Embedding | None
+    ) -> tuple[Float[Array, "batch_and_reference inputs"], Embedding | None, int]:
+        """What the decoder is given, and how many of the reference batch come first."""
         first = 0
         if self.virtual:
             fixed_z: Array = self.variable("reference", "z", lambda: z).value
@@ -64,15 +79,7 @@ class Generator(nn.Module):
             init = _embedding_init(1.0)
             embed = Dense(z.shape[-1], False, dtype, init, spectral_norm, name="embedding")
             z = jnp.concatenate([z, embed(condition).astype(z.dtype)], -1)
-        inner = condition if self.conditioning in ("cbn", "mapping") else None
-        return self._finish(self.decoder(z, train, inner), train)[first:]
-
-    def map(
-        self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
-    ) -> Float[Array, "batch style"]:
-        """From z to w, of a decoder of styles."""
-        w: Array = self.decoder.map(z, train, condition)
-        return w
+        return z, condition if self.conditioning in ("cbn", "mapping") else None, first
 
     def synthesize(
         self, styles: Float[Array, "batch layers style"], train: bool, keys: Any = None
