@@ -524,9 +524,16 @@ def test_options_of_styles_are_refused_without_them(options, message):
         make_gan(GANConfig(), spec(), sampling=GANSampling(**options))
 
 
-def test_a_cutoff_beyond_the_layers_is_refused():
-    with pytest.raises(UserError, match="--cutoff is 5; this generator has 4 layers"):
-        make_gan(GANConfig(**STEP), spec(), sampling=GANSampling(psi=0.5, cutoff=5))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"psi": 0.5, "cutoff": 5}, "--cutoff is 5; this generator has 4 layers"),
+        ({"cutoff": 2}, "--cutoff is 2, but --psi is 1, which truncates nothing"),
+    ],
+)
+def test_a_cutoff_that_cuts_nothing_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        make_gan(GANConfig(**STEP), spec(), sampling=GANSampling(**options))
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,17 @@ def check_sampling(network: Any, sampling: GANSampling) -> None:
       sampling: how its samples are drawn.
 
     Raises:
-      UserError: it has no styles, or fewer layers.
+      UserError: it has no styles, or fewer layers, or none of them is truncated.
     """
     usual = GANSampling()
     if has_styles(network):
         count = network.decoder.count
         if sampling.cutoff is not None and sampling.cutoff > count:
             raise UserError(f"--cutoff is {sampling.cutoff}; this generator has {count} layers")
+        if sampling.cutoff is not None and sampling.psi == usual.psi:
+            raise UserError(
+                f"--cutoff is {sampling.cutoff}, but --psi is 1, which truncates nothing; set --psi"
+            )
         return
     for name in ("psi", "cutoff", "noise"):
         if getattr(sampling, name) != getattr(usual, name):
