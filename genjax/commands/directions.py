@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 from tyro.conf import Positional
 
@@ -69,6 +68,8 @@ def directions(arguments: list[str]) -> None:
             raise UserError(f"--names has {len(names)} names for {count} directions")
         which = parse_checkpoint(checkpoint)
         check_file(out)
+        import numpy as np
+
         from genjax.domains import domain_of
         from genjax.domains.domain import Picture
         from genjax.domains.grid import image_grid

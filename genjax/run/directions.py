@@ -125,9 +125,16 @@ def find_directions(
       The directions.
 
     Raises:
-      UserError: an unknown method, one that the model has no use for, or layers that it lacks.
+      UserError: an unknown method, one that the model has no use for, layers that it lacks, or
+        names that can't be told apart.
     """
     find = lookup(METHODS, method, "method")
+    titles = [*names, *(f"{method}-{number}" for number in range(len(names), count))]
+    if "" in titles or len(set(titles)) < count:
+        raise UserError(
+            f"--names is {' '.join(map(repr, names))}; each of the {count} directions needs a name "
+            f"of its own, and without one is called by its number, such as {method}-0"
+        )
     latent = latent_of(run)
     if method == "ganspace" and not latent.styled:
         raise UserError(
@@ -139,7 +146,6 @@ def find_directions(
     vectors = find(run, latent, chosen, codes)
     if count > len(vectors):
         raise UserError(f"--count is {count}; there are {len(vectors)} directions")
-    titles = [*names, *(f"{method}-{number}" for number in range(len(names), count))]
     return [
         Direction(name, vector, float(np.std(np.float64(codes) @ vector)), chosen)
         for name, vector in zip(titles, vectors[:count], strict=True)
