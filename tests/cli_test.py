@@ -154,6 +154,7 @@ def test_presets():
         (["sample", "nowhere", "--per-class", "0"], ["--per-class is 0"]),
         (["sample", "nowhere", "--checkpoint", "first"], ["'first'", "last, best"]),
         (["sample", "nowhere", "--out", "no/such/grid.png"], ["no/such is not a folder"]),
+        (["sample", "nowhere", "--psi", "0.5"], ["nowhere is not a folder; give the folder of"]),
         (["sample", "nowhere", "--n", "4294967296"], ["--n is 4294967296", "at most"]),
         (["sample", "nowhere", "--seed", "18446744073709551616"], ["--seed is", "at most"]),
         (["sample", "nowhere", "--checkpoint", "1" * 5000], ["--checkpoint", "last, best"]),

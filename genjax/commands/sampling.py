@@ -38,15 +38,22 @@ def sampling_options(arguments: Sequence[str]) -> type[Any]:
       The family's dataclass, or `NoOptions` where no run is named or its family has none.
 
     Raises:
-      UserError: what is named is a damaged run.
+      UserError: what is named is a damaged run, or none where such options are given.
     """
     named = [Path(argument) for argument in arguments if not argument.startswith("-")]
     runs = [path for path in named if _is_run(path)]
-    if not runs:
+    if not runs and not named:
         return NoOptions
     from genjax.families.registry import FAMILIES
     from genjax.run.directory import read_config
 
+    if not runs:
+        kinds = [family.sampling for family in FAMILIES.values() if family.sampling]
+        known = {f"--{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
+        # They would be called unknown where the run is not there.
+        if known.intersection(arguments) and not arguments[0].startswith("-"):
+            read_config(arguments[0])
+        return NoOptions
     return FAMILIES[type(read_config(runs[0]).model)].sampling or NoOptions
 
 
