@@ -131,6 +131,7 @@ def test_the_average_and_what_is_trained_are_two_files(files, tmp_path):
     raw = tmp_path / "raw.safetensors"
     outcome = genjax("weights", "export", name, run, "--out", out, "--generator", raw)
     assert "the weights of step 7" in outcome.out
+    assert " 7/" in genjax("runs", run).out
     assert_same(load_file(out), load_file(average))
     assert_same(load_file(raw), load_file(other))
     initial = json.loads((run / "manifest.json").read_text())["sessions"][0]["initial"]
@@ -213,6 +214,8 @@ def broken(tensors, change):
             tensors["linear.weight"] = tensors["linear.weight"].ravel()
         case "classes":
             tensors["shared.weight"] = tensors["shared.weight"][:3]
+        case "number":
+            tensors["linear.bias"] = np.full_like(tensors["linear.bias"], np.nan)
         case "none":
             tensors = {"a": np.zeros(3, np.float32)}
     return tensors
@@ -227,6 +230,7 @@ def broken(tensors, change):
         ("type", "has shared.weight in F16, not in F32; save it as .float()"),
         ("axes", "has linear.weight of shape"),
         ("classes", "knows 3 classes, but digits has 10; name a data set"),
+        ("number", "has linear.bias with numbers that are not finite"),
         ("none", "has no tensor blocks.0.0.conv1.weight; it has a: save the state_dict()"),
     ],
 )

@@ -93,7 +93,7 @@ class Official:
           Our collections by name.
 
         Raises:
-          UserError: what is always the same is something else here.
+          UserError: what is always the same is something else here, or numbers are not finite.
         """
         with safe_open(self.path, "numpy") as file:
             for name, tensor in table.items():
@@ -105,7 +105,17 @@ class Official:
                             f"{value.ravel()[:4].tolist()}..., not "
                             f"{tensor.value.ravel()[:4].tolist()}..."
                         )
-            return read_tensors(table, lambda name: file.get_tensor(self._prefix + name))
+
+            def take(name: str) -> np.ndarray:
+                found: np.ndarray = file.get_tensor(self._prefix + name)
+                if not np.isfinite(found).all():
+                    raise UserError(
+                        f"{self.path} has {name} with numbers that are not finite, so that nothing "
+                        "can be made of it; take a snapshot from before the training failed"
+                    )
+                return found
+
+            return read_tensors(table, take)
 
 
 def write_official(path: Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -20,7 +20,7 @@ class Listed(NamedTuple):
     Attributes:
       path: its folder.
       name: of its configuration.
-      step: the last one that was logged.
+      step: the last one that was logged, or the one that its weights were imported at.
       steps: that it shall reach.
       started: when its first session began, as ``2026-11-27 21:04`` in UTC.
       scores: by name: those of `genjax evaluate`, of the checkpoint that was scored last, or else
@@ -72,7 +72,9 @@ def _read(path: Path) -> Listed:
     except UserError as error:
         return Listed(path, fault=str(error))
     started = str(manifest["sessions"][0].get("started", ""))[:16].replace("T", " ")
-    last = int(rows[-1]["step"]) if rows else 0
+    initial = manifest["sessions"][0].get("initial") or {}
+    first = initial["step"] if "official" in initial else 0
+    last = int(rows[-1]["step"]) if rows else int(first)
     return Listed(path, experiment.name, last, experiment.steps, started, scores)
 
 
