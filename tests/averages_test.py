@@ -219,6 +219,9 @@ def test_a_run_of_another_average(run, tmp_path):
         drawn[name] = np.load(file)["images"]
     np.testing.assert_array_equal(drawn["run"], drawn["plain"])
     assert (drawn["run"] != drawn["average"]).any()
+    said = refusal("rerun", out, "--out", tmp_path / "again")
+    assert said.endswith(f"repeat the run that it is of, {run}")
+    assert not (tmp_path / "again").exists()
     succeed("resume", out, "--steps", 8)
     assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 8
 

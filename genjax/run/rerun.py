@@ -62,7 +62,8 @@ def rerun(
       The comparison of the two.
 
     Raises:
-      UserError: not a finished run, its data have changed, or `out` is taken.
+      UserError: not a finished run, or one that no training makes, its data have changed, or `out`
+        is taken.
       RunFailed: as `genjax.run.loop.train` does.
     """
     directory, out = Path(directory), Path(out)
@@ -71,6 +72,12 @@ def rerun(
         raise UserError(
             f"{directory} began with imported weights, which a rerun would not have; import them "
             "again, and resume that run"
+        )
+    averaged = [s["average"]["run"] for s in manifest["sessions"] if "average" in s]
+    if averaged:
+        raise UserError(
+            f"{directory} holds an average that genjax average made, which a training would not; "
+            f"repeat the run that it is of, {averaged[0]}"
         )
     weights = any(directory.glob("*.safetensors"))
     # Given more steps, it keeps the weights of its first end until it has made them.
