@@ -40,6 +40,11 @@ def test_a_part_has_the_examples_of_the_slice(part, chosen):
     assert load_held_out(dataclasses.replace(DIGITS, split=f"train{part}")).split == "test"
 
 
+def test_what_learns_from_a_part_of_test_holds_nothing_out():
+    for split in ("test", "test[:100]"):
+        assert load_held_out(dataclasses.replace(DIGITS, split=split)) is None
+
+
 def test_a_part_that_is_all_has_the_digest_of_the_whole():
     whole, part = (load(dataclasses.replace(DIGITS, split=name)) for name in ("train", "train[:]"))
     assert part.digest() == whole.digest()
@@ -50,7 +55,8 @@ def test_a_part_that_is_all_has_the_digest_of_the_whole():
     [
         ("train[2000:]", "of which 1,500 examples leave none"),
         ("train[::0]", "its step must be at least 1"),
-        ("train[-5:]", r"unknown split of digits 'train\[-5:\]'"),
+        ("train[-5:]", r"'train\[-5:\]'; a part is NAME\[FIRST:END\] or"),
+        ("train[::10%]", "such as train"),
         ("trian[:5]", "unknown split of digits 'trian'"),
     ],
 )

@@ -183,12 +183,13 @@ def load_held_out(config: DataConfig, progress: Progress = no_progress) -> Sourc
       progress: shows how far the reading is.
 
     Returns:
-      The split; None where there is no other, or it has no example.
+      The split; None where there is no other, or it has no example, or the configuration names a
+      part of it.
 
     Raises:
       UserError: it is damaged.
     """
-    if config.split == "test":
+    if whole_split(config.split) == "test":
         return None
     try:
         return load(dataclasses.replace(config, split="test"), progress)

@@ -20,6 +20,12 @@ class NoSplit(UserError):
 
 def choose_split(splits: Mapping[str, T], config: DataConfig) -> T:
     """Reads an entry of a table of splits; raises NoSplit where it has none."""
+    if "[" in config.split and not _PART.fullmatch(config.split):
+        raise NoSplit(
+            f"data.split is {config.split!r}; a part is NAME[FIRST:END] or NAME[FIRST:END:STEP], "
+            "and FIRST and END are numbers or percentages, none below 0, such as train[:500], "
+            "train[:10%] or train[::10]"
+        )
     try:
         return lookup(splits, config.split, f"split of {config.name}")
     except UserError as error:
