@@ -10,12 +10,12 @@ from genjax.run.directions import (
     Direction,
     find_directions,
     load_directions,
-    open_for_directions,
     principal_components,
     save_directions,
     sefa,
     traverse,
 )
+from genjax.run.latents import open_for_images
 from genjax.run.sampling import sample_run
 
 RNG = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_principal_components():
 
 @pytest.mark.parametrize("method", ["ganspace", "sefa"])
 def test_one_sample_goes_along_directions_of_w(styled, method):
-    run = open_for_directions(styled, "last")
+    run = open_for_images(styled, "last", "directions are drawn of")
     found = find_directions(run, method, 3, (1, 2), ["size"])
     assert [d.name for d in found] == ["size", f"{method}-1", f"{method}-2"]
     assert all(d.layers == (1, 2) and d.spread > 0 for d in found)
@@ -77,7 +77,7 @@ def test_one_sample_goes_along_directions_of_w(styled, method):
 
 
 def test_directions_of_z_are_those_of_the_first_layer(plain):
-    run = open_for_directions(plain, "last")
+    run = open_for_images(plain, "last", "directions are drawn of")
     found = find_directions(run, "sefa", 6, None, ())
     kernel = run.state.generator.params["decoder"]["Dense_0"]["kernel"]
     # The rows behind those of z are of labels.

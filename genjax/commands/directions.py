@@ -77,12 +77,14 @@ def directions(arguments: list[str]) -> None:
         from genjax.run.directions import (
             find_directions,
             load_directions,
-            open_for_directions,
             save_directions,
             traverse,
         )
+        from genjax.run.latents import open_for_images
 
-        opened = open_for_directions(run_dir, which, average, sampling or None)
+        opened = open_for_images(
+            run_dir, which, "directions are drawn of", average, sampling or None
+        )
         picture = out or run_dir / "directions.png"
         check_ending(picture, domain_of(opened.schema.domain))
         if load is None:

@@ -17,12 +17,10 @@ from genjax.core.types import State
 from genjax.domains import domain_of
 from genjax.domains.domain import Samples
 from genjax.errors import UserError, lookup
-from genjax.run.checkpoint import Which
-from genjax.run.interpolation import latent_of
-from genjax.run.sampling import Run, condition_of, open_run
+from genjax.run.latents import draw_codes, latent_of
+from genjax.run.sampling import Run, condition_of
 
-_DRAWN = 10_000
-_CHUNK = 500
+_IN_TURN = 500
 
 Vectors = Float[np.ndarray, "count size"]
 
@@ -79,22 +77,6 @@ def principal_components(codes: Float[np.ndarray, "n size"]) -> Vectors:
     return vectors[:, ::-1].T.astype(np.float32)
 
 
-def _draw_codes(run: Run, latent: Latent) -> Float[np.ndarray, "n size"]:
-    """Codes of the first layer, of many samples of a series of its own."""
-    key = jax.random.key(0)
-
-    def codes(state: State, first: Array, given: Any) -> Array:
-        index = first + jnp.arange(_CHUNK, dtype=jnp.int32)
-        z = latent.draw(key, index)
-        code = latent.encode(state, z, key, index, given)
-        return code[:, 0] if latent.styled else code
-
-    given = {name: jnp.asarray(x) for name, x in condition_of(run, _CHUNK, None).items()}
-    made = jit(codes)
-    parts = [made(run.state, jnp.int32(first), given) for first in range(0, _DRAWN, _CHUNK)]
-    return np.concatenate([np.asarray(part) for part in parts])
-
-
 def _by_sefa(run: Run, latent: Latent, layers: tuple[int, int], codes: Any) -> Vectors:
     if latent.kernels is None:
         raise UserError(f"{run.experiment.name!r} does not say what its latents are multiplied by")
@@ -142,7 +124,7 @@ def find_directions(
             "choices: sefa"
         )
     chosen = _check_layers(run, latent, layers)
-    codes = _draw_codes(run, latent)
+    codes = draw_codes(run, condition_of(run, _IN_TURN, None))
     vectors = find(run, latent, chosen, codes)
     if count > len(vectors):
         raise UserError(f"--count is {count}; there are {len(vectors)} directions")
@@ -254,14 +236,3 @@ def load_directions(path: Path, names: Sequence[str] = ()) -> list[Direction]:
         layers = int(numbers[1]), int(numbers[2])
         chosen.append(Direction(name, numbers[3:], float(numbers[0]), layers))
     return chosen
-
-
-def open_for_directions(
-    directory: Path, which: Which, average: bool = True, sampling: Any = None
-) -> Run:
-    """`open_run` of a run of images that are made from a latent."""
-    run = open_run(directory, which, average, sampling)
-    latent_of(run)
-    if run.schema.domain != "image":
-        raise UserError(f"{directory} makes {run.schema.domain}; directions are drawn of images")
-    return run

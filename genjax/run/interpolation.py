@@ -16,7 +16,8 @@ from genjax.domains import domain_of
 from genjax.domains.domain import Samples
 from genjax.errors import UserError
 from genjax.run.checkpoint import Which
-from genjax.run.sampling import Run, condition_of, open_run
+from genjax.run.latents import latent_of
+from genjax.run.sampling import condition_of, open_run
 
 Space = Literal["z", "w"]
 
@@ -88,15 +89,6 @@ def slerp(
         sine < 1e-4, 1.0, sine
     )
     return jnp.where(sine < 1e-4, straight, round_)
-
-
-def latent_of(run: Run) -> Latent:
-    """The latents of a run's model; raises UserError where it has none."""
-    latent = run.algorithm.latent
-    if latent is None:
-        name = run.experiment.name
-        raise UserError(f"{name!r} does not make its samples from a latent")
-    return latent
 
 
 def choose_space(latent: Latent, space: Space | None) -> Space:

@@ -14,7 +14,7 @@ from genjax.domains import domain_of
 from genjax.domains.domain import Samples
 from genjax.errors import UserError
 from genjax.run.checkpoint import Which
-from genjax.run.interpolation import latent_of
+from genjax.run.latents import latent_of
 from genjax.run.sampling import condition_of, open_run
 
 
