@@ -17,6 +17,7 @@ from genjax.commands.data import data, presets
 from genjax.commands.directions import directions
 from genjax.commands.interpolation import interpolate
 from genjax.commands.mixing import mix
+from genjax.commands.projection import project
 from genjax.commands.results import plot, runs, table
 from genjax.commands.runs import rerun, resume, train
 from genjax.commands.sampling import sample
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "interpolate": interpolate,
     "mix": mix,
     "directions": directions,
+    "project": project,
     "evaluate": evaluate,
     "average": average,
     "runs": runs,

@@ -28,6 +28,7 @@ FLAGS = {
     "interpolate": ["--rows", "--keys", "--steps", "--space", "--seed", "--out", "--rate"],
     "mix": ["--rows", "--columns", "--layers", "--seed", "--out", "--checkpoint", "--label"],
     "directions": ["--method", "--count", "--layers", "--names", "--load", "--span", "--columns"],
+    "project": ["--image", "--examples", "--space", "--features", "--steps", "--label", "--out"],
     "average": ["--width", "--out", "--checkpoint"],
     "compare": ["--metrics", "--ignore"],
     "ablate": ["--seeds", "--steps", "--only", "--seed-mode", "--cluster"],

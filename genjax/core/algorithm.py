@@ -51,6 +51,11 @@ class Latent(NamedTuple):
       styled: whether a code is no z, so that straight lines between codes mean something.
       kernels: ``(state) -> kernels``: of each layer of a code the matrix [size, outputs] that it is
         first multiplied by; of a z that of the first layer. None where it is not told.
+      noise: ``(state) -> maps``: of a generator of styles, its fixed maps of noise by layer,
+        [height, width] each; empty where it adds none. None of other models.
+      fit: ``(state, code, maps) -> samples``: `decode` for what looks for a code: with these maps
+        as the noise, [batch, height, width] each, and with samples that are not clipped, so that
+        they have derivatives everywhere. None where `noise` is.
     """
 
     draw: Callable[[Key, Index], Array]
@@ -58,6 +63,8 @@ class Latent(NamedTuple):
     decode: Callable[[State, Array, Key, Index, Condition], Array]
     styled: bool
     kernels: Callable[[State], list[Array]] | None = None
+    noise: Callable[[State], Mapping[str, Any]] | None = None
+    fit: Callable[[State, Array, Mapping[str, Any]], Array] | None = None
 
 
 def plain_latent(
@@ -124,6 +131,7 @@ def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
         changed["latent"] = latent._replace(
             encode=with_precision(precision, latent.encode),
             decode=with_precision(precision, latent.decode),
+            fit=latent.fit and with_precision(precision, latent.fit),
         )
     return algorithm._replace(updates=updates, **changed)
 

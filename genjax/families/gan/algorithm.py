@@ -15,8 +15,10 @@ from genjax.families.gan.signs import adversarial_signs
 from genjax.families.gan.styles import (
     check_sampling,
     first_kernels,
+    fixed_noise,
     has_styles,
     paint,
+    paint_with_noise,
     sample_styles,
     style_kernels,
 )
@@ -91,7 +93,14 @@ def make_gan(
 
     latent = latent._replace(kernels=kernels)
     if has_styles(network):
-        latent = latent._replace(encode=encode, styled=True)
+        latent = latent._replace(
+            encode=encode,
+            styled=True,
+            noise=lambda state: fixed_noise(sampling_variables(state.generator)),
+            fit=lambda state, code, maps: paint_with_noise(
+                network, sampling_variables(state.generator), code, maps
+            ),
+        )
 
     return Algorithm(
         spec=conditioning.given(spec),

@@ -297,3 +297,36 @@ def paint(
         variables, styles, False, keys, method="synthesize"
     )
     return images
+
+
+def fixed_noise(variables: Variables) -> dict[str, Array]:
+    """The maps of noise that all samples may share, [height, width], by the layer's name."""
+    layers = variables.get("noise", {}).get("decoder", {}).get("synthesis", {})
+    return {name: layer["const"] for name, layer in layers.items()}
+
+
+def paint_with_noise(
+    network: Any, variables: Variables, styles: Styles, maps: Mapping[str, Array]
+) -> Examples:
+    """Makes examples of styles and of maps of noise, without clipping them.
+
+    Args:
+      network: the generator.
+      variables: its collections.
+      styles: [batch, layers, style].
+      maps: from layer to [batch, height, width], see `fixed_noise`.
+
+    Returns:
+      The examples, of any range.
+    """
+    alike = network.clone(decoder=network.decoder.clone(noise="const"))
+
+    def one(styles: Array, maps: Mapping[str, Array]) -> Array:
+        layers = {name: {"const": map_} for name, map_ in maps.items()}
+        own = {**variables, "noise": {"decoder": {"synthesis": layers}}} if maps else variables
+        # Only in training are examples left as they are.
+        images: Array = alike.apply(own, styles[None], True, None, method="synthesize")
+        return images[0]
+
+    examples: Examples = jax.vmap(one)(styles, dict(maps))
+    return examples
