@@ -1,5 +1,8 @@
 """Directions in latents: SeFa, GANSpace, and samples that go along them."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 from in_process import contents, genjax, refusal
@@ -84,7 +87,15 @@ def test_directions_of_z_are_those_of_the_first_layer(plain):
     assert kernel.shape[0] == 16
     same_lines(np.stack([d.vector for d in found]), sefa([np.asarray(kernel[:6])]))
     np.testing.assert_allclose([d.spread for d in found], 1, atol=0.05)
-    assert traverse(run, found[:2], [0.0, 1.0], 0, 0, label=2).shape == (2, 2, 8, 8, 1)
+    # With large weights, by which classes differ although it has learnt nothing.
+    g = run.state.generator
+    large = dataclasses.replace(g, params=jax.tree.map(lambda p: 30 * p, g.params))
+    run = run._replace(state=dataclasses.replace(run.state, generator=large))
+    for number in (5, 15):
+        made = traverse(run, found[:2], [0.0, 1.0], 0, number)
+        assert made.shape == (2, 2, 8, 8, 1)
+        np.testing.assert_array_equal(made, traverse(run, found[:2], [0.0, 1.0], 0, number, 5))
+        assert (made != traverse(run, found[:2], [0.0, 1.0], 0, number, 0)).any()
 
 
 def test_directions_are_kept_by_name(tmp_path):

@@ -163,7 +163,8 @@ def traverse(
       strengths: how far, in standard deviations of codes along them.
       seed: of the series of samples.
       number: of the sample.
-      label: its class, see `genjax.run.sampling.condition_of`.
+      label: its class, see `genjax.run.sampling.condition_of`; None is that of this sample in the
+        series.
 
     Returns:
       Samples as they are stored, [directions, strengths, ...].
@@ -174,8 +175,10 @@ def traverse(
     latent, domain = latent_of(run), domain_of(run.schema.domain)
     key, count = jax.random.key(seed), len(strengths)
     index = jnp.full(count, number, jnp.int32)
-    given = {name: jnp.asarray(x) for name, x in condition_of(run, 1, label).items()}
-    given = {name: jnp.repeat(x, count, axis=0) for name, x in given.items()}
+    # Classes that are taken in turn come again after as many samples.
+    turn = number % max(1, len(run.algorithm.spec.labels)) + 1
+    given = condition_of(run, turn, label)
+    given = {name: jnp.repeat(jnp.asarray(x[-1:]), count, axis=0) for name, x in given.items()}
 
     def start(state: State) -> Array:
         return latent.encode(state, latent.draw(key, index), key, index, given)
