@@ -1,5 +1,7 @@
 """`genjax mix`: samples of several styles."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from in_process import contents, genjax, refusal
@@ -9,6 +11,7 @@ from genjax.config import GANSampling
 from genjax.run.mixing import mix_run
 from genjax.run.sampling import sample_run
 
+POINTS = Path(__file__).parent / "fixtures" / "runs" / "format-3" / "points"
 SMALL = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")
 THIN = ("--model.discriminator.width", 4)
 STYLES = ("--model.generator.name", "stylegan2", "--model.generator.channel-max", 6)
@@ -63,3 +66,5 @@ def test_what_is_refused(styled, tmp_path):
     plain = tmp_path / "plain"
     assert genjax("train", *SMALL, "--model.generator.width", 4, *THIN, "--out", plain).status == 0
     assert "has no styles to mix; genjax interpolate" in refusal("mix", plain)
+    assert "makes points, and styles are those of images alone" in refusal("mix", POINTS)
+    assert "is not a folder; give the folder of a run" in refusal("mix", tmp_path / "none")

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from genjax.commands.arguments import check_file, check_range, parse, parse_checkpoint, say
 from genjax.commands.sampling import sampling_options
 from genjax.config import LARGEST_SEED
+from genjax.errors import UserError
 
 
 def mix(arguments: list[str]) -> None:
@@ -55,11 +56,15 @@ def mix(arguments: list[str]) -> None:
         from genjax.domains.domain import Picture
         from genjax.domains.grid import image_grid
         from genjax.domains.previews import check_ending, save_previews
-        from genjax.run.directory import read_schema
+        from genjax.run.directory import read_config, read_schema
         from genjax.run.mixing import mix_run
 
+        read_config(run_dir)
+        domain = read_schema(run_dir).domain
+        if domain != "image":
+            raise UserError(f"{run_dir} makes {domain}, and styles are those of images alone")
         picture = out or run_dir / "mix.png"
-        check_ending(picture, domain_of(read_schema(run_dir).domain))
+        check_ending(picture, domain_of(domain))
         made, used, step = mix_run(
             run_dir, seed, which, rows, columns, layers, label, sampling or None, average
         )
