@@ -68,6 +68,8 @@ CONFIGS = [
     Adam(learning_rate=0.1, b1=0.0, b2=0.9, weight_decay=0.3),
     Adam(learning_rate=0.1, b1=0.5, b2=0.9, b2_schedule=Cosine(length=4, end=1.1)),
     Adam(learning_rate=0.1, b2=0.9, b2_schedule=Linear(length=40, end=0.5, unit="images")),
+    Adam(learning_rate=0.1, b2=0.9, b2_schedule=Piecewise(boundaries=(2,), factors=(0.5,))),
+    Adam(learning_rate=0.1, b2=0.9, b2_schedule=Piecewise()),
     RMSProp(learning_rate=0.1, decay=0.9),
     RMSProp(learning_rate=0.1, decay=0.9, momentum=0.5),
     SGD(learning_rate=0.1),

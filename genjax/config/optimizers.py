@@ -97,7 +97,7 @@ class Piecewise(Schedule):
     @property
     def largest(self) -> float:
         """The largest factor."""
-        return max(1.0, *self.factors)
+        return max((1.0, *self.factors))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
