@@ -42,6 +42,7 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from in_process import genjax
 
 from genjax.config import DCGAN, SGD, DataConfig, Experiment, GANConfig
 from genjax.evals.classifier import Trained
@@ -86,6 +87,33 @@ def small_experiment(small_gan: GANConfig) -> Experiment:
         sample_every=3,
         checkpoint_every=2,
     )
+
+
+_OF_TWO_STEPS = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")
+_THIN = ("--model.latent", 6, "--model.discriminator.width", 4)
+_STYLES = {"name": "stylegan2", "channel-max": 6, "style": 5, "mapping": 1}
+
+
+def _trained(folder: Path, *words: object) -> Path:
+    outcome = genjax("train", *words, *_OF_TWO_STEPS, *_THIN, "--out", folder)
+    assert outcome.status == 0, outcome
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a conditional DCGAN on digits, whose z has 6 dimensions."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    return _trained(folder, "cgan-digits", "--model.generator.width", 4)
+
+
+@pytest.fixture(scope="session")
+def styled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a generator of styles on digits: z of 6 dimensions, w of 5, for 4 layers."""
+    flags = [
+        word for name, value in _STYLES.items() for word in (f"--model.generator.{name}", value)
+    ]
+    return _trained(tmp_path_factory.mktemp("styled") / "run", "dcgan-digits", *flags)
 
 
 @pytest.fixture

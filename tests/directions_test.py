@@ -22,25 +22,6 @@ from genjax.run.latents import open_for_images
 from genjax.run.sampling import sample_run
 
 RNG = np.random.default_rng(0)
-SMALL = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")
-STYLES = ("--model.generator.name", "stylegan2", "--model.generator.channel-max", 6)
-STYLES += ("--model.generator.style", 5, "--model.generator.mapping", 1, "--model.latent", 6)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plain") / "run"
-    thin = ("--model.generator.width", 4, "--model.discriminator.width", 4, "--model.latent", 6)
-    assert genjax("train", "cgan-digits", *SMALL, *thin, "--out", folder).status == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def styled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("styled") / "run"
-    thin = ("--model.discriminator.width", 4)
-    assert genjax("train", "dcgan-digits", *SMALL, *STYLES, *thin, "--out", folder).status == 0
-    return folder
 
 
 def same_lines(a, b):
@@ -61,8 +42,8 @@ def test_principal_components():
 
 
 @pytest.mark.parametrize("method", ["ganspace", "sefa"])
-def test_one_sample_goes_along_directions_of_w(styled, method):
-    run = open_for_images(styled, "last", "directions are drawn of")
+def test_one_sample_goes_along_directions_of_w(styled_run, method):
+    run = open_for_images(styled_run, "last", "directions are drawn of")
     found = find_directions(run, method, 3, (1, 2), ["size"])
     assert [d.name for d in found] == ["size", f"{method}-1", f"{method}-2"]
     assert all(d.layers == (1, 2) and d.spread > 0 for d in found)
@@ -71,7 +52,7 @@ def test_one_sample_goes_along_directions_of_w(styled, method):
         assert found[0].spread >= found[1].spread >= found[2].spread
     made = traverse(run, found, [-20.0, 0.0, 20.0], 3, 5)
     assert made.shape == (3, 3, 8, 8, 1)
-    own = sample_run(styled, 3, "last", 6).samples[5]
+    own = sample_run(styled_run, 3, "last", 6).samples[5]
     assert np.abs(np.int32(made[:, 1]) - own).max() <= 1
     assert np.abs(np.int32(made[:, 0]) - made[:, 2]).max() > 1
     # The other layers keep their style.
@@ -79,8 +60,8 @@ def test_one_sample_goes_along_directions_of_w(styled, method):
     assert np.abs(np.int32(everywhere[0, 0]) - made[0, 2]).max() > 1
 
 
-def test_directions_of_z_are_those_of_the_first_layer(plain):
-    run = open_for_images(plain, "last", "directions are drawn of")
+def test_directions_of_z_are_those_of_the_first_layer(plain_run):
+    run = open_for_images(plain_run, "last", "directions are drawn of")
     found = find_directions(run, "sefa", 6, None, ())
     kernel = run.state.generator.params["decoder"]["Dense_0"]["kernel"]
     # The rows behind those of z are of labels.
@@ -113,32 +94,40 @@ def test_directions_are_kept_by_name(tmp_path):
             np.testing.assert_array_equal(a.vector, b.vector)
 
 
-def test_command(styled, tmp_path):
+def test_command(styled_run, tmp_path):
     picture = tmp_path / "found.png"
     flags = ("--count", 2, "--columns", 3, "--names", "size", "--psi", 0.8)
-    outcome = genjax("directions", styled, *flags, "--out", picture)
+    outcome = genjax("directions", styled_run, *flags, "--out", picture)
     assert outcome.status == 0, outcome
     assert outcome.out.startswith("rows, from the top: size, sefa-1\nwrote ")
     file = picture.with_suffix(".safetensors")
     assert set(load_file(file)) == {"size", "sefa-1"}
     again = ("--load", file, "--names", "size", "--sample", 4, "--out", tmp_path / "again.png")
-    assert genjax("directions", styled, *again).status == 0
+    assert genjax("directions", styled_run, *again).status == 0
     assert set(contents(tmp_path)) == {"found.png", "found.safetensors", "again.png"}
 
 
 @pytest.mark.parametrize(
     ("kind", "flags", "said"),
     [
-        ("plain", ("--method", "ganspace"), "--method is ganspace, the principal components of w"),
-        ("plain", ("--method", "pca"), "unknown method 'pca'; choices: ganspace, sefa"),
-        ("plain", ("--layers", 0, 1), "--layers is for a generator of styles"),
-        ("plain", ("--count", 9), "--count is 9; there are 6 directions"),
-        ("plain", ("--count", 1, "--names", "a", "b"), "--names has 2 names for 1 directions"),
-        ("plain", ("--count", 2, "--names", "a", "a"), "--names is 'a' 'a'; each of the 2"),
-        ("plain", ("--count", 2, "--names", "sefa-1"), "--names is 'sefa-1'; each of the 2"),
-        ("plain", ("--count", 2, "--names", ""), "--names is ''; each of the 2 directions needs"),
-        ("styled", ("--layers", 2, 4), "--layers is 2 4; this generator has the layers 0 to 3"),
-        ("styled", ("--span", 0), "--span is 0; it must be above 0"),
+        (
+            "plain_run",
+            ("--method", "ganspace"),
+            "--method is ganspace, the principal components of w",
+        ),
+        ("plain_run", ("--method", "pca"), "unknown method 'pca'; choices: ganspace, sefa"),
+        ("plain_run", ("--layers", 0, 1), "--layers is for a generator of styles"),
+        ("plain_run", ("--count", 9), "--count is 9; there are 6 directions"),
+        ("plain_run", ("--count", 1, "--names", "a", "b"), "--names has 2 names for 1 directions"),
+        ("plain_run", ("--count", 2, "--names", "a", "a"), "--names is 'a' 'a'; each of the 2"),
+        ("plain_run", ("--count", 2, "--names", "sefa-1"), "--names is 'sefa-1'; each of the 2"),
+        (
+            "plain_run",
+            ("--count", 2, "--names", ""),
+            "--names is ''; each of the 2 directions needs",
+        ),
+        ("styled_run", ("--layers", 2, 4), "--layers is 2 4; this generator has the layers 0 to 3"),
+        ("styled_run", ("--span", 0), "--span is 0; it must be above 0"),
     ],
 )
 def test_what_is_refused(kind, flags, said, request):
@@ -148,12 +137,12 @@ def test_what_is_refused(kind, flags, said, request):
     assert set(contents(folder)) == before
 
 
-def test_files_of_other_things_are_refused(styled, tmp_path):
+def test_files_of_other_things_are_refused(styled_run, tmp_path):
     file = tmp_path / "d.safetensors"
-    assert "holds no directions" in refusal("directions", styled, "--load", file)
+    assert "holds no directions" in refusal("directions", styled_run, "--load", file)
     save_file({"a": np.zeros((2, 2), np.float32)}, file)
-    assert "holds no directions: 'a' is [2, 2]" in refusal("directions", styled, "--load", file)
+    assert "holds no directions: 'a' is [2, 2]" in refusal("directions", styled_run, "--load", file)
     save_file({"a": np.ones(9, np.float32)}, file)
-    said = refusal("directions", styled, "--load", file)
+    said = refusal("directions", styled_run, "--load", file)
     assert "direction 'a' has 6 dimensions, but latents of this model have 5" in said
-    assert "unknown direction" in refusal("directions", styled, "--load", file, "--names", "b")
+    assert "unknown direction" in refusal("directions", styled_run, "--load", file, "--names", "b")

@@ -13,26 +13,6 @@ from genjax.domains.video import save_video
 from genjax.run.interpolation import Way, interpolate_run, slerp
 from genjax.run.sampling import sample_run
 
-SMALL = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")
-STYLES = ("--model.generator.name", "stylegan2", "--model.generator.channel-max", 4)
-STYLES += ("--model.generator.style", 4, "--model.generator.mapping", 1, "--model.latent", 6)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plain") / "run"
-    thin = ("--model.generator.width", 4, "--model.discriminator.width", 4)
-    assert genjax("train", "cgan-digits", *SMALL, *thin, "--out", folder).status == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def styled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("styled") / "run"
-    thin = ("--model.discriminator.width", 4)
-    assert genjax("train", "dcgan-digits", *SMALL, *STYLES, *thin, "--out", folder).status == 0
-    return folder
-
 
 def test_slerp():
     a, b = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])
@@ -45,22 +25,22 @@ def test_slerp():
     np.testing.assert_allclose(slerp(0 * a, b, 0.5), 0.5**0.5 * b, atol=1e-5)
 
 
-def test_a_way_leads_from_sample_to_sample(plain):
+def test_a_way_leads_from_sample_to_sample(plain_run):
     way = Way(rows=2, keys=3, steps=2, space=None, closed=False)
-    made = interpolate_run(plain, 5, "last", way, label=3)
+    made = interpolate_run(plain_run, 5, "last", way, label=3)
     assert made.space == "z"
     assert made.frames.shape == (5, 2, 8, 8, 1)
-    samples = sample_run(plain, 5, "last", 6, label=3).samples.reshape(2, 3, 8, 8, 1)
+    samples = sample_run(plain_run, 5, "last", 6, label=3).samples.reshape(2, 3, 8, 8, 1)
     passed = made.frames[::2].swapaxes(0, 1)
     assert np.abs(np.int32(passed) - samples).max() <= 1
     between = made.frames[1::2]
     assert np.abs(np.int32(between) - made.frames[:-1:2]).max() > 0
 
 
-def test_a_closed_way_comes_back(styled):
+def test_a_closed_way_comes_back(styled_run):
     options = GANSampling(noise="none")
     frames = {
-        space: interpolate_run(styled, 1, "last", Way(1, 2, 4, space, True), sampling=options)
+        space: interpolate_run(styled_run, 1, "last", Way(1, 2, 4, space, True), sampling=options)
         for space in ("z", "w", None)
     }
     assert frames[None].space == "w"
@@ -74,15 +54,15 @@ def test_a_closed_way_comes_back(styled):
     assert np.abs(np.int32(z[2]) - w[2]).max() > 1
 
 
-def test_pictures_and_videos(plain, styled, tmp_path):
-    outcome = genjax("interpolate", styled, "--rows", 2, "--steps", 3, "--psi", 0.7)
+def test_pictures_and_videos(plain_run, styled_run, tmp_path):
+    outcome = genjax("interpolate", styled_run, "--rows", 2, "--steps", 3, "--psi", 0.7)
     assert outcome.status == 0, outcome
     assert outcome.out.startswith("wrote 2 ways of 4 images in w, step 2, seed 0, to ")
-    picture = Image.open(styled / "interpolation.png")
+    picture = Image.open(styled_run / "interpolation.png")
     assert picture.width > picture.height
     file = tmp_path / "way.gif"
     flags = ("--rows", 4, "--steps", 3, "--keys", 2, "--rate", 10, "--out", file)
-    assert genjax("interpolate", plain, *flags).status == 0
+    assert genjax("interpolate", plain_run, *flags).status == 0
     with Image.open(file) as video:
         assert video.n_frames == 6
         assert video.info["duration"] == 100
@@ -113,13 +93,13 @@ def test_an_mp4_has_the_frames(tmp_path):
         (("--label", 11), "--label is 11; classes of this model"),
     ],
 )
-def test_what_is_refused(plain, flags, said):
-    before = set(contents(plain))
-    assert said in refusal("interpolate", plain, *flags)
-    assert set(contents(plain)) == before
+def test_what_is_refused(plain_run, flags, said):
+    before = set(contents(plain_run))
+    assert said in refusal("interpolate", plain_run, *flags)
+    assert set(contents(plain_run)) == before
 
 
-def test_an_mp4_without_its_encoder_is_refused(plain, tmp_path, monkeypatch):
+def test_an_mp4_without_its_encoder_is_refused(plain_run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    said = refusal("interpolate", plain, "--out", tmp_path / "way.mp4")
+    said = refusal("interpolate", plain_run, "--out", tmp_path / "way.mp4")
     assert "needs an encoder: pip install 'genjax-models[video]', or write a .gif" in said

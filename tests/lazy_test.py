@@ -137,9 +137,8 @@ def test_only_adam_has_constants_to_correct(tiny):
         dataclasses.replace(tiny, generator_penalties={"path_length": (2.0, 4)})
 
 
-@pytest.mark.parametrize(
-    ("mode", "parts"), [("jit", 2), pytest.param("pmap", 1, marks=pytest.mark.full)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("mode", "parts"), [("jit", 2), ("pmap", 1)])
 def test_parts_and_devices_agree(tiny, mode, parts):
     data = {"image": np.tile(IMAGES, (2, 1, 1, 1))[:8]}
     found = []

@@ -31,33 +31,23 @@ from genjax.run.projection import (
 from genjax.run.sampling import sample_run
 
 RNG = np.random.default_rng(0)
-SMALL = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")
-STYLES = ("--model.generator.name", "stylegan2", "--model.generator.channel-max", 6)
-STYLES += ("--model.generator.style", 5, "--model.generator.mapping", 1, "--model.latent", 6)
 PLAIN = ("--model.generator.name", "mlp", "--model.generator.width", 16, "--model.latent", 6)
 PIXELS = ("--features", "pixels", "--steps", 2)
 DIGITS = load(DataConfig("digits", split="test")).read(np.arange(3))["image"]
 
 
-def trained(folder, preset, *flags):
-    thin = ("--model.discriminator.width", 4)
-    assert genjax("train", preset, *SMALL, *flags, *thin, "--out", folder).status == 0
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    flags = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit", *PLAIN)
+    flags += ("--model.discriminator.width", 4)
+    assert genjax("train", "cgan-digits", *flags, "--out", folder).status == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("plain") / "run", "cgan-digits", *PLAIN)
-
-
-@pytest.fixture(scope="module")
-def styled(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("styled") / "run", "dcgan-digits", *STYLES)
-
-
-@pytest.fixture(scope="module")
-def styles(styled):
-    return open_for_images(styled, "last", "projections are of")
+def styles(styled_run):
+    return open_for_images(styled_run, "last", "projections are of")
 
 
 def test_the_ramps_are_the_published_ones():
@@ -108,8 +98,8 @@ def test_distance_against_numpy():
     np.testing.assert_array_equal(alone, 0)
 
 
-def test_a_sample_is_found_again(styled, styles):
-    own = sample_run(styled, 3, "last", 3, sampling=GANSampling(noise="const")).samples
+def test_a_sample_is_found_again(styled_run, styles):
+    own = sample_run(styled_run, 3, "last", 3, sampling=GANSampling(noise="const")).samples
     network = from_function(lambda x: x.reshape(len(x), -1)[:, ::3], "third", traceable=True)
     found = project(styles, own, {}, Search(300), network)
     assert found.space == "w"
@@ -118,13 +108,14 @@ def test_a_sample_is_found_again(styled, styles):
     assert np.all(found.distances < 0.01 * found.start)
     assert np.abs(np.int32(found.images) - own).mean() < 3
     # The codes alone make the image again.
-    latent = latent_of(open_for_images(styled, "last", "", sampling=GANSampling(noise="const")))
+    latent = latent_of(open_for_images(styled_run, "last", "", sampling=GANSampling(noise="const")))
     again = latent.decode(
         styles.state, jnp.asarray(found.codes), jax.random.key(0), jnp.arange(3), {}
     )
     np.testing.assert_allclose(again, found.images / 127.5 - 1, atol=0.005)
 
 
+@pytest.mark.full
 def test_w_plus_comes_as_near_as_w(styles):
     near = [project(styles, DIGITS, {}, Search(200, space=space)) for space in ("w", "w+")]
     np.testing.assert_allclose(near[0].start, near[1].start, rtol=1e-5)
@@ -142,6 +133,7 @@ def test_the_first_step_has_the_size_zero_and_starts_at_the_mean_of_codes(styles
     assert found.distances == found.start
 
 
+@pytest.mark.full
 def test_a_search_depends_on_its_seed_and_on_no_other_image(styles):
     first, again, other, alone = (
         project(styles, images, {}, Search(8, seed))
@@ -152,6 +144,7 @@ def test_a_search_depends_on_its_seed_and_on_no_other_image(styles):
     np.testing.assert_allclose(first.codes[:1], alone.codes, atol=1e-4)
 
 
+@pytest.mark.full
 def test_maps_of_noise_bring_it_nearer(styles):
     def louder(path, leaf):
         return jnp.ones_like(leaf) if "strength" in jax.tree_util.keystr(path) else leaf
@@ -205,12 +198,12 @@ def test_given_images_become_those_of_the_data(tmp_path):
         read_given(paths, (8, 9, 3), 5)
 
 
-def test_command(styled, tmp_path):
+def test_command(styled_run, tmp_path):
     Image.fromarray(RNG.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "one.png")
     picture = tmp_path / "found.png"
     flags = ("--steps", 2, "--space", "w+", "--optimize-noise", "True")
     images = ("--image", tmp_path / "one.png", "--out", picture)
-    outcome = genjax("project", styled, *images, *flags)
+    outcome = genjax("project", styled_run, *images, *flags)
     assert outcome.status == 0, outcome
     first, line, last = outcome.out.splitlines()
     assert first.startswith("distance by features of classifier-digits ")
@@ -241,19 +234,23 @@ def test_held_out_examples_have_their_classes(plain):
 @pytest.mark.parametrize(
     ("kind", "flags", "said"),
     [
-        ("styled", (), "give either --image FILE ... or --examples NUMBER ..."),
-        ("styled", ("--examples", 0, "--image", "a.png"), "give either --image FILE"),
-        ("styled", ("--examples", 297), "--examples is 297; it must be at most 296"),
-        ("styled", ("--examples", 0, "--space", "z"), "--space is z, which codes of this model"),
+        ("styled_run", (), "give either --image FILE ... or --examples NUMBER ..."),
+        ("styled_run", ("--examples", 0, "--image", "a.png"), "give either --image FILE"),
+        ("styled_run", ("--examples", 297), "--examples is 297; it must be at most 296"),
+        (
+            "styled_run",
+            ("--examples", 0, "--space", "z"),
+            "--space is z, which codes of this model",
+        ),
         ("plain", ("--examples", 0, "--space", "w+"), "are not of; choices: z"),
         ("plain", ("--examples", 0, "--optimize-noise", "True"), "this generator adds no noise"),
         ("plain", ("--image", "missing.png"), "makes images of a class; give --label; classes of"),
         ("plain", ("--image", "missing.png", "--label", 1), "cannot read missing.png"),
-        ("styled", ("--image", "missing.png"), "cannot read missing.png: No such file"),
-        ("styled", ("--image", "."), "holds no PNG or JPEG files"),
-        ("styled", ("--examples", 0, "--label", 1), "is not conditional"),
-        ("styled", ("--examples", 0, "--steps", 0), "--steps is 0; it must be at least 1"),
-        ("styled", ("--examples", 0, "--out", "found.mp3"), "found.mp3 can't be written"),
+        ("styled_run", ("--image", "missing.png"), "cannot read missing.png: No such file"),
+        ("styled_run", ("--image", "."), "holds no PNG or JPEG files"),
+        ("styled_run", ("--examples", 0, "--label", 1), "is not conditional"),
+        ("styled_run", ("--examples", 0, "--steps", 0), "--steps is 0; it must be at least 1"),
+        ("styled_run", ("--examples", 0, "--out", "found.mp3"), "found.mp3 can't be written"),
     ],
 )
 def test_what_is_refused(kind, flags, said, request, tmp_path, monkeypatch):
@@ -265,8 +262,8 @@ def test_what_is_refused(kind, flags, said, request, tmp_path, monkeypatch):
     assert not contents(tmp_path)
 
 
-def test_without_a_classifier_pixels_are_offered(styled, monkeypatch, tmp_path):
+def test_without_a_classifier_pixels_are_offered(styled_run, monkeypatch, tmp_path):
     monkeypatch.setenv("GENJAX_CACHE", str(tmp_path))
     monkeypatch.setattr("genjax.evals.classifier.SHIPPED", tmp_path)
-    said = refusal("project", styled, "--examples", 0)
+    said = refusal("project", styled_run, "--examples", 0)
     assert "genjax evaluate --train-features digits; or compare by --features pixels" in said

@@ -77,6 +77,7 @@ def test_a_run_on_a_part_is_compared_with_the_whole(tmp_path):
     assert (record["reference"]["split"], record["reference"]["count"]) == ("train", 1500)
 
 
+@pytest.mark.full
 def test_scores_while_training_on_a_part_are_those_of_the_whole(tmp_path):
     """Of the classifier, which knows the whole split."""
     flags = ("--batch-size", 4, "--steps", 1, "--eval.samples", 20, "--mode", "jit")

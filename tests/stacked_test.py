@@ -93,6 +93,7 @@ def test_modes_are_counted_by_definition():
     assert measure_stacked(every) == (1000, 0.0)
 
 
+@pytest.mark.full
 def test_scores_are_of_each_channels_digit(digits):
     real, fake = stack(digits), stack(digits, "test")
     compared = Comparison(real, fake, None, None, chunk=128)

@@ -420,6 +420,7 @@ def test_labels_come_into_the_styles(conditioning):
     assert np.abs(others - w)[::2].max(axis=1).min() > 1e-3
 
 
+@pytest.mark.full
 def test_a_step_moves_all_players_and_the_mean_of_w():
     config = GANConfig(
         **STEP,
@@ -445,6 +446,7 @@ def test_a_step_moves_all_players_and_the_mean_of_w():
         assert not any(jax.tree.leaves(same)), player
 
 
+@pytest.mark.full
 def test_path_length_can_be_an_update_of_its_own():
     rule = Adam(learning_rate=0.01, b1=0.3, b2=0.9)
     penalties = {"path_length": (2.0, 4)}

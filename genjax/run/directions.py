@@ -177,8 +177,8 @@ def traverse(
     index = jnp.full(count, number, jnp.int32)
     # Classes that are taken in turn come again after as many samples.
     turn = number % max(1, len(run.algorithm.spec.labels)) + 1
-    given = condition_of(run, turn, label)
-    given = {name: jnp.repeat(jnp.asarray(x[-1:]), count, axis=0) for name, x in given.items()}
+    condition = condition_of(run, turn, label)
+    given = {name: jnp.repeat(jnp.asarray(x[-1:]), count, axis=0) for name, x in condition.items()}
 
     def start(state: State) -> Array:
         return latent.encode(state, latent.draw(key, index), key, index, given)
