@@ -101,8 +101,10 @@ def test_metrics_say_which_scores_they_make(usual):
     """An ablation asks for scores by name before it has any."""
     assert all(metric.scores for metric in metrics.METRICS.values())
     declared = {name for metric in metrics.METRICS.values() for name in metric.scores}
+    of_latents = {f"ppl_{space}_{where}" for space in "zw" for where in ("full", "end")}
+    of_latents |= {"separability_z", "separability_w"}
     of_others = {"gan_test", "cas", "high_quality", "bits_per_token"}
-    assert declared == {*usual, *of_others}
+    assert declared == {*usual, *of_latents, *of_others}
 
 
 def test_a_metric_that_needs_no_network_is_given_none(run, monkeypatch, tmp_path):

@@ -60,7 +60,8 @@ def evaluate(arguments: list[str]) -> None:
         Args:
           run_dir: Folder of a run; its samples are compared with the split it learnt from.
           metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, cas, ms_ssim, modes,
-            memorization, likelihood, mixture. None takes all that apply but cas, which trains.
+            memorization, likelihood, mixture, ppl, separability. None takes all that apply but cas,
+            which trains, and the last two, which look along latents.
           samples: Samples of a run; papers use 50000.
           features: Feature network: classifier (of the data set, see --train-features) or
             inception.

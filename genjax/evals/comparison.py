@@ -20,6 +20,7 @@ from genjax.data.progress import Progress, no_progress
 from genjax.evals.classifier import Trained, classifier_of
 from genjax.evals.features import FeatureNetwork, Features, extract
 from genjax.evals.inputs import identify, labels_of, shape_of, subset, tracked
+from genjax.evals.latents import Latents
 from genjax.evals.memorization import Memorization, memorization
 
 
@@ -47,6 +48,7 @@ class Comparison:
       chunk: images passed through a network at once.
       progress: shows how far the work is.
       likelihood: of the model, or None.
+      latents: of the samples, where they are of a run that makes them from some, or None.
       why_none: why there is no network though there could be, in words; empty otherwise.
     """
 
@@ -61,6 +63,7 @@ class Comparison:
         progress: Progress = no_progress,
         likelihood: Likelihood | None = None,
         why_none: str = "",
+        latents: Latents | None = None,
     ) -> None:
         """Keeps what is given; nothing is computed yet."""
         self.real = real
@@ -72,6 +75,7 @@ class Comparison:
         self.progress = progress
         self.likelihood = likelihood
         self.why_none = why_none
+        self.latents = latents
 
     @functools.cached_property
     def reference(self) -> dict[str, Any]:

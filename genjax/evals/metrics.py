@@ -22,10 +22,13 @@ from genjax.evals.frechet import frechet_distance, measure_moments, rank_deficie
 from genjax.evals.inception_score import inception_score
 from genjax.evals.inputs import batches, examples, labels_of, subset, tracked
 from genjax.evals.kernel import kernel_distance
+from genjax.evals.latents import codes_of
 from genjax.evals.manifold import prdc
 from genjax.evals.modes import measure_modes
 from genjax.evals.ms_ssim import ms_ssim_diversity
 from genjax.evals.needs import Need
+from genjax.evals.path_length import EPSILON, PERCENTILES, Sampling, path_lengths, trimmed_mean
+from genjax.evals.separability import separability
 from genjax.evals.stacked import digit_classifier, measure_stacked
 
 
@@ -78,6 +81,7 @@ _SUBSETS = 100
 _SUBSET = 1000
 _SPLITS = 10
 _PAIRS = 1000
+_SAMPLINGS: tuple[Sampling, ...] = ("full", "end")
 _STACKED_SAMPLES = 26_000
 _WITH_LOGITS = needs.everything(needs.features, needs.logits)
 _WITH_LABELS = needs.everything(needs.features, needs.labels)
@@ -302,6 +306,60 @@ def _stacked(compared: Comparison) -> list[Score]:
     ]
 
 
+def _ppl(compared: Comparison) -> list[Score]:
+    """Through the protocol's features: published lengths are of LPIPS by VGG16."""
+    assert compared.latents is not None
+    assert compared.network is not None
+    scores = []
+    for space in compared.latents.spaces:
+        for sampling in _SAMPLINGS:
+            lengths = path_lengths(
+                compared.latents,
+                compared.network,
+                space,
+                sampling,
+                compared.fake.count,
+                compared.seed,
+                compared.chunk,
+                compared.progress,
+            )
+            found = trimmed_mean(lengths)
+            parameters = {
+                "epsilon": EPSILON,
+                "percentiles": list(PERCENTILES),
+                "spread": "standard error over ways",
+            }
+            error = found.standard_error
+            scores.append(Score(f"ppl_{space}_{sampling}", found.value, "lower", error, parameters))
+    return scores
+
+
+def _separability(compared: Comparison) -> list[Score]:
+    logits = compared.fake_classes.logits
+    assert compared.latents is not None
+    assert logits is not None
+    names, scores = names_of(compared.real.schema), []
+    codes = codes_of(compared.latents, compared.seed, compared.fake.count, compared.chunk)
+    for space, own in codes.items():
+        value, entropies = separability(own, logits)
+        without = [names[label] for label in range(len(names)) if label not in entropies]
+        warning = None
+        if without and logits.shape[1] > 2:
+            warning = f"too few samples are of {', '.join(without)}, or all are"
+        scores.append(
+            Score(
+                f"separability_{space}",
+                value,
+                "lower",
+                parameters={**_judge(compared), "kept": 0.5},
+                details={"entropies": {names[label]: x for label, x in entropies.items()}},
+                network=False,
+                warning=warning,
+            )
+        )
+    return scores
+
+
 METRICS: dict[str, Metric] = {
     "fid": Metric(_fid, needs.images(2), needs.features, scores=("fid",)),
     "kid": Metric(_kid, needs.images(2), needs.features, scores=("kid",)),
@@ -332,6 +390,21 @@ METRICS: dict[str, Metric] = {
     "memorization": Metric(_memorization, needs.held_out, needs.features, scores=("memorization",)),
     "likelihood": Metric(
         _likelihood, needs.held_out, needs.bounds, scores=tuple(_BOUNDS), network=False
+    ),
+    "ppl": Metric(
+        _ppl,
+        needs.traceable,
+        needs.everything(needs.pictures, needs.latents),
+        usual=False,
+        scores=("ppl_z_full", "ppl_z_end", "ppl_w_full", "ppl_w_end"),
+    ),
+    "separability": Metric(
+        _separability,
+        needs.classes,
+        needs.everything(needs.pictures, needs.latents, needs.no_condition),
+        usual=False,
+        scores=("separability_z", "separability_w"),
+        network=False,
     ),
     "mixture": Metric(
         _mixture, _nothing, needs.mixture, scores=("modes", "high_quality"), network=False

@@ -142,6 +142,27 @@ def bounds(compared: Comparison) -> str | None:
     return None if compared.likelihood else "a run of a model with a likelihood, such as a VAE"
 
 
+def latents(compared: Comparison) -> str | None:
+    """A model that makes its samples from latents."""
+    return None if compared.latents else "a run that makes its samples from a latent, such as a GAN"
+
+
+def no_condition(compared: Comparison) -> str | None:
+    """A model to which nothing but the latent says what to make."""
+    own = compared.latents
+    return (
+        f"an unconditional model, and this one is given {', '.join(own.condition)}"
+        if own and own.condition
+        else None
+    )
+
+
+def traceable(compared: Comparison) -> str | None:
+    """A feature network that takes images that are not rounded to bytes."""
+    known = compared.network is None or compared.network.traceable
+    return None if known else "a feature network that JAX can compile"
+
+
 def mixture(compared: Comparison) -> str | None:
     """Points of a known mixture."""
     known = compared.real.schema.facts.get("mixture") in MIXTURES

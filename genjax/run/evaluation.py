@@ -25,13 +25,14 @@ from genjax.evals.classifier import FRONTS, Untrained
 from genjax.evals.comparison import Comparison, Likelihood
 from genjax.evals.features import FeatureNetwork
 from genjax.evals.inputs import examples, open_images, shape_of, with_channels
+from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
 from genjax.families.registry import make_algorithm
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
 from genjax.run.directory import check_data
-from genjax.run.sampling import open_run, samples_of
+from genjax.run.sampling import HostCondition, Run, open_run, samples_of
 from genjax.run.scoring import measure_held_out
 
 _BATCH = 200
@@ -117,6 +118,7 @@ def evaluate_run(
         progress,
         make_likelihood(run.algorithm, run.state, run.experiment, protocol.seed),
         why_none,
+        make_latents(run, condition, sampling),
     )
     identity = {
         "subject": name,
@@ -220,6 +222,24 @@ def make_likelihood(
     return Likelihood(measure, getattr(experiment.model, "importance_samples", None))
 
 
+def make_latents(run: Run, condition: HostCondition, sampling: Any) -> Latents | None:
+    """The latents of a run's samples, of a model that computes in float32; or None.
+
+    Args:
+      run: from `open_run`.
+      condition: what the samples are made from.
+      sampling: how they are drawn.
+    """
+    algorithm, model = run.algorithm, run.experiment.model
+    if model.dtype != "float32":
+        wide = dataclasses.replace(
+            run.experiment, model=dataclasses.replace(model, dtype="float32")
+        )
+        algorithm = make_algorithm(wide, run.schema, sampling=sampling)
+    latent = algorithm.latent
+    return None if latent is None else Latents(latent, run.state, condition)
+
+
 def check_protocol(
     experiment: Experiment, real: Source, held_out: Source | None, protocol: Protocol
 ) -> None:
@@ -237,7 +257,8 @@ def check_protocol(
     algorithm = make_algorithm(experiment, real.schema)
     spec = algorithm.spec
     # Metrics ask for the labels alone before they compute anything.
-    labels = known_to_data(spec, conditions_as_in(spec, real, protocol.samples))
+    condition = conditions_as_in(spec, real, protocol.samples)
+    labels = known_to_data(spec, condition)
     fields = {name: spec.fields[name] for name in (spec.target, *labels)}
     drawn = real.schema._replace(fields=fields)
     fake = dataclasses.replace(real, count=protocol.samples, schema=drawn, arrays=labels)
@@ -247,6 +268,7 @@ def check_protocol(
         held_out,
         _network(protocol, real)[0],
         likelihood=make_likelihood(algorithm, None, experiment, protocol.seed),
+        latents=None if algorithm.latent is None else Latents(algorithm.latent, None, condition),
     )
     check_metrics(compared, protocol.metrics)
 
