@@ -198,6 +198,20 @@ def test_it_is_trained_further_and_exported(torch, files, tmp_path):
     assert genjax("sample", run, "--n", 4, "--out", tmp_path / "grid.png").status == 0
 
 
+@pytest.mark.full
+def test_images_that_are_cut_out_of_larger_ones_are_told_of(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "G.safetensors"
+    small = ("channel-max", 4), ("style", 4), ("mapping", 1)
+    flags = [w for name, value in small for w in (f"--model.generator.{name}", value)]
+    flags += ["--model.discriminator.channel-max", 4, "--batch-size", 4, "--steps", 1]
+    flags += ["--data.name", "digits", "--data.resolution", 9, "--eval.samples", 4, "--mode", "jit"]
+    assert genjax("train", "stylegan2-fashion", *flags, "--out", run).status == 0
+    outcome = genjax("weights", "export", "stylegan2", run, "--out", out)
+    assert outcome.status == 0, outcome
+    said = f"the official stylegan2 makes 16 x 16 pixels, of which images of {run} are the 9 x 9"
+    assert said in outcome.out.replace("\n", " ")
+
+
 def broken(tensors, change):
     """Tensors with one thing wrong."""
     tensors = dict(tensors)

@@ -13,7 +13,7 @@ from genjax.errors import UserError, lookup
 from genjax.official.architectures import ARCHITECTURES, Architecture
 from genjax.official.files import write_official
 from genjax.official.roles import Files, player_of, tables_of
-from genjax.official.shapes import Image
+from genjax.official.shapes import Image, Shapes
 from genjax.official.tensors import flatten, left_over, needed, write_tensors
 from genjax.run import checkpoint
 from genjax.run.sampling import open_run
@@ -31,7 +31,7 @@ def export_weights(
       which: checkpoint of the run.
 
     Returns:
-      The step of the checkpoint, and what was left out, in words.
+      The step of the checkpoint, and what is not as it was, in words.
 
     Raises:
       UserError: not a run, no such checkpoint, or networks that the official code does not have.
@@ -70,6 +70,14 @@ def export_weights(
                 notes.append(f"left out {words}, which the official one lacks and does not need")
         tensors = write_tensors(table, tree)
         ready[path] = {architecture.prefix + key: tensor for key, tensor in tensors.items()}
+        if role == "average":
+            shapes = {key: tensor.shape for key, tensor in tensors.items()}
+            made = architecture.infer(Shapes(str(path), shapes)).image
+            if made != image:
+                notes.append(
+                    f"the official {name} makes {made[0]} x {made[1]} pixels, of which images of "
+                    f"{directory} are the {image[0]} x {image[1]} in the middle"
+                )
     for path, tensors in ready.items():
         write_official(path, tensors)
     return run.step, notes
