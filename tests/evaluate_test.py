@@ -451,6 +451,8 @@ def test_one_of_several_checkpoints_is_compared(run):
         (["RUN", "--features", "inception"], "needs --weights"),
         (["RUN", "--samples", "1"], "--samples is 1; it must be at least 2"),
         (["RUN", "--checkpoint", "7"], "no checkpoint of step 7"),
+        (["RUN", "--resolution", "9"], "--resolution is 9, but the data of"),
+        (["RUN", "--directory", "elsewhere"], "--directory is elsewhere, but the data of"),
         (["--real", "digits", "--fake", "no/such.npz"], "no/such.npz doesn't exist"),
         (["--real", "digits", "--fake", "digits:tset"], "did you mean 'test'?"),
         (["--real", "digits", "--fake", "LARGE"], "of (9, 9, 1); give --resolution"),

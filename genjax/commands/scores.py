@@ -96,6 +96,13 @@ def evaluate(arguments: list[str]) -> None:
         check_range("--batch", batch, 1, MOST_SAMPLES)
         check_range("--seed", seed, 0, LARGEST_SEED)
         check_range("--resolution", resolution, 1, LARGEST_SIDE)
+        given = {"--resolution": resolution, "--directory": directory}
+        for flag, value in given.items():
+            if run_dir is not None and value is not None:
+                raise UserError(
+                    f"{flag} is {value}, but the data of {run_dir} are those that it learnt from; "
+                    "leave it out"
+                )
         which = parse_checkpoint(checkpoint)
         check_file(out)
         from genjax.evals.records import FILE, append_records
