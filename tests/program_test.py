@@ -87,6 +87,11 @@ def test_structure_is_all_but_seeds_and_scalars():
     assert structure(base) == structure(small(3, 0.5, penalties={"r1": (9.0, 2)}))
     assert structure(base) != structure(small(penalties={"r1": (0.1, 1)}))
     assert structure(base) != structure(small(penalties={"r2": (0.1, 2)}))
+    ones, others = (
+        small(generator_penalties={"path_length": (weight, every)})
+        for weight, every in ((1.0, 4), (2.0, 4))
+    )
+    assert structure(ones) == structure(others) != structure(base)
     assert structure(base) != structure(dataclasses.replace(base, steps=8))
     found = varying([base, small(3, 0.5, penalties={"r1": (9.0, 2)}, label_smoothing=0.25)])
     assert {path: value.tolist() for path, value in found.items()} == {

@@ -17,6 +17,7 @@ SCALARS = (
     ("encoder_optimizer", "learning_rate"),
     ("optimizer", "learning_rate"),
     ("penalties", "*", 0),
+    ("generator_penalties", "*", 0),
     ("label_smoothing",),
     ("beta",),
 )
@@ -35,7 +36,7 @@ def structure(experiment: Experiment) -> str:
             parent = parent[part]
         if isinstance(parent, tuple):
             # Of a penalty, whose weight comes first.
-            plain["model"]["penalties"][path[1]] = (None, *parent[1:])
+            plain["model"][path[0]][path[1]] = (None, *parent[1:])
         else:
             parent[path[-1]] = None
     return json.dumps(plain, sort_keys=True)
