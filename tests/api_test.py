@@ -50,7 +50,9 @@ def test_mistakes_are_named(run):
     directory, trained = run
     with pytest.raises(UserError, match="classes of this model: 0 to 9"):
         trained.sample(1, label=10)
-    with pytest.raises(UserError, match="have no option 'temperature'; choices: none"):
+    with pytest.raises(
+        UserError, match="have no option 'temperature'; choices: psi, cutoff, noise"
+    ):
         genjax.load(directory, temperature=0.5)
     with pytest.raises(UserError, match="did you mean 'dcgan-mnist'"):
         genjax.preset("dcgan-mnits")

@@ -286,7 +286,7 @@ def test_sets_without_a_test_split_give_up_a_tenth(empty_cache, tmp_path, monkey
 
 
 def test_resized_images_have_a_classifier_of_their_own(empty_cache, monkeypatch):
-    monkeypatch.setitem(RECIPES, "digits", TINY)
+    monkeypatch.setitem(RECIPES, "digits", dataclasses.replace(TINY, epochs=1, batch=500))
     trained = train_features("digits", resolution=16)
     assert (trained.image, trained.network.name) == ((16, 16, 1), "classifier-digits@16")
     resized, plain = (load(DataConfig("digits", resolution=side)) for side in (16, None))

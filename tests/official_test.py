@@ -29,7 +29,7 @@ CASES = {
     "r3gan without labels": ("r3gan", functools.partial(official.r3gan, 8, False), 0),
     "stylegan2": ("stylegan2", functools.partial(official.stylegan2, 10), 0),
 }
-MORE = ("biggan", "biggan of plain labels", "biggan_deep", "r3gan", "r3gan without labels")
+MORE = ("biggan", "biggan of plain labels", "biggan_deep", "r3gan without labels", "stylegan2")
 DIGITS = ("--data", "digits")
 # Its groups of four images are those of the authors' code by default.
 PRESETS = {"stylegan2": ("--preset", "stylegan2-fashion")}

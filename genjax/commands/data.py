@@ -43,13 +43,14 @@ def presets(arguments: list[str]) -> None:
 
 def _sizes(experiment: Experiment) -> tuple[str, str]:
     """The shape of an example and the parameters of each network, where the data are known."""
+    from genjax.data.schema import resized
     from genjax.data.sources import known_schema, load
     from genjax.families.registry import count_parameters
 
     config = experiment.data
     try:
         try:
-            schema = known_schema(config.name, config.length)
+            schema = resized(known_schema(config.name, config.length), config.resolution)
         except UserError:
             schema = load(config).schema
         counts = count_parameters(experiment, schema)
