@@ -167,6 +167,7 @@ def same(a, b):
         np.testing.assert_array_equal(value, b[name])
 
 
+@pytest.mark.full
 def test_averages_outlive_their_checkpoints_and_resuming(run, tmp_path):
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["6"]
     whole = stored(run)
@@ -232,6 +233,7 @@ def test_a_distant_width_is_warned_of(run, tmp_path):
     assert "% away" in out
 
 
+@pytest.mark.full
 def test_refusals(run, tmp_path):
     succeed("train", *TINY, "--steps", 1, "--out", tmp_path / "plain")
     assert "keeps no averages" in refusal("average", tmp_path / "plain", "--width", 0.1)

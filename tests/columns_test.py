@@ -53,7 +53,7 @@ def test_a_shorter_row_ends_with_a_remark():
 @pytest.mark.parametrize(
     ("command", "width"),
     [
-        ("presets", 80),
+        pytest.param("presets", 80, marks=pytest.mark.full),
         pytest.param("presets", 60, marks=pytest.mark.full),
         ("data list", 60),
         ("data list", 80),

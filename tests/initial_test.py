@@ -68,6 +68,7 @@ def test_a_run_begins_with_the_weights_of_another(first, tmp_path):
     assert any(np.any(moved[name] != weight) for name, weight in params(first).items())
 
 
+@pytest.mark.full
 def test_it_is_repeated_and_goes_on(first, tmp_path):
     copy = shutil.copytree(first, tmp_path / "copy")
     train(tmp_path / "b", *WIDTHS, "--steps", 2, "--init-from", copy)

@@ -181,6 +181,7 @@ def test_codes_are_those_of_the_samples(styled):
     np.testing.assert_allclose(made, stored / 127.5 - 1, atol=0.01)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("digits_classifier")
 def test_scores_of_a_run(styled):
     flags = ("--metrics", "ppl,separability", "--samples", 200, "--batch", 100)

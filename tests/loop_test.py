@@ -332,7 +332,7 @@ def test_an_untrained_classifier_is_missed_at_once(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("mode", ["mesh", "pmap"])
+@pytest.mark.parametrize("mode", [pytest.param("mesh", marks=pytest.mark.full), "pmap"])
 def test_a_run_resumes_in_another_mode(small_experiment, run, console, mode):
     directory, _ = run
     longer = dataclasses.replace(small_experiment, steps=8, mode=mode)

@@ -119,6 +119,7 @@ def test_images_and_logits_are_those_of_the_official_networks(torch, files, case
             np.testing.assert_allclose(back[f"{layer}.sv0"], v, rtol=1e-5, err_msg=layer)
 
 
+@pytest.mark.full
 def test_the_average_and_what_is_trained_are_two_files(files, tmp_path):
     name, average, _ = files("r3gan without labels")
     other = tmp_path / "other.safetensors"

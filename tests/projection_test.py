@@ -165,6 +165,7 @@ def test_maps_of_noise_bring_it_nearer(styles):
         np.testing.assert_allclose(np.square(own).mean((1, 2)), 1, rtol=1e-4)
 
 
+@pytest.mark.full
 def test_z_of_a_class_is_found_again(plain):
     run = open_for_images(plain, "last", "projections are of")
     own = sample_run(plain, 3, "last", 2, label=4).samples

@@ -61,6 +61,8 @@ def small(command):
         words += ["--steps", "6"]
     elif words[0] == "ablate":
         words += ["--steps", "2", "--seeds", "1", "--only", "non_saturating"]
+    elif words[0] == "project":
+        words += ["--steps", "4"]
     elif words[0] == "evaluate" and words[1].startswith("runs"):
         words += ["--samples", "300"]
     return words, file
@@ -78,6 +80,7 @@ def test_the_list_of_commands(tmp_path, monkeypatch):
         noise = np.random.default_rng(len(name)).integers(0, 256, (20, 8, 8), np.uint8)
         for number, pixels in enumerate(noise):
             Image.fromarray(pixels).save(tmp_path / "my_folder" / name / f"{number}.png")
+    Image.fromarray(noise[0]).save("me.png")
     left_out = []
     for command in commands():
         if command in ELSEWHERE:

@@ -60,6 +60,7 @@ def test_whole_calls_are_traced_and_no_number_changes(tmp_path, capsys):
         main(plain)
 
 
+@pytest.mark.full
 def test_a_run_that_ends_early_closes_its_trace(experiment, tmp_path):
     said = run(experiment, tmp_path / "a", stop=lambda step: step == 4)
     assert "wrote a trace of steps 3 to 4 into" in said
