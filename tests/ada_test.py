@@ -10,6 +10,7 @@ import pytest
 from scipy import fft, ndimage, signal, stats
 from scipy.spatial.transform import Rotation
 
+from genjax.core.compiler import traced_for
 from genjax.errors import UserError
 from genjax.families.gan import ada
 from genjax.families.gan.warp import reflected
@@ -178,8 +179,8 @@ PARTS = {
 
 
 @functools.cache
-def compiled():
-    return jax.jit(ada.change)
+def compiled(platform="cpu"):
+    return jax.jit(traced_for(platform, ada.change))
 
 
 @pytest.mark.parametrize("images", [RGB, GREY], ids=["rgb", "grey"])
@@ -196,13 +197,24 @@ def test_changes(part, images):
     )
 
 
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
 @pytest.mark.parametrize("scale", [0.15, 6.0])
-def test_what_lies_beyond_the_border_is_zero(scale):
+def test_what_lies_beyond_the_border_is_zero(scale, platform):
     """The border is a side less one pixel wide, as wide as the authors' code makes it."""
     changes = {"scale": np.float32([scale, 1]), "xfrac": np.float32([[0, 0], [2.6, -2.2]])}
-    changed = np.asarray(compiled()(RGB, changes))
+    changed = np.asarray(compiled(platform)(RGB, changes))
     np.testing.assert_allclose(changed, reference(RGB, changes), rtol=1e-5, atol=1e-5)
     assert (changed[0] == 0).any() == (scale < 1)
+
+
+def test_pixels_are_read_one_by_one_but_on_tpus():
+    changes = changes_of(GEOMETRY, RGB)
+    expected = reference(RGB, changes)
+    for platform in ("cpu", "gpu", "tpu"):
+        change = compiled(platform)
+        text = str(jax.make_jaxpr(change)(RGB, changes))
+        assert ("gather" in text, "scan" in text) == (platform != "tpu", platform == "tpu")
+        np.testing.assert_allclose(change(RGB, changes), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_reflection():
@@ -229,8 +241,10 @@ def affine(changes, shape):
     return np.stack([reference(x, first).ravel() - offset for x in unit], axis=1), offset
 
 
-@pytest.mark.parametrize("part", ["bgc", "everything"])
-def test_derivatives(part):
+@pytest.mark.parametrize(
+    ("part", "platform"), [("bgc", "cpu"), ("bgc", "tpu"), ("everything", "cpu")]
+)
+def test_derivatives(part, platform):
     """``R = |grad_x tanh(w . T(x))|^2`` and its gradient by w, with T as a matrix."""
     image = RNG.uniform(-1, 1, (1, 4, 5, 3)).astype(np.float32)
     changes = {name: x[:1] for name, x in changes_of(PARTS[part], image).items()}
@@ -244,7 +258,9 @@ def test_derivatives(part):
         first = gradient(weight, image)
         return jnp.sum(first**2), first
 
-    (value, first), second = jax.jit(jax.value_and_grad(penalty, has_aux=True))(weight)
+    (value, first), second = jax.jit(
+        traced_for(platform, jax.value_and_grad(penalty, has_aux=True))
+    )(weight)
     w = np.float64(weight)
     changed = matrix @ np.float64(image).ravel() + offset
     s, pulled = np.tanh(w @ changed), matrix.T @ w

@@ -3,6 +3,9 @@
 An image is reflected at its borders, doubled by the wavelet filter sym6, read bilinearly where the
 map says, and halved by the same filter. The border is as wide as reflection allows, a side less
 one pixel: the authors' code takes the smallest that the maps of the batch need, up to that.
+
+TPUs, which would go through gathered and scattered pixels one by one, read by products with the
+weights of all rows and columns.
 """
 
 import functools
@@ -14,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from genjax.core.compiler import target_platform
 from genjax.core.types import Examples
 
 Maps = Float[Array, "batch height width channels"]
@@ -83,6 +87,38 @@ def _corners(sides: tuple[int, int], x: Places, y: Places) -> tuple[Array, Array
     return row, column, (y - top)[..., None], (x - left)[..., None]
 
 
+def _hats(side: int, places: Float[Array, "..."]) -> Float[Array, "... side"]:
+    """The weight of each row of `side` at places that are counted as in `_corners`."""
+    numbers = np.arange(side, dtype=np.float32) - (side // 2 - 1)
+    return jnp.maximum(1 - jnp.abs(places[..., None] - numbers), 0)
+
+
+_einsum = partial(jnp.einsum, precision="highest")
+
+
+def _read_by_products(sides: tuple[int, int], maps: Maps, x: Places, y: Places) -> Maps:
+    """`read` row by row of the places, whose weights would be large all together."""
+
+    def row(places: tuple[Array, Array]) -> Array:
+        lines = _einsum("bpw,bhwc->bphc", _hats(sides[1], places[0]), maps)
+        return _einsum("bph,bphc->bpc", _hats(sides[0], places[1]), lines)
+
+    return jax.lax.map(row, (x.swapaxes(0, 1), y.swapaxes(0, 1))).swapaxes(0, 1)
+
+
+def _write_by_products(sides: tuple[int, int], values: Maps, x: Places, y: Places) -> Maps:
+    """`write` row by row of the places."""
+
+    def add(maps: Maps, row: tuple[Array, Array, Array]) -> tuple[Maps, None]:
+        values, x, y = row
+        lines = _hats(sides[0], y)[..., None] * values[:, :, None]
+        return maps + _einsum("bphc,bpw->bhwc", lines, _hats(sides[1], x)), None
+
+    maps = jnp.zeros((values.shape[0], *sides, values.shape[-1]), values.dtype)
+    rows = (values.swapaxes(0, 1), x.swapaxes(0, 1), y.swapaxes(0, 1))
+    return jax.lax.scan(add, maps, rows)[0]
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def read(sides: tuple[int, int], maps: Maps, x: Places, y: Places) -> Maps:
     """Reads maps bilinearly at places.
@@ -97,6 +133,8 @@ def read(sides: tuple[int, int], maps: Maps, x: Places, y: Places) -> Maps:
     Returns:
       [batch, rows, columns, channels]; 0 beside the maps.
     """
+    if target_platform() == "tpu":
+        return _read_by_products(sides, maps, x, y)
     row, column, down, right = _corners(sides, x, y)
     flat = maps.reshape(maps.shape[0], -1, maps.shape[-1])
     numbers = row * sides[1] + column
@@ -119,6 +157,8 @@ def write(sides: tuple[int, int], values: Maps, x: Places, y: Places) -> Maps:
     XLA's own gradient of `read` scatters four times, which on CPUs takes twice as long as one
     scatter of windows.
     """
+    if target_platform() == "tpu":
+        return _write_by_products(sides, values, x, y)
     row, column, down, right = _corners(sides, x, y)
     rows = jnp.stack([(1 - down) * values, down * values], axis=3)
     windows = jnp.stack([(1 - right)[..., None, :] * rows, right[..., None, :] * rows], axis=4)
@@ -152,7 +192,7 @@ write.defvjp(
 
 
 def _both_ways(vertical: np.ndarray, maps: Maps, horizontal: np.ndarray) -> Maps:
-    return jnp.einsum("ij,bjwc,vw->bivc", vertical, maps, horizontal, precision="highest")
+    return _einsum("ij,bjwc,vw->bivc", vertical, maps, horizontal)
 
 
 def warp(images: Examples, inverse: Float[Array, "batch 3 3"]) -> Examples:
