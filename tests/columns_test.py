@@ -69,10 +69,3 @@ def test_no_line_is_wider_than_a_terminal(monkeypatch, tmp_path, command, width)
     assert "…" not in narrow
     # Nothing is lost.
     assert set(whole.split()) <= set(narrow.replace(":", "").split()) | set(narrow.split())
-
-
-def test_presets_say_how_long_and_how_large_they_are():
-    lines = {line.split()[0]: line.split() for line in genjax("presets").out.splitlines()}
-    assert lines["name"] == ["name", "family", "data", "shape", "steps", "batch", "parameters"]
-    assert lines["dcgan-mnist"][:6] == ["dcgan-mnist", "gan", "mnist", "28x28x1", "10,000", "128"]
-    assert lines["stylegan2-clothing64"][3] == "64x64x3"

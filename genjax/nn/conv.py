@@ -346,7 +346,9 @@ class _ConvLayer(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.spectral_norm:
             kernel = spectrally_normalized(self, kernel)
-        y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.form)
+        # While parameters are made only shapes matter, and each group takes long to trace.
+        form = "stock" if groups > 1 and self.is_initializing() else self.form
+        y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, form)
         y = checkpoint_name(y, LINEAR)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
