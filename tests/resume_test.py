@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from in_process import genjax
 from patience import PATIENCE_S
 
 from genjax.data.schema import image_schema
@@ -20,17 +21,25 @@ from genjax.run import checkpoint
 from genjax.run import directory as run_directory
 
 SIZES = ("--model.generator.width", "8", "--model.discriminator.width", "8", "--batch-size", "32")
+SIZES += ("--mode", "jit")
 OFTEN = ("--log-every", "10", "--sample-every", "50", "--checkpoint-every", "40")
 FLAGS = (*SIZES, *OFTEN, "--model.ema-decay", "0.99", "--data.flip", "True")
 TIMES = {"images_per_second", "seconds_per_step"}
 
 
-def genjax(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "genjax", *arguments]
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Starts a command in a process of its own, which can be killed."""
+    command = [sys.executable, "-m", "genjax", *arguments]
+    # As many as this process has, since XLA has threads for each.
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(jax.device_count())}
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
-def run(*arguments: str) -> None:
-    subprocess.run(genjax(*arguments), check=True, timeout=PATIENCE_S, capture_output=True)
+def run(*arguments: object) -> None:
+    outcome = genjax(*arguments)
+    assert outcome.status == 0, outcome
 
 
 def final_state(directory: Path, step: int):
@@ -51,15 +60,15 @@ def metrics(directory: Path):
 def test_sigkill_and_resume_is_exact(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     # More steps than wanted, so that it is surely still running when it is killed.
-    command = genjax("train", "--steps", "100000", "--out", str(killed), *FLAGS)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start("train", "--steps", "100000", "--out", str(killed), *FLAGS)
     deadline = time.monotonic() + PATIENCE_S
     while not (killed / "checkpoints" / "120").exists():
         assert process.poll() is None, "the run ended by itself"
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == -signal.SIGKILL
     # What a kill in the middle of a write leaves behind.
     with (killed / "metrics.jsonl").open("a") as lines:
         lines.write('{"step": 130, "generator/lo')
@@ -68,8 +77,8 @@ def test_sigkill_and_resume_is_exact(tmp_path):
     assert max(steps) >= 120
     # It may have gone far before this process was given time to look and to kill it.
     end = (max(steps) // 50 + 2) * 50
-    run("resume", str(killed), "--steps", str(end))
-    run("train", "--steps", str(end), "--out", str(whole), *FLAGS)
+    run("resume", killed, "--steps", end)
+    run("train", "--steps", end, "--out", whole, *FLAGS)
 
     a, b = final_state(whole, end), final_state(killed, end)
     assert a.generator.ema is not None
@@ -92,10 +101,7 @@ def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
     """Between two checkpoints; resumed, it has the parameters of a run that went through."""
     directory = tmp_path / "asked"
     rare = (*SIZES, "--log-every", "5", "--checkpoint-every", "100000", "--steps", "100000")
-    command = genjax("train", *rare, "--out", str(directory))
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    process = start("train", *rare, "--out", str(directory))
     deadline = time.monotonic() + PATIENCE_S
     while not (directory / "metrics.jsonl").exists() or len(metrics(directory)) < 2:
         assert process.poll() is None, "the run ended by itself"
@@ -111,9 +117,9 @@ def test_a_run_that_is_asked_to_end_saves_first(tmp_path, number):
     assert step >= 10
     final_state(directory, step)
 
-    run("resume", str(directory), "--steps", str(step + 20))
+    run("resume", directory, "--steps", step + 20)
     whole = tmp_path / "whole"
-    run("train", *rare[:-1], str(step + 20), "--out", str(whole))
+    run("train", *rare[:-1], step + 20, "--out", whole)
     for one, other in zip(
         jax.tree.leaves(final_state(directory, step + 20)),
         jax.tree.leaves(final_state(whole, step + 20)),
