@@ -45,8 +45,7 @@ from hypothesis import HealthCheck, settings
 from in_process import genjax
 
 from genjax.config import DCGAN, SGD, DataConfig, Experiment, GANConfig
-from genjax.evals.classifier import Trained
-from genjax.evals.classifier_training import train_features
+from genjax.evals.classifier import Trained, read_classifier
 
 jax.config.update("jax_num_cpu_devices", 8)
 # How long an example takes depends on what else the machine does; which are drawn should not.
@@ -150,18 +149,13 @@ def torchvision() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def digits_training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
-    """The classifier of digits, trained once a session, and the cache it lies in."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GENJAX_CACHE", str(folder))
-        return folder, train_features("digits")
+def scoring_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of the tests that score: what is computed of a reference is so once a session."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def digits_classifier(
-    monkeypatch: pytest.MonkeyPatch, digits_training: tuple[Path, Trained]
-) -> Trained:
-    """The classifier of digits, which `load_classifier` finds."""
-    monkeypatch.setenv("GENJAX_CACHE", str(digits_training[0]))
-    return digits_training[1]
+def digits_classifier(monkeypatch: pytest.MonkeyPatch, scoring_cache: Path) -> Trained:
+    """The classifier of digits that comes with genjax, which `load_classifier` finds."""
+    monkeypatch.setenv("GENJAX_CACHE", str(scoring_cache))
+    return read_classifier("digits")
