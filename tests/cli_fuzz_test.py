@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from in_process import contents, genjax, refusal
 
+from genjax import presets
+
 TINY = ["--steps", "1", "--batch-size", "8", "--mode", "jit", "--eval.samples", "8"]
 TINY += ["--model.generator.name", "mlp", "--model.discriminator.name", "mlp"]
 TINY += ["--model.generator.width", "4", "--model.discriminator.width", "4"]
@@ -110,6 +112,9 @@ def place(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("GENJAX_CACHE", str(folder / "cache"))
         patch.setenv("TFDS_DATA_DIR", str(folder / "data"))
+        # Whose parameters `genjax presets` counts.
+        for name in presets.PRESETS.keys() - set(PRESETS):
+            patch.delitem(presets.PRESETS, name)
         patch.setattr(socket.socket, "connect", no_network)
         patch.setattr(socket, "getaddrinfo", no_network)
         outcome = genjax("train", *[word.replace("new-run", "run") for word in TINY])

@@ -27,6 +27,9 @@ CASES = [
     for name, code, commands in BLOCKS
     for command in commands.strip().splitlines()
 ]
+# Networks that compile soonest, for files that bring none.
+DENSE = ("--model.generator.name", "mlp", "--model.discriminator.name", "mlp")
+DENSE += ("--model.discriminator.norm", "none")
 SMALL = ("--steps", "4", "--batch-size", "8", "--checkpoint-every", "4", "--eval.samples", "20")
 
 
@@ -60,6 +63,7 @@ def test_a_file_does_what_the_page_says(registries, tmp_path, monkeypatch, name,
     Path(name).write_text(code)
     program, *arguments = shlex.split(command)
     assert program == "genjax"
+    arguments += DENSE if name in ("exponential.py", "drift.py") else ()
     done = genjax(*arguments, *SMALL, "--out", "run")
     assert done.status == 0, done.err
     again = genjax("resume", "run", "--steps", "6")

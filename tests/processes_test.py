@@ -117,9 +117,9 @@ def assert_equal(one: Path, other: Path, tolerance: float = 1e-5) -> None:
 )
 def test_processes_equal_devices(tmp_path, processes, network):
     several, one = tmp_path / "several", tmp_path / "one"
-    flags = (*FLAGS, *network, "--steps", "20", "--profile", "4")
+    flags = (*FLAGS, *network, "--steps", "12", "--profile", "4")
     said = run(processes, "train", *flags, "--out", str(several))
-    assert f"steps 1 to 20 in {processes} processes, mode mesh on {processes} x cpu" in said[0]
+    assert f"steps 1 to 12 in {processes} processes, mode mesh on {processes} x cpu" in said[0]
     # Process 0 alone prints and writes; gloo says who is connected.
     for other in said[1:]:
         assert all(line.startswith("[Gloo]") for line in other.splitlines())
@@ -129,10 +129,10 @@ def test_processes_equal_devices(tmp_path, processes, network):
     run(1, "train", *flags, "--out", str(one), devices=processes)
     assert_equal(several, one)
     assert [row["step"] for row in metrics(several) if "generator/loss" in row] == [
-        *range(2, 21, 2)
+        *range(2, 13, 2)
     ]
     pictures = {path.name for path in (several / "samples").iterdir()}
-    assert pictures == {f"step_{step:08d}.png" for step in range(4, 21, 4)}
+    assert pictures == {f"step_{step:08d}.png" for step in range(4, 13, 4)}
 
 
 @pytest.mark.full
