@@ -16,7 +16,7 @@ from rich.console import Console
 from scipy.io import wavfile
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from genjax.config import MLP, DataConfig
+from genjax.config import DataConfig, WaveGAN
 from genjax.data.importer import import_dataset
 from genjax.data.sounds import read_header, read_sound, resample
 from genjax.data.sources import load
@@ -164,7 +164,7 @@ def test_a_run_on_sound(small_experiment, tmp_path: Path):
             path.parent.mkdir(parents=True, exist_ok=True)
             wavfile.write(path, RATE, stored(wave))
     import_dataset("tones", tmp_path / "raw", tmp_path / "sets")
-    network = MLP(width=16)
+    network = WaveGAN(width=2)
     model = dataclasses.replace(small_experiment.model, generator=network, discriminator=network)
     data = DataConfig("tones", directory=str(tmp_path / "sets"), length=64)
     experiment = dataclasses.replace(small_experiment, data=data, model=model)

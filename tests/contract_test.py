@@ -32,7 +32,7 @@ STILL = {
 MOST_PIXELS = 32
 
 # One of each family, which is enough for a quick look.
-ONE_EACH = ("dcgan-digits", "vae-digits", "vae-gan-mnist", "gpt-shakespeare", "wavegan-digits")
+ONE_EACH = ("dcgan-digits", "vae-digits", "vae-gan-mnist", "gpt-shakespeare")
 
 
 def leaf_at(tree, path):

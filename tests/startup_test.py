@@ -113,8 +113,14 @@ def test_memory_is_kept_unless_told_otherwise(monkeypatch, value, calls):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to keep memory")
-@pytest.mark.parametrize("first", ["", "import genjax.core.compiler"])
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(
+    ("first", "kept"),
+    [
+        ("", False),
+        pytest.param("", True, marks=pytest.mark.full),
+        ("import genjax.core.compiler", True),
+    ],
+)
 def test_large_temporary_memory_stays_mapped(tmp_path, first, kept):
     code = f"""
 {first}
