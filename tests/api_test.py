@@ -13,13 +13,13 @@ from genjax.run.sampling import sample_run
 
 
 @pytest.fixture(scope="module")
-def run(small_experiment, tmp_path_factory):
+def run(dense_experiment, tmp_path_factory):
     model = dataclasses.replace(
-        small_experiment.model,
+        dense_experiment.model,
         generator_conditioning="concat",
         discriminator_conditioning="projection",
     )
-    experiment = dataclasses.replace(small_experiment, model=model, steps=2)
+    experiment = dataclasses.replace(dense_experiment, model=model, steps=2)
     directory = tmp_path_factory.mktemp("api") / "run"
     return directory, genjax.train(experiment, directory, quiet=True)
 

@@ -52,7 +52,7 @@ def difference(a, b):
 
 
 @pytest.mark.full
-def test_the_run_is_the_same(small_experiment, tmp_path):
+def test_the_run_is_the_same(dense_experiment, tmp_path):
     """Fed from the host or the device bit for bit; more steps a call up to rounding."""
     states, lines = {}, {}
     for name, fields in {
@@ -62,7 +62,7 @@ def test_the_run_is_the_same(small_experiment, tmp_path):
         "three on device": {"steps_per_call": 3, "feed": "device"},
     }.items():
         experiment = dataclasses.replace(
-            small_experiment, checkpoint_every=3, log_every=2, eval=FEW, **fields
+            dense_experiment, checkpoint_every=3, log_every=2, eval=FEW, **fields
         )
         printed = train(experiment, tmp_path / name)
         states[name] = final_state(experiment, tmp_path / name)
@@ -80,9 +80,9 @@ def test_the_run_is_the_same(small_experiment, tmp_path):
                 assert two[name] == pytest.approx(value, rel=tolerance, abs=tolerance / 10)
 
 
-def test_a_resume_with_several_steps_a_call_is_exact(small_experiment, tmp_path):
+def test_a_resume_with_several_steps_a_call_is_exact(dense_experiment, tmp_path):
     experiment = dataclasses.replace(
-        small_experiment, steps_per_call=2, sample_every=2, feed="device", eval=FEW
+        dense_experiment, steps_per_call=2, sample_every=2, feed="device", eval=FEW
     )
     train(experiment, tmp_path / "whole")
     train(dataclasses.replace(experiment, steps=4), tmp_path / "halves")
@@ -107,15 +107,15 @@ def sums():
 
 @pytest.mark.parametrize(("mode", "count"), [("jit", 1), ("mesh", 8), ("pmap", 8)])
 @pytest.mark.parametrize("feed", ["host", "device"])
-def test_every_mode_and_feed_sees_the_same_batches(small_experiment, mode, count, feed):
-    dataset = load(small_experiment.data)
+def test_every_mode_and_feed_sees_the_same_batches(dense_experiment, mode, count, feed):
+    dataset = load(dense_experiment.data)
     values = np.arange(dataset.count) % 251
     images = np.broadcast_to(values[:, None, None, None], (len(values), 8, 8, 1)).astype(np.uint8)
     dataset = in_memory("numbers", "train", image_schema((8, 8, 1)), {"image": images})
     seen = {}
     for steps in (1, 3):
         experiment = dataclasses.replace(
-            small_experiment,
+            dense_experiment,
             steps_per_call=steps,
             feed=feed,
             sample_every=3,
@@ -134,7 +134,7 @@ def test_every_mode_and_feed_sees_the_same_batches(small_experiment, mode, count
             seen[steps] += np.asarray(found["sum"]).tolist()
     reference = sums()
     feeder = make_feeder(
-        [dataclasses.replace(small_experiment, feed="host")],
+        [dataclasses.replace(dense_experiment, feed="host")],
         dataset,
         compile_step(reference, "jit", jax.devices()[:1]),
         16,
@@ -146,11 +146,11 @@ def test_every_mode_and_feed_sees_the_same_batches(small_experiment, mode, count
     assert seen[1] == seen[3] == expected
 
 
-def test_intervals_must_be_multiples(small_experiment):
+def test_intervals_must_be_multiples(dense_experiment):
     with pytest.raises(UserError, match="sample_every is 3, no multiple of"):
-        dataclasses.replace(small_experiment, steps_per_call=2)
+        dataclasses.replace(dense_experiment, steps_per_call=2)
     with pytest.raises(UserError, match=r"steps is 7, no .* set --steps 8"):
-        dataclasses.replace(small_experiment, steps=7, sample_every=2, steps_per_call=2)
+        dataclasses.replace(dense_experiment, steps=7, sample_every=2, steps_per_call=2)
     evaluation = EvalConfig(every=5)
     with pytest.raises(UserError, match=r"eval.every is 5, no .* set --eval.every 6"):
-        dataclasses.replace(small_experiment, eval=evaluation, sample_every=2, steps_per_call=2)
+        dataclasses.replace(dense_experiment, eval=evaluation, sample_every=2, steps_per_call=2)

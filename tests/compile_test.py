@@ -51,10 +51,10 @@ def real_step(experiment, devices):
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_figures_for_the_cpu_are_those_of_the_real_step(small_experiment, cache, devices):
-    small_experiment = dataclasses.replace(small_experiment, mode="auto")
-    report = report_of(small_experiment, known_schema("digits"), parse_target(f"cpu:{devices}"))
-    state, step = real_step(small_experiment, devices)
+def test_figures_for_the_cpu_are_those_of_the_real_step(dense_experiment, cache, devices):
+    experiment = dataclasses.replace(dense_experiment, mode="auto")
+    report = report_of(experiment, known_schema("digits"), parse_target(f"cpu:{devices}"))
+    state, step = real_step(experiment, devices)
     plan = step.memory_analysis()
     assert report.compiler_flops == devices * step.cost_analysis()["flops"]
     assert report.compiler_bytes == step.cost_analysis()["bytes accessed"]
@@ -98,8 +98,8 @@ def test_the_command_says_it_and_keeps_it(cache, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["_reader", "name_processor", "count_flops", "versions"])
-def test_a_report_of_something_else_is_not_found(small_experiment, monkeypatch, place):
-    lowered = lower(small_experiment, known_schema("digits"), parse_target("cpu"))
+def test_a_report_of_something_else_is_not_found(dense_experiment, monkeypatch, place):
+    lowered = lower(dense_experiment, known_schema("digits"), parse_target("cpu"))
     keys = {_key(lowered), _key(lowered)}
     assert len(keys) == 1
     monkeypatch.setattr(f"genjax.targets.cache.{place}", lambda *arguments: "another")
@@ -126,9 +126,9 @@ def test_programs_that_xla_keeps_are_compiled_again(cache, tmp_path):
         jax.config.update("jax_compilation_cache_dir", folder)
 
 
-def test_a_damaged_report_is_made_again(small_experiment, cache, monkeypatch):
+def test_a_damaged_report_is_made_again(dense_experiment, cache, monkeypatch):
     said = []
-    arguments = small_experiment, known_schema("digits"), parse_target("cpu"), said.append
+    arguments = dense_experiment, known_schema("digits"), parse_target("cpu"), said.append
     first = report_of(*arguments)
     [file] = cache.iterdir()
     whole = file.read_bytes()
@@ -157,9 +157,9 @@ def test_one_s_own_data_are_held_as_on_the_device(cache, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("flags", "unit"), [((), 12), (("--mode", "jit"), 3)])
-def test_the_largest_batch_can_be_split(small_experiment, cache, monkeypatch, flags, unit):
+def test_the_largest_batch_can_be_split(dense_experiment, cache, monkeypatch, flags, unit):
     """Over the devices that a mode uses, and each part into those that are accumulated."""
-    own = report_of(small_experiment, known_schema("digits"), parse_target("cpu"))
+    own = report_of(dense_experiment, known_schema("digits"), parse_target("cpu"))
     tried = []
 
     def report(experiment, schema, target, say, count):

@@ -1,5 +1,6 @@
 """All tests run on eight CPU devices, so that sharded modes can be compared with one device."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -44,7 +45,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from in_process import genjax
 
-from genjax.config import DCGAN, SGD, DataConfig, Experiment, GANConfig
+from genjax.config import DCGAN, MLP, SGD, DataConfig, Experiment, GANConfig
 from genjax.evals.classifier import Trained, read_classifier
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -86,6 +87,18 @@ def small_experiment(small_gan: GANConfig) -> Experiment:
         sample_every=3,
         checkpoint_every=2,
     )
+
+
+@pytest.fixture(scope="session")
+def dense_gan(small_gan: GANConfig) -> GANConfig:
+    """The same with networks that compile soonest, for what depends on none."""
+    network = MLP(width=8, depth=1)
+    return dataclasses.replace(small_gan, generator=network, discriminator=network)
+
+
+@pytest.fixture(scope="session")
+def dense_experiment(small_experiment: Experiment, dense_gan: GANConfig) -> Experiment:
+    return dataclasses.replace(small_experiment, model=dense_gan)
 
 
 _OF_TWO_STEPS = ("--batch-size", 8, "--steps", 2, "--eval.samples", 4, "--mode", "jit")

@@ -39,9 +39,9 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("updates", [1, 2])
-def test_step_is_sgd_on_each_players_own_loss(small_gan, raw_batch, updates):
+def test_step_is_sgd_on_each_players_own_loss(dense_gan, raw_batch, updates):
     """Goodfellow et al. 2014, algorithm 1, with -log D(G(z)), written with probabilities."""
-    config = dataclasses.replace(small_gan, discriminator_updates=updates)
+    config = dataclasses.replace(dense_gan, discriminator_updates=updates)
     algorithm, state = build(config)
     batch = scaled(raw_batch(0, 16 * updates))
     new, metrics = algorithm.step(state, batch)
@@ -94,21 +94,21 @@ def test_step_is_sgd_on_each_players_own_loss(small_gan, raw_batch, updates):
     assert int(new.step) == 1
 
 
-def test_each_player_moves_by_its_own_optimizer_only(small_gan, raw_batch):
+def test_each_player_moves_by_its_own_optimizer_only(dense_gan, raw_batch):
     still, moving = SGD(learning_rate=1e-30), SGD(learning_rate=0.1)
     for player, other in (("generator", "discriminator"), ("discriminator", "generator")):
         optimizers = {f"{player}_optimizer": still, f"{other}_optimizer": moving}
-        algorithm, state = build(dataclasses.replace(small_gan, **optimizers))
+        algorithm, state = build(dataclasses.replace(dense_gan, **optimizers))
         new, _ = algorithm.step(state, scaled(raw_batch(0, 16)))
         close(getattr(new, player).params, getattr(state, player).params, rtol=0, atol=1e-20)
         assert not same(getattr(new, other).params, getattr(state, other).params)
 
 
-def test_noise_is_fresh_in_every_update_and_step(small_gan, raw_batch):
+def test_noise_is_fresh_in_every_update_and_step(dense_gan, raw_batch):
     """With parameters that stand still, only the noise can change the fake logits."""
     still = SGD(learning_rate=1e-30)
     config = dataclasses.replace(
-        small_gan, generator_optimizer=still, discriminator_optimizer=still
+        dense_gan, generator_optimizer=still, discriminator_optimizer=still
     )
     algorithm, state = build(config)
     step, values = algorithm.step, []
@@ -119,8 +119,8 @@ def test_noise_is_fresh_in_every_update_and_step(small_gan, raw_batch):
     assert len(set(values)) == len(values)
 
 
-def test_ema_follows_the_generator(small_gan, raw_batch):
-    algorithm, state = build(small_gan)
+def test_ema_follows_the_generator(dense_gan, raw_batch):
+    algorithm, state = build(dense_gan)
     new, _ = algorithm.step(state, scaled(raw_batch(0, 16)))
     current = {"params": new.generator.params, **new.generator.variables}
     wanted = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, state.generator.ema, current)
@@ -140,17 +140,17 @@ def test_ema_follows_the_generator(small_gan, raw_batch):
     assert same(average, algorithm.sample(of_average, KEY, jnp.arange(4), {}))
 
 
-def test_a_sample_does_not_depend_on_its_neighbours(small_gan):
-    algorithm, state = build(small_gan)
+def test_a_sample_does_not_depend_on_its_neighbours(dense_gan):
+    algorithm, state = build(dense_gan)
     whole = algorithm.sample(state, KEY, jnp.arange(6), {})
     close(whole[4:], algorithm.sample(state, KEY, jnp.array([4, 5]), {}), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [pytest.param(DCGAN, marks=pytest.mark.full), Goodfellow])
-def test_bfloat16_computes_with_float32_masters(small_gan, raw_batch, kind):
+def test_bfloat16_computes_with_float32_masters(dense_gan, raw_batch, kind):
     network = kind(width=8, spectral_norm=True)
     config = dataclasses.replace(
-        small_gan, generator=network, discriminator=network, dtype="bfloat16"
+        dense_gan, generator=network, discriminator=network, dtype="bfloat16"
     )
     algorithm, state = build(config)
     text = str(jax.make_jaxpr(algorithm.step)(state, scaled(raw_batch(0, 16))))
@@ -170,11 +170,11 @@ def test_bfloat16_computes_with_float32_masters(small_gan, raw_batch, kind):
         np.testing.assert_allclose(metrics[key], exact_metrics[key], rtol=0.05)
 
 
-def test_unknown_names_list_the_choices(small_gan):
+def test_unknown_names_list_the_choices(dense_gan):
     for change, message in (
         ({"loss": "minmax"}, "adversarial loss 'minmax'; did you mean 'minimax'"),
         ({"minibatch": "stdev"}, "minibatch layer 'stdev'; did you mean 'stddev'"),
         ({"augmentations": ("colour",)}, "augmentation 'colour'; did you mean 'color'"),
     ):
         with pytest.raises(UserError, match=message):
-            build(dataclasses.replace(small_gan, **change))
+            build(dataclasses.replace(dense_gan, **change))

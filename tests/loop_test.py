@@ -34,11 +34,11 @@ def console():
 
 
 @pytest.fixture(scope="module")
-def finished(small_experiment, tmp_path_factory):
+def finished(dense_experiment, tmp_path_factory):
     """A finished run of six steps, its folder and what it printed."""
     directory = tmp_path_factory.mktemp("loop") / "run"
     console = Console(file=io.StringIO(), width=200)
-    loop.train(small_experiment, directory, load(small_experiment.data), console)
+    loop.train(dense_experiment, directory, load(dense_experiment.data), console)
     return directory, console.file.getvalue()
 
 
@@ -54,16 +54,16 @@ def rows(directory):
 
 
 @pytest.mark.smoke
-def test_run_directory(small_experiment, run):
+def test_run_directory(dense_experiment, run):
     directory, printed = run
-    assert config_json.load(directory / "config.json") == small_experiment
+    assert config_json.load(directory / "config.json") == dense_experiment
     manifest = json.loads((directory / "manifest.json").read_text())
-    assert manifest["sessions"][0]["config_hash"] == config_json.config_hash(small_experiment)
+    assert manifest["sessions"][0]["config_hash"] == config_json.config_hash(dense_experiment)
     assert manifest["data"] == {
         "name": "digits",
         "split": "train",
         "count": 1500,
-        "digest": load(small_experiment.data).digest(),
+        "digest": load(dense_experiment.data).digest(),
         "domain": "image",
         "fields": {
             "image": {"shape": [8, 8, 1], "dtype": "uint8", "levels": 0},
@@ -96,7 +96,7 @@ def test_run_directory(small_experiment, run):
     (text,) = events.Tensors("configuration/text_summary")
     lines = text.tensor_proto.string_val[0].decode().splitlines()
     assert all(line.startswith("    ") for line in lines)
-    assert config_json.from_json("\n".join(lines), "TensorBoard") == small_experiment
+    assert config_json.from_json("\n".join(lines), "TensorBoard") == dense_experiment
 
     pictures = sorted(path.name for path in (directory / "samples").iterdir())
     assert pictures == ["step_00000003.png", "step_00000006.png"]
@@ -108,9 +108,9 @@ def test_run_directory(small_experiment, run):
     assert "images/s" in printed
 
 
-def test_exported_weights_are_the_checkpoints(small_experiment, run):
+def test_exported_weights_are_the_checkpoints(dense_experiment, run):
     directory, _ = run
-    algorithm = make_algorithm(small_experiment, image_schema((8, 8, 1), 10))
+    algorithm = make_algorithm(dense_experiment, image_schema((8, 8, 1), 10))
     with checkpoint.open_checkpoints(directory / "checkpoints", 2) as manager:
         state = checkpoint.restore(manager, 6, algorithm.init, jax.random.key(0), None)
     generator = load_file(directory / "generator.safetensors")
@@ -121,7 +121,7 @@ def test_exported_weights_are_the_checkpoints(small_experiment, run):
     assert "ema/batch_stats/decoder/BatchNorm_0/mean" in generator
     discriminator = load_file(directory / "discriminator.safetensors")
     assert set(discriminator) >= {
-        "params/encoder/Conv_0/kernel",
+        "params/encoder/Dense_0/kernel",
         "batch_stats/encoder/BatchNorm_0/var",
     }
 
@@ -143,11 +143,11 @@ def test_samples_of_a_run(run):
         sample_run(directory, 1, "last", 3, label=1)
 
 
-def test_samples_of_a_conditional_run(small_experiment, console, tmp_path):
+def test_samples_of_a_conditional_run(dense_experiment, console, tmp_path):
     model = dataclasses.replace(
-        small_experiment.model, generator_conditioning="concat", discriminator_conditioning="concat"
+        dense_experiment.model, generator_conditioning="concat", discriminator_conditioning="concat"
     )
-    experiment = dataclasses.replace(small_experiment, model=model, steps=2)
+    experiment = dataclasses.replace(dense_experiment, model=model, steps=2)
     directory = tmp_path / "conditional"
     loop.train(experiment, directory, load(experiment.data), console)
     # Ten rows of eight images of 56 pixels.
@@ -168,42 +168,42 @@ def test_samples_of_a_conditional_run(small_experiment, console, tmp_path):
         sample_run(directory, 0, "last", 1, label=10)
 
 
-def test_an_existing_run_is_not_overwritten(small_experiment, run, console):
+def test_an_existing_run_is_not_overwritten(dense_experiment, run, console):
     directory, _ = run
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match="already exists; choose another --out; `genjax resume"):
-        loop.train(small_experiment, directory, load(small_experiment.data), console)
+        loop.train(dense_experiment, directory, load(dense_experiment.data), console)
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_run_at_its_end_is_resumed_without_harm(small_experiment, run, console):
+def test_a_run_at_its_end_is_resumed_without_harm(dense_experiment, run, console):
     """It may have been killed before its weights were written, or be a job that is queued again."""
     directory = run[0]
     weights = {path: path.read_bytes() for path in directory.glob("*.safetensors")}
     metrics = (directory / "metrics.jsonl").read_bytes()
     (directory / "discriminator.safetensors").unlink()
     for _ in range(2):
-        loop.train(small_experiment, directory, load(small_experiment.data), console, resume=True)
+        loop.train(dense_experiment, directory, load(dense_experiment.data), console, resume=True)
         assert {path: path.read_bytes() for path in directory.glob("*.safetensors")} == weights
         assert (directory / "metrics.jsonl").read_bytes() == metrics
 
 
-def test_weights_that_cannot_be_written_end_in_one_line(small_experiment, run, console):
+def test_weights_that_cannot_be_written_end_in_one_line(dense_experiment, run, console):
     directory = run[0]
     (directory / "generator.part").mkdir()
     with pytest.raises(RunFailed, match=r"cannot write into .*; make room .*genjax resume"):
-        loop.train(small_experiment, directory, load(small_experiment.data), console, resume=True)
+        loop.train(dense_experiment, directory, load(dense_experiment.data), console, resume=True)
 
 
-def test_a_run_does_not_go_back_to_fewer_steps(small_experiment, run, console):
-    fewer = dataclasses.replace(small_experiment, steps=5)
+def test_a_run_does_not_go_back_to_fewer_steps(dense_experiment, run, console):
+    fewer = dataclasses.replace(dense_experiment, steps=5)
     with pytest.raises(UserError, match="already at step 6; give --steps above 6"):
-        loop.train(fewer, run[0], load(small_experiment.data), console, resume=True)
+        loop.train(fewer, run[0], load(dense_experiment.data), console, resume=True)
 
 
-def test_a_checkpoint_of_another_model_is_refused(small_experiment, run, console):
-    model = dataclasses.replace(small_experiment.model, latent=9)
-    other = dataclasses.replace(small_experiment, model=model, steps=8)
+def test_a_checkpoint_of_another_model_is_refused(dense_experiment, run, console):
+    model = dataclasses.replace(dense_experiment.model, latent=9)
+    other = dataclasses.replace(dense_experiment, model=model, steps=8)
     with pytest.raises(UserError, match=r"belongs to another model: it has float32.*needs float"):
         loop.train(other, run[0], load(other.data), console, resume=True)
 
@@ -227,10 +227,10 @@ def test_a_misfit_writes_nothing(small_experiment, tmp_path, console):
     ],
 )
 def test_a_rank_that_nothing_measures_writes_nothing(
-    small_experiment, tmp_path, console, rank, message
+    dense_experiment, tmp_path, console, rank, message
 ):
-    scoring = dataclasses.replace(small_experiment.eval, rank=rank)
-    experiment = dataclasses.replace(small_experiment, eval=scoring)
+    scoring = dataclasses.replace(dense_experiment.eval, rank=rank)
+    experiment = dataclasses.replace(dense_experiment, eval=scoring)
     with pytest.raises(UserError, match=message):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     assert not (tmp_path / "run").exists()
@@ -257,18 +257,18 @@ def poison(monkeypatch, metric, value, at, forever=True):
     ("at", "good"),
     [pytest.param(1, "no checkpoint was written", marks=pytest.mark.full), (5, "checkpoints/4")],
 )
-def test_a_nan_stops_the_run(small_experiment, tmp_path, console, monkeypatch, at, good):
+def test_a_nan_stops_the_run(dense_experiment, tmp_path, console, monkeypatch, at, good):
     poison(monkeypatch, "discriminator/loss", jnp.nan, at)
     message = f"step {at}: the discriminator's loss is nan; .*{good}"
     with pytest.raises(RunFailed, match=message):
-        loop.train(small_experiment, tmp_path / "run", load(small_experiment.data), console)
+        loop.train(dense_experiment, tmp_path / "run", load(dense_experiment.data), console)
     assert [row["step"] for row in rows(tmp_path / "run") if row["step"] >= at] == []
 
 
 @pytest.mark.parametrize(("at", "resumed_at"), [pytest.param(1, 0, marks=pytest.mark.full), (5, 4)])
-def test_a_nan_rolls_back(small_experiment, tmp_path, console, monkeypatch, at, resumed_at):
+def test_a_nan_rolls_back(dense_experiment, tmp_path, console, monkeypatch, at, resumed_at):
     poison(monkeypatch, "discriminator/loss", jnp.nan, at, forever=False)
-    experiment = dataclasses.replace(small_experiment, on_nan="rollback")
+    experiment = dataclasses.replace(dense_experiment, on_nan="rollback")
     loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     sessions = json.loads((tmp_path / "run" / "manifest.json").read_text())["sessions"]
     assert [session.get("resumed_at") for session in sessions] == [None, resumed_at]
@@ -279,10 +279,10 @@ def test_a_nan_rolls_back(small_experiment, tmp_path, console, monkeypatch, at, 
 
 
 @pytest.mark.full
-def test_rolling_back_in_vain_ends(small_experiment, tmp_path, console, monkeypatch):
+def test_rolling_back_in_vain_ends(dense_experiment, tmp_path, console, monkeypatch):
     poison(monkeypatch, "discriminator/loss", jnp.nan, 5)
     monkeypatch.setattr(loop, "_ROLLBACKS", 1)
-    experiment = dataclasses.replace(small_experiment, on_nan="rollback")
+    experiment = dataclasses.replace(dense_experiment, on_nan="rollback")
     with pytest.raises(RunFailed, match=r"nan; going back .1 of 1. did not help; .*checkpoints/4"):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
 
@@ -290,10 +290,10 @@ def test_rolling_back_in_vain_ends(small_experiment, tmp_path, console, monkeypa
 @pytest.mark.parametrize(
     "policy", [pytest.param("warn", marks=pytest.mark.full), "stop", "rollback"]
 )
-def test_a_collapse(small_experiment, tmp_path, console, monkeypatch, policy):
+def test_a_collapse(dense_experiment, tmp_path, console, monkeypatch, policy):
     poison(monkeypatch, "discriminator/accuracy", 3.0, 3, forever=False)
     experiment = dataclasses.replace(
-        small_experiment, on_collapse=policy, monitor=MonitorConfig(2, accuracy=2.0, diversity=0.0)
+        dense_experiment, on_collapse=policy, monitor=MonitorConfig(2, accuracy=2.0, diversity=0.0)
     )
     directory = tmp_path / "run"
     words = "step 6: .*collapsed: D has preferred 300% of the real images on 2 logged lines"
@@ -309,9 +309,9 @@ def test_a_collapse(small_experiment, tmp_path, console, monkeypatch, policy):
     assert [session.get("resumed_at") for session in sessions] == resumed
 
 
-def test_scoring_and_saving_have_intervals_of_their_own(small_experiment, tmp_path, console):
+def test_scoring_and_saving_have_intervals_of_their_own(dense_experiment, tmp_path, console):
     experiment = dataclasses.replace(
-        small_experiment, eval=EvalConfig(every=3, samples=20), checkpoint_every=4
+        dense_experiment, eval=EvalConfig(every=3, samples=20), checkpoint_every=4
     )
     loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     scored = [row["step"] for row in rows(tmp_path / "run") if "evaluation/diversity" in row]
@@ -322,42 +322,42 @@ def test_scoring_and_saving_have_intervals_of_their_own(small_experiment, tmp_pa
 
 
 def test_an_untrained_classifier_is_missed_at_once(
-    small_experiment, tmp_path, console, monkeypatch
+    dense_experiment, tmp_path, console, monkeypatch
 ):
     monkeypatch.setenv("GENJAX_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("genjax.evals.classifier.SHIPPED", tmp_path)
-    experiment = dataclasses.replace(small_experiment, eval=EvalConfig(features="classifier"))
+    experiment = dataclasses.replace(dense_experiment, eval=EvalConfig(features="classifier"))
     with pytest.raises(UserError, match="genjax evaluate --train-features digits"):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("mode", [pytest.param("mesh", marks=pytest.mark.full), "pmap"])
-def test_a_run_resumes_in_another_mode(small_experiment, run, console, mode):
+def test_a_run_resumes_in_another_mode(dense_experiment, run, console, mode):
     directory, _ = run
-    longer = dataclasses.replace(small_experiment, steps=8, mode=mode)
+    longer = dataclasses.replace(dense_experiment, steps=8, mode=mode)
     loop.train(longer, directory, load(longer.data), console, resume=True)
     assert rows(directory)[-1]["step"] == 8
 
 
-def test_wandb_is_never_required(small_experiment, tmp_path, console, monkeypatch):
+def test_wandb_is_never_required(dense_experiment, tmp_path, console, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    experiment = dataclasses.replace(small_experiment, wandb=True)
+    experiment = dataclasses.replace(dense_experiment, wandb=True)
     with pytest.raises(UserError, match=r"pip install 'genjax-models\[wandb\]'"):
         loop.train(experiment, tmp_path / "run", load(experiment.data), console)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_second_process_is_refused(small_experiment, tmp_path, console):
+def test_a_second_process_is_refused(dense_experiment, tmp_path, console):
     """Locks tell open files apart, so one process stands for two here."""
     directory = tmp_path / "run"
-    dataset = load(small_experiment.data)
-    longer = dataclasses.replace(small_experiment, steps=8)
+    dataset = load(dense_experiment.data)
+    longer = dataclasses.replace(dense_experiment, steps=8)
     with run_directory.claim(directory):
         message = f"another process is at work on {directory}"
         with pytest.raises(UserError, match=message):
-            loop.train(small_experiment, directory, dataset, console)
-    loop.train(small_experiment, directory, dataset, console)
+            loop.train(dense_experiment, directory, dataset, console)
+    loop.train(dense_experiment, directory, dataset, console)
     before = (directory / "metrics.jsonl").read_bytes()
     with run_directory.claim(directory), pytest.raises(UserError, match=message):
         loop.train(longer, directory, dataset, console, resume=True)

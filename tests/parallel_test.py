@@ -36,8 +36,9 @@ PLAIN = dataclasses.replace(SMALL, norm="none")
 SLOW = SGD(learning_rate=1e-3)
 # Two updates of D compile for twice as long, and one test of them is enough.
 AXES = {
-    "batch norm": {"discriminator_updates": 2},
+    "batch norm": {},
     "dropout": {
+        "discriminator_updates": 2,
         "generator": Goodfellow(width=8),
         "discriminator": Goodfellow(width=8),
     },
@@ -138,8 +139,8 @@ def test_every_device_count_sees_the_same_data_in_the_same_order():
 
 
 @pytest.mark.parametrize(("mode", "count"), [("jit", 1), ("mesh", 8), ("pmap", 8)])
-def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
-    algorithm = make_algorithm(small_experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
+def test_traced_once_and_donated(dense_experiment, raw_batch, mode, count):
+    algorithm = make_algorithm(dense_experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
     traces = []
 
     def counted(state, batch):
@@ -158,8 +159,8 @@ def test_traced_once_and_donated(small_experiment, raw_batch, mode, count):
 
 
 @pytest.mark.parametrize("mode", ["mesh", "pmap"])
-def test_a_batch_that_cannot_be_split_is_refused(small_experiment, mode):
-    experiment = dataclasses.replace(small_experiment, batch_size=12)
+def test_a_batch_that_cannot_be_split_is_refused(dense_experiment, mode):
+    experiment = dataclasses.replace(dense_experiment, batch_size=12)
     algorithm = make_algorithm(experiment, image_schema((8, 8, 1), 10), mapped_axis(mode))
     with pytest.raises(UserError, match="12 examples a step can't be split over 8 devices"):
         compile_step(algorithm, mode, jax.devices())

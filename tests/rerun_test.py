@@ -16,10 +16,10 @@ from genjax.run.rerun import compare_runs, rerun
 QUIET = Console(quiet=True)
 
 
-def test_a_repetition_is_identical(small_experiment, tmp_path, monkeypatch, capsys):
-    dataset = load(small_experiment.data)
+def test_a_repetition_is_identical(dense_experiment, tmp_path, monkeypatch, capsys):
+    dataset = load(dense_experiment.data)
     first, other = tmp_path / "first", tmp_path / "other"
-    train(small_experiment, first, dataset, QUIET)
+    train(dense_experiment, first, dataset, QUIET)
     manifest = json.loads((first / "manifest.json").read_text())
     manifest["sessions"][-1]["versions"]["jax"] = "0.1"
     (first / "manifest.json").write_text(json.dumps(manifest))
@@ -29,7 +29,7 @@ def test_a_repetition_is_identical(small_experiment, tmp_path, monkeypatch, caps
     assert "changed: versions: jax was 0.1, is " in said
     assert "identical: metrics and weights" in said
 
-    train(dataclasses.replace(small_experiment, seed=1), other, dataset, QUIET)
+    train(dataclasses.replace(dense_experiment, seed=1), other, dataset, QUIET)
     different, _ = compare_runs(first, other)
     assert different[0].startswith("metrics differ from step 2, line 1, on: discriminator/")
     assert " tensors differ in discriminator.safetensors, first " in different[1]
@@ -46,7 +46,7 @@ def test_a_repetition_is_identical(small_experiment, tmp_path, monkeypatch, caps
     )
 
     # Given more steps after its end, it has a score of that end, which is no difference.
-    longer = dataclasses.replace(small_experiment, steps=9)
+    longer = dataclasses.replace(dense_experiment, steps=9)
     train(dataclasses.replace(longer, steps=7), tmp_path / "twice", dataset, QUIET)
     train(longer, tmp_path / "twice", dataset, QUIET, resume=True)
     train(longer, tmp_path / "once", dataset, QUIET)

@@ -187,10 +187,10 @@ def test_a_joint_pass_that_would_change_the_result_is_refused(small_gan, fields)
         make_gan(config, image_spec(SIZE, (8, 8, 1)))
 
 
-def test_shared_images_are_those_of_the_last_update_of_d(small_gan, raw_batch):
+def test_shared_images_are_those_of_the_last_update_of_d(dense_gan, raw_batch):
     """D learns as before; G's gradient is that on D's noise, against the new D."""
     updates = 2
-    config = dataclasses.replace(small_gan, discriminator_updates=updates)
+    config = dataclasses.replace(dense_gan, discriminator_updates=updates)
     shared, metrics = run(dataclasses.replace(config, share_generated=True), raw_batch, steps=1)
     algorithm = make_gan(config, image_spec(SIZE, (8, 8, 1)))
     batch = {"image": scale_images(jnp.asarray(raw_batch(0, algorithm.examples)["image"]))}
