@@ -363,3 +363,41 @@ def test_a_name_can_only_be_given_once(plugin, tmp_path):
     copy = tmp_path / "copy.py"
     copy.write_text(file.read_text())
     assert f"there is a network {name!r} already" in refusal("config", "--plugin", copy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model.ada-speed", 5), "ada_speed is 5 without an ada_target"),
+        (
+            ("stylegan2-clothing", "--model.ada-target", None, "--model.ada-interval", 8),
+            "ada_interval is 8 without an ada_target",
+        ),
+        (
+            ("--model.lazy-updates", True, "--model.penalties", "r1", 1, 1),
+            "lazy_updates is True without an interval above 1 in penalties",
+        ),
+    ],
+)
+def test_flags_that_nothing_reads_are_refused(arguments, said, tmp_path):
+    for command, *more in (("config",), ("train", "--out", tmp_path / "run")):
+        assert said in refusal(command, *arguments, *more)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_preset_or_a_file_has_for_others_to_fill_in_stays(tmp_path):
+    """Runs of the ablation of ADA have the speed of their preset without its target."""
+    flags = ("--model.ada", "--model.ada-target", None, "--model.penalties", "r1", 1, 1)
+    model = configured("stylegan2-clothing", *flags).model
+    assert (model.ada_target, model.ada_speed, model.lazy_updates) == (None, 100_000, True)
+    file = tmp_path / "it.yaml"
+    file.write_text(genjax("config", "stylegan2-clothing", *flags).out)
+    assert configured("--config", file).model == model
+
+
+def test_flags_that_make_each_other_count():
+    model = configured(
+        *("--model.ada-speed", 5, "--model.ada-target", 0.5, "--model.ada", "blit", 1),
+        *("--model.lazy-updates", True, "--model.penalties", "r1", 1, 2),
+    ).model
+    assert (model.ada_speed, model.lazy_updates) == (5, True)

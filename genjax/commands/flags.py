@@ -20,10 +20,11 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from genjax.config import DataConfig, EvalConfig, Experiment, MonitorConfig
+from genjax.config import DataConfig, EvalConfig, Experiment, Model, MonitorConfig
 from genjax.config.choose import choose, plugins_of
 from genjax.config.fields import choices_of
 from genjax.config.tags import Tagged
+from genjax.errors import UserError
 from genjax.presets import DEFAULT, preset
 
 Chosen = Annotated[Experiment, tyro.conf.arg(name="")]
@@ -109,9 +110,20 @@ def _make_registry(explain: bool) -> ConstructorRegistry:
             text = _explain(kind, field) if explain else None
             default = tyro.MISSING if value is dataclasses.MISSING else value
             fields.append(StructFieldSpec(field.name, wanted, default, text))
-        return StructConstructorSpec(functools.partial(kind, **hidden), tuple(fields))
+        make = functools.partial(_make, config, **hidden)
+        return StructConstructorSpec(make, tuple(fields))
 
     return registry
+
+
+def _make(base: Any, **values: Any) -> Any:
+    """A part of the configuration, whose fields off those of `base` are what flags ask for."""
+    made = type(base)(**values)
+    for name, wanted in made.unread().items() if isinstance(made, Model) else ():
+        value = getattr(made, name)
+        if value != getattr(base, name):
+            raise UserError(f"{name} is {value} without {wanted}; set that, or leave it out")
+    return made
 
 
 def _of_any_names(table: Any) -> Any:

@@ -182,6 +182,16 @@ class GANConfig(Model):
                         f"{every}; they must be above 0 and finite, and at least 1"
                     )
 
+    def unread(self) -> dict[str, str]:
+        """See the base class."""
+        found: dict[str, str] = {}
+        if self.ada_target is None:
+            found |= dict.fromkeys(("ada_speed", "ada_interval"), "an ada_target")
+        terms = (*self.penalties.values(), *self.generator_penalties.values())
+        if self.lazy_updates and all(every == 1 for _, every in terms):
+            found["lazy_updates"] = "an interval above 1 in penalties or generator_penalties"
+        return found
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GANSampling:

@@ -18,6 +18,13 @@ class Model(Tagged, what="family", tag="family"):
     dtype: ComputeDtype = "float32"
     """Type of the computation; parameters, statistics and losses stay float32."""
 
+    def unread(self) -> dict[str, str]:
+        """Fields that change nothing as the others are, each with what would make them count.
+
+        A preset may have them for those who fill in the rest, so they are no mistake in themselves.
+        """
+        return {}
+
 
 WIDEST = 0.288
 """Relative width of an average of all of training, 12^(-1/2), rounded down."""
