@@ -159,6 +159,18 @@ def test_names_may_lack_the_prefix_of_the_official_training(files, tmp_path):
     out = tmp_path / "back.safetensors"
     assert genjax("weights", "export", name, tmp_path / "run", "--out", out).status == 0
     assert_same(load_file(out), tensors)
+    # A folder that nobody can write into.
+    away = Path("/proc/G.safetensors")
+    assert str(away) in refusal("weights", "export", name, tmp_path / "run", "--out", away)
+
+
+def test_a_folder_that_cannot_be_made(files, tmp_path):
+    name, generator, _ = files("r3gan")
+    before = contents(tmp_path)
+    command = ("weights", "import", name, *DIGITS, "--from", generator)
+    for out in (generator / "run", Path("/proc/models/run")):
+        assert "; name another path" in refusal(*command, "--out", out)
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("number", [0, 1])

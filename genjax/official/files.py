@@ -126,6 +126,8 @@ def write_official(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
+        # Its error says what of the path is wrong, which that of safetensors does not.
+        part.touch()
         save_file(dict(tensors), part, {"format": "pt"})
         part.replace(path)
     except SafetensorError as error:

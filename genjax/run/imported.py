@@ -82,6 +82,7 @@ def import_weights(
     Raises:
       UserError: unknown names, files that are not of these networks, or data that do not fit; no
         file was written.
+      OSError: the run's folder can't be made.
       RunFailed: the run can't be written.
     """
     architecture = lookup(ARCHITECTURES, name, "architecture")
@@ -277,9 +278,10 @@ def _write(
         **schema_to_json(schema),
     }
     target = directory.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as made:
+        with beside as made:
             folder = Path(made) / "run"
             run_directory.create(folder, experiment, data, initial=described)
             keep = experiment.keep_checkpoints
