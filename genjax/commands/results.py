@@ -21,7 +21,8 @@ def runs(arguments: list[str]) -> None:
         """List the runs below a folder: configuration, step, start in UTC, and last scores.
 
         Scores are those of genjax evaluate, or else those of the last evaluation in training. They
-        may be of different protocols: genjax compare says which can be ranked.
+        may be of different protocols: genjax compare says which can be ranked. Where samples were
+        not drawn as usual, but truncated for one, a score has a mark that a line below explains.
 
         Args:
           folder: Where to look, at any depth.
@@ -36,18 +37,27 @@ def runs(arguments: list[str]) -> None:
             known = {name: None for listed in found for name in listed.scores}
             lookup(known, sort, f"score of the runs in {folder}")
             found.sort(key=lambda listed: listed.scores.get(sort, math.inf))
+        marks: dict[str, str] = {}
+        for listed in found:
+            for words in listed.drawn.values():
+                marks.setdefault(words, f"[{len(marks) + 1}]")
         print_rows(
             (
                 str(listed.path),
                 listed.name,
                 f"{listed.step:,}/{listed.steps:,}",
                 listed.started,
-                ", ".join(f"{name} {value:.4g}" for name, value in listed.scores.items()),
+                ", ".join(
+                    f"{name} {value:.4g} {marks.get(listed.drawn.get(name, ''), '')}".rstrip()
+                    for name, value in listed.scores.items()
+                ),
             )
             if listed.fault is None
             else (str(listed.path), listed.fault)
             for listed in found
         )
+        for words, mark in marks.items():
+            say(f"{mark} of samples drawn with {words}")
 
     parse(run, arguments, "genjax runs")
 

@@ -1,13 +1,16 @@
 """The runs below a folder, and how far each came."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from genjax.config import Experiment
 from genjax.errors import UserError
-from genjax.evals.records import FILE, read_records
+from genjax.evals.records import FILE, Record, read_records
+from genjax.families.registry import FAMILIES
 from genjax.run.directory import read_config, read_manifest, read_metrics
 from genjax.run.patience import SCORE
 
@@ -25,6 +28,7 @@ class Listed(NamedTuple):
       started: when its first session began, as ``2026-11-27 21:04`` in UTC.
       scores: by name: those of `genjax evaluate`, of the checkpoint that was scored last, or else
         those of the last evaluation in training.
+      drawn: of scores whose samples were not drawn as usual, how they were, such as ``psi 0.7``.
       fault: why it can't be read, in one line; None for a run that can.
     """
 
@@ -34,6 +38,7 @@ class Listed(NamedTuple):
     steps: int = 0
     started: str = ""
     scores: Mapping[str, float] = {}
+    drawn: Mapping[str, str] = {}
     fault: str | None = None
 
 
@@ -68,24 +73,33 @@ def _read(path: Path) -> Listed:
     try:
         experiment, manifest = read_config(path), read_manifest(path)
         rows = read_metrics(path, sys.maxsize)
-        scores = _recorded(path) if (path / FILE).exists() else _logged(rows)
+        records = _last_records(path)
+        drawn = {record["metric"]: _words(record, experiment) for record in records}
     except UserError as error:
         return Listed(path, fault=str(error))
     started = str(manifest["sessions"][0].get("started", ""))[:16].replace("T", " ")
     initial = manifest["sessions"][0].get("initial") or {}
     first = initial["step"] if "official" in initial else 0
     last = int(rows[-1]["step"]) if rows else int(first)
-    return Listed(path, experiment.name, last, experiment.steps, started, scores)
+    scores = {record["metric"]: record["value"] for record in records} or _logged(rows)
+    unusual = {name: words for name, words in drawn.items() if words}
+    return Listed(path, experiment.name, last, experiment.steps, started, scores, unusual)
 
 
-def _recorded(path: Path) -> dict[str, float]:
+def _last_records(path: Path) -> list[Record]:
+    """Those of the checkpoint that was scored last; none where none was."""
+    if not (path / FILE).exists():
+        return []
     records = read_records(path)
-    step = records[-1]["step"]
-    return {
-        record["metric"]: record["value"]
-        for record in records
-        if record["step"] == step and record["value"] is not None
-    }
+    return [record for record in records if record["step"] == records[-1]["step"]]
+
+
+def _words(record: Record, experiment: Experiment) -> str:
+    """How samples of a record were drawn, where that is not as usual; empty otherwise."""
+    found = {"truncation": record["truncation"], **(record.get("sampling") or {})}
+    options = FAMILIES[type(experiment.model)].sampling
+    usual = {} if options is None else dataclasses.asdict(options())
+    return ", ".join(f"{name} {value}" for name, value in found.items() if value != usual.get(name))
 
 
 def _logged(rows: list[dict[str, float]]) -> dict[str, float]:
