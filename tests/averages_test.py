@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
@@ -206,7 +207,9 @@ def test_a_run_of_another_average(run, tmp_path):
     assert model.ema_profiles == ()
     np.testing.assert_allclose(model.ema_decay, (5 / 6) ** (exponent(0.1) + 1))
     manifest = read_manifest(out)
-    assert manifest["sessions"][-1]["average"] == {"run": str(run), "step": 6, "width": 0.1}
+    noted = manifest["sessions"][-1]["average"]
+    assert noted.pop("distance") < 1e-6
+    assert noted == {"run": str(run), "step": 6, "width": 0.1}
     assert manifest["data"] == read_manifest(run)["data"]
     assert (out / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
     drawn = {}
@@ -227,10 +230,18 @@ def test_a_run_of_another_average(run, tmp_path):
     assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 8
 
 
-def test_a_distant_width_is_warned_of(run, tmp_path):
-    out = succeed("average", run, "--width", 0.01, "--out", tmp_path / "out")
-    assert "warning: the nearest sum" in out
-    assert "% away" in out
+@pytest.mark.parametrize("width", [0.01, 0.28])
+def test_a_distant_width_is_warned_of(run, tmp_path, width):
+    """With the nearest one that is not: what is kept makes that one, and none beyond."""
+    out = tmp_path / "out"
+    said = succeed("average", run, "--width", width, "--out", out)
+    assert f"warning: this is no average of width {width}: the nearest sum" in said
+    far = read_manifest(out)["sessions"][-1]["average"]["distance"]
+    assert f" {far:.0%} away" in said
+    nearest = float(re.search(r"within 5% from --width ([\d.]+) on", said)[1])
+    kept = [2, 2, 4, 4, 6, 6], [0.1, 0.2] * 3, 6
+    apart = [coefficients(*kept, near)[1] for near in (nearest, (nearest + width) / 2)]
+    assert apart[0] < 0.051 < apart[1] < far
 
 
 @pytest.mark.full

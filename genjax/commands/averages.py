@@ -20,7 +20,9 @@ def average(arguments: list[str]) -> None:
         """Make a run whose moving average has another length, from the averages that a run keeps.
 
         The run was trained with --model.ema-profiles. Nothing is trained: the average is the sum of
-        those that comes nearest (post-hoc EMA; Karras et al. 2024, EDM2).
+        those that comes nearest (post-hoc EMA; Karras et al. 2024, EDM2). Widths beyond those that
+        are kept are extrapolated, which takes many checkpoints; where the sum is far from the
+        average, a warning says so, and the new run's manifest how far.
 
         Args:
           run_dir: Folder of the run.
@@ -40,11 +42,13 @@ def average(arguments: list[str]) -> None:
         # The folder that one is in has no name of its own.
         named = run_dir if run_dir.name else run_dir.absolute()
         directory = out or named.with_name(f"{run_dir.absolute().name}-width-{width:g}")
-        distance = average_run(run_dir, which, width, directory)
+        distance, nearest = average_run(run_dir, which, width, directory, _DOUBTFUL)
         if distance > _DOUBTFUL:
             say(
-                f"warning: the nearest sum of what {run_dir} keeps is {distance:.0%} away from "
-                "that average; more checkpoints, or a width nearer to its own, come closer"
+                f"warning: this is no average of width {width:g}: the nearest sum of what "
+                f"{run_dir} keeps is {distance:.0%} away from it, and comes within "
+                f"{_DOUBTFUL:.0%} from --width {nearest:.3g} on; more checkpoints in training come "
+                "closer"
             )
         say(f"wrote {directory}; `genjax sample` and `genjax evaluate` take it")
 

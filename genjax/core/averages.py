@@ -81,3 +81,29 @@ def coefficients(
     found /= found.sum()
     distance = found @ inner @ found - 2 * found @ right + square
     return found, float(np.sqrt(max(distance, 0) / square))
+
+
+def nearest_width(
+    steps: Sequence[int], widths: Sequence[float], step: int, width: float, distance: float
+) -> float:
+    """The width nearest to a wanted one that stored averages make within a distance.
+
+    Args:
+      steps: as of `coefficients`.
+      widths: of each; one of them was stored at `step`.
+      step: of the wanted one.
+      width: of the wanted one.
+      distance: of the sum's profile from that of the width found, as a share of its norm.
+
+    Returns:
+      The width, between the wanted one and the nearest that was stored.
+    """
+    kept = [own for own, at in zip(widths, steps, strict=True) if at == step]
+    far, near = width, min(kept, key=lambda own: abs(np.log(own / width)))
+    for _ in range(8):
+        middle = float(np.sqrt(far * near))
+        if coefficients(steps, widths, step, middle)[1] <= distance:
+            near = middle
+        else:
+            far = middle
+    return near

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from genjax.core.averages import coefficients, exponent
+from genjax.core.averages import coefficients, exponent, nearest_width
 from genjax.core.players import players
 from genjax.core.spectral import COLLECTION, settle
 from genjax.core.types import NetState, Profiled, State, Variables
@@ -65,7 +65,9 @@ def drop_after(directory: Path, step: int) -> None:
             _path(directory, later).unlink()
 
 
-def average_run(directory: Path, which: checkpoint.Which, width: float, out: Path) -> float:
+def average_run(
+    directory: Path, which: checkpoint.Which, width: float, out: Path, near: float
+) -> tuple[float, float]:
     """Makes a run whose moving average is that of a width, from the averages that another keeps.
 
     It can be sampled from, scored and gone on with like any other.
@@ -74,11 +76,12 @@ def average_run(directory: Path, which: checkpoint.Which, width: float, out: Pat
       directory: of the other run.
       which: its checkpoint: last, best, or a step; later averages don't count.
       width: relative width of the average, above 0 and at most `genjax.config.model.WIDEST`.
-      out: folder of the new run.
+      out: folder of the new run, whose manifest says how near it comes.
+      near: a distance that is near enough.
 
     Returns:
       How far the weights of the steps in that average are from those that are wanted, as a share of
-      their norm.
+      their norm; and the width that is nearest to the wanted one and comes near enough.
 
     Raises:
       UserError: the run keeps no averages, has no such checkpoint, or is damaged; `out` is taken.
@@ -97,28 +100,28 @@ def average_run(directory: Path, which: checkpoint.Which, width: float, out: Pat
         raise Damaged(f"{_path(directory, run.step)} is missing")
     widths = model.ema_profiles
     kept = [(step, each) for step in steps for each in widths]
-    weights, distance = coefficients(
-        [step for step, _ in kept], [each for _, each in kept], run.step, width
-    )
+    at, each_width = [step for step, _ in kept], [each for _, each in kept]
+    weights, distance = coefficients(at, each_width, run.step, width)
     sums: dict[str, np.ndarray] = {}
     for (step, each), weight in zip(kept, weights, strict=True):
         _add(sums, _path(directory, step), each, float(weight))
     changed = {name: _with_average(name, player, sums) for name, player in own.items()}
-    _write(dataclasses.replace(run.state, **changed), run, directory, width, out)
-    return distance
+    noted = {"run": str(directory), "step": run.step, "width": width, "distance": distance}
+    _write(dataclasses.replace(run.state, **changed), run, directory, noted, out)
+    nearest = width if distance <= near else nearest_width(at, each_width, run.step, width, near)
+    return distance, nearest
 
 
-def _write(state: State, run: Run, directory: Path, width: float, out: Path) -> None:
+def _write(state: State, run: Run, directory: Path, noted: Mapping[str, Any], out: Path) -> None:
     model: Any = run.experiment.model
     decay = model.ema_decay
     if decay is None:
         # What the profile's own is at this step, should the run go on.
-        decay = (1 - 1 / run.step) ** (exponent(width) + 1)
+        decay = (1 - 1 / run.step) ** (exponent(noted["width"]) + 1)
     model = dataclasses.replace(model, ema_profiles=(), ema_decay=decay)
     experiment = dataclasses.replace(run.experiment, model=model)
     with run_directory.claim(out):
-        noted = {"average": {"run": str(directory), "step": run.step, "width": width}}
-        run_directory.derive(out, experiment, directory, run.step, noted)
+        run_directory.derive(out, experiment, directory, run.step, {"average": noted})
         keep = experiment.keep_checkpoints
         with checkpoint.open_checkpoints(out / "checkpoints", keep) as manager:
             checkpoint.save(manager, run.step, state, NO_SCORE)
