@@ -55,8 +55,11 @@ def _sngan(updates: int) -> GANConfig:
 def _biggan_cifar10() -> GANConfig:
     """Brock et al. 2019, by the authors' PyTorch code (launch_cifar_ema.sh): 500 passes.
 
-    PyTorch-StudioGAN reports FID 4.16 for its BigGAN. Not trained here: it needs an accelerator.
-    The moving average forgets the first steps faster, where the code copies the weights for 1,000.
+    Target: FID 14.73 (Brock et al. 2019, by table 3 of Song et al. 2021); the code comes with no
+    score of CIFAR-10. PyTorch-StudioGAN's BigGAN, whose widths and z are others, has 8.13 against
+    the test images (logs/CIFAR10/BigGAN-train-2021_01_15_14_48_48.log). Not trained here: it needs
+    an accelerator. The moving average forgets the first steps faster, where the code copies the
+    weights for 1,000.
     """
     network = BigGAN(width=64, initializer="normal", spectral_norm=True)
     adam = Adam(learning_rate=2e-4, b1=0.0, b2=0.999)
@@ -151,7 +154,8 @@ def _r3gan_published(
 
     Targets, of the paper: FID 1.96 on CIFAR-10, 1.95 on FFHQ at 64 pixels, 2.09 on ImageNet at 64
     pixels. Not trained here: they need accelerators. The code trains until it is stopped: with
-    CIFAR-10 the paper's runs saw 250 million images, with ImageNet a thousand million. G is
+    CIFAR-10 the paper's runs saw 250 million images, with ImageNet a thousand million (its table 9,
+    by issue 18 of brownvc/R3GAN); for the 150 million of FFHQ there is no source here. G is
     compared with the real images of D's update, where the code reads others, and nothing is
     computed at half precision.
 

@@ -45,8 +45,10 @@ def _with_ada(model: GANConfig, speed: int = 500_000) -> GANConfig:
 def _cifar10() -> GANConfig:
     """The setting ``cifar``, without labels: no style mixing and no path lengths.
 
-    Target: FID 2.92 (Karras et al. 2020, StyleGAN2-ADA, figure 11b). Not trained here: it needs an
-    accelerator.
+    Target: FID 2.92 (Karras et al. 2020, StyleGAN2-ADA, figure 11b: cifar10u-cifar-ada). Not
+    trained here: it needs an accelerator. Two things are not as in those runs: images are mirrored
+    as they are read, too (``--data.flip False`` leaves that to ADA), and all numbers have 32 bits,
+    without the bound on activations that goes with 16 (the code's option fp32).
     """
     network = StyleGAN2(channel_base=32768, mapping=2, stddev=32)
     plain = dataclasses.replace(network, architecture="plain")
@@ -57,9 +59,12 @@ def _cifar10() -> GANConfig:
 def _ffhq256() -> GANConfig:
     """The setting ``paper256``.
 
-    Target: FID 3.88 with all 70,000 images and their mirror images (Karras et al. 2020,
-    StyleGAN2-ADA, figure 7c). Not trained here: it needs accelerators. Numbers of 16 bits, as the
-    authors' code has them at 32 pixels and more, are an option (dtype bfloat16, of all layers).
+    Target: FID 3.81 with all 70,000 images and their mirror images (Karras et al. 2020,
+    StyleGAN2-ADA, figure 7c: ffhq140k-paper256-ada; 4.30 without mirror images). It is of images
+    that were made smaller by a box filter: against others of 256 pixels, the authors' own weights
+    have other FIDs (5.3 in place of 4.30 by Lanczos; issue 283 of stylegan2-ada-pytorch). Not
+    trained here: it needs accelerators. Numbers of 16 bits, as the authors' code has them at 32
+    pixels and more, are an option (dtype bfloat16, of all layers).
     """
     network = StyleGAN2(channel_base=16384, stddev=8, clamp=256.0)
     model = dataclasses.replace(
