@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from in_process import genjax, refusal
 from specs import image_spec
 
 from genjax.config import MLP, SGD, VAEGANConfig
@@ -17,6 +18,8 @@ from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.families.registry import with_stored
 from genjax.families.vae_gan import make_networks, make_vae_gan
+from genjax.run.interpolation import Way, interpolate_run
+from genjax.run.sampling import sample_run
 
 KEY = jax.random.key(0)
 IMAGE = (8, 8, 1)
@@ -174,3 +177,21 @@ def test_mistakes_name_the_value_and_the_choices(small_vae_gan):
     ):
         with pytest.raises(UserError, match=message):
             build(dataclasses.replace(small_vae_gan, **changes))
+
+
+def test_latents_have_ways_but_no_directions(tmp_path):
+    run = tmp_path / "run"
+    kinds = [f"--model.{player}.name=mlp" for player in PLAYERS]
+    small = [f"--model.{player}.width=4" for player in PLAYERS]
+    flags = ["--data.name", "digits", "--model.latent", 3, "--batch-size", 8, "--steps", 1]
+    flags += ["--eval.rank", "none", "--eval.held-out", 0, "--mode", "jit"]
+    outcome = genjax("train", "vae-gan-mnist", *kinds, *small, *flags, "--out", run)
+    assert outcome.status == 0, outcome
+    made = interpolate_run(run, 5, "last", Way(rows=2, keys=2, steps=2, space=None, closed=False))
+    assert (made.space, made.frames.shape) == ("z", (3, 2, 8, 8, 1))
+    samples = sample_run(run, 5, "last", 4).samples.reshape(2, 2, 8, 8, 1)
+    assert np.abs(np.int32(made.frames[::2].swapaxes(0, 1)) - samples).max() <= 1
+    for method in ("sefa", "ganspace"):
+        said = refusal("directions", run, "--method", method)
+        assert "is of family vae_gan, and directions are those of GANs" in said
+    assert not (run / "directions.png").exists()

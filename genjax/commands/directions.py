@@ -36,7 +36,8 @@ def directions(arguments: list[str]) -> None:
     ) -> None:
         """Find directions in the latents of a run, and draw a sample that goes along each.
 
-        They are written by name into a file beside the picture, which ends in .safetensors.
+        They are written by name into a file beside the picture, which ends in .safetensors. VAEs
+        have none, nor GANs whose first layer sees but a part of z (hierarchical BigGAN).
 
         Args:
           run_dir: Folder of the run.

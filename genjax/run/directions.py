@@ -78,8 +78,7 @@ def principal_components(codes: Float[np.ndarray, "n size"]) -> Vectors:
 
 
 def _by_sefa(run: Run, latent: Latent, layers: tuple[int, int], codes: Any) -> Vectors:
-    if latent.kernels is None:
-        raise UserError(f"{run.experiment.name!r} does not say what its latents are multiplied by")
+    assert latent.kernels is not None
     kernels = latent.kernels(run.state)
     return sefa([np.asarray(kernel) for kernel in kernels[layers[0] : layers[1] + 1]])
 
@@ -118,6 +117,11 @@ def find_directions(
             f"of its own, and without one is called by its number, such as {method}-0"
         )
     latent = latent_of(run)
+    if latent.kernels is None:
+        raise UserError(
+            f"{run.experiment.name!r} is of family {run.experiment.model.family}, and directions "
+            "are those of GANs; genjax interpolate draws what lies between its latents"
+        )
     if method == "ganspace" and not latent.styled:
         raise UserError(
             "--method is ganspace, the principal components of w, which this model does not have; "

@@ -262,7 +262,10 @@ def first_kernels(params: Params, size: int) -> list[Array]:
     """
     kernel = params["decoder"].get("Dense_0", {}).get("kernel")
     if kernel is None or kernel.shape[0] < size:
-        raise UserError("this generator has no first layer that sees all of z")
+        raise UserError(
+            "directions are of a first layer that sees all of z, which this generator lacks, as a "
+            "hierarchical BigGAN does; genjax interpolate draws what lies between its latents"
+        )
     return [kernel[:size]]
 
 
