@@ -30,23 +30,11 @@ _MAPS = then(turned(2, 3, 0, 1), Layout(lambda x: x[..., 0], lambda x: x[..., No
 
 
 def infer_generator(shapes: Shapes) -> Inferred:
-    """Finds what a generator of R3GAN/Networks.py is.
-
-    Args:
-      shapes: of its tensors.
-
-    Returns:
-      Its configuration, except for what its weights do not say.
-
-    Raises:
-      UserError: a tensor that decides it is missing or odd.
-    """
+    """Finds what a generator of R3GAN/Networks.py is; see `genjax.official.biggan`."""
     count = _count_stages(shapes)
     side = shapes.of("MainLayers.0.Layers.0.Basis", 3)[-1] * 2 ** (count - 1)
     inputs = shapes.of("MainLayers.0.Layers.0.LinearLayer.weight", 2)[1]
-    embedding, classes = 0, 0
-    if "EmbeddingLayer.weight" in shapes:
-        embedding, classes = shapes.of("EmbeddingLayer.weight", 2)
+    embedding, classes = shapes.embedding("EmbeddingLayer.weight")
     channels = shapes.of("AggregationLayer.Layer.weight", 4)[0]
     network = _infer(shapes, range(count), first=1)
     return Inferred(network, (side, side, channels), max(1, inputs - embedding), classes)

@@ -43,6 +43,15 @@ class Shapes:
             raise UserError(f"{self.file} has {name} of shape {list(shape)}, not of {axes} axes")
         return shape
 
+    def embedding(self, name: str) -> tuple[int, int]:
+        """Numbers and classes of a linear embedding of labels; 0 and 0 where there is none.
+
+        Raises:
+          UserError: as `of`.
+        """
+        outputs, classes = self.of(name, 2) if name in self else (0, 0)
+        return outputs, classes
+
     def count(self, pattern: str, *fields: int) -> int:
         """How many names there are of a pattern, whose last field counts from 0 on."""
         return next(n for n in _numbers() if pattern.format(*fields, n) not in self.shapes)

@@ -31,25 +31,13 @@ _CONST = turned(1, 2, 0)
 
 
 def infer_generator(shapes: Shapes) -> Inferred:
-    """Finds what a generator of training/networks.py is.
-
-    Args:
-      shapes: of its tensors.
-
-    Returns:
-      Its configuration, except for what its weights do not say.
-
-    Raises:
-      UserError: a tensor that decides it is missing or odd.
-    """
+    """Finds what a generator of training/networks.py is; see `genjax.official.biggan`."""
     sides = _sides(shapes, "synthesis.b{}.conv1.weight")
     channels = [shapes.of(f"synthesis.b{side}.conv1.weight", 4)[0] for side in sides]
     style = shapes.of("synthesis.b4.conv1.affine.weight", 2)[1]
     depth = shapes.count("mapping.fc{}.weight")
     inputs = shapes.of("mapping.fc0.weight", 2)[1]
-    embedding, classes = 0, 0
-    if "mapping.embed.weight" in shapes:
-        embedding, classes = shapes.of("mapping.embed.weight", 2)
+    embedding, classes = shapes.embedding("mapping.embed.weight")
     architecture = "plain"
     if "synthesis.b8.skip.weight" in shapes:
         architecture = "residual"
