@@ -46,9 +46,8 @@ def _cifar10() -> GANConfig:
     """The setting ``cifar``, without labels: no style mixing and no path lengths.
 
     Target: FID 2.92 (Karras et al. 2020, StyleGAN2-ADA, figure 11b: cifar10u-cifar-ada). Not
-    trained here: it needs an accelerator. Two things are not as in those runs: images are mirrored
-    as they are read, too (``--data.flip False`` leaves that to ADA), and all numbers have 32 bits,
-    without the bound on activations that goes with 16 (the code's option fp32).
+    trained here: it needs an accelerator. All numbers have 32 bits, without the bound on
+    activations that goes with 16 (the code's option fp32).
     """
     network = StyleGAN2(channel_base=32768, mapping=2, stddev=32)
     plain = dataclasses.replace(network, architecture="plain")
@@ -96,9 +95,7 @@ def _clothing(name: str, side: int, batch_size: int) -> Experiment:
 
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    experiment(
-        "stylegan2-cifar10", "cifar10", _cifar10(), flip=True, steps=1_562_500, batch_size=64
-    ),
+    experiment("stylegan2-cifar10", "cifar10", _cifar10(), steps=1_562_500, batch_size=64),
     experiment(
         "stylegan2-ada-ffhq256", "ffhq256", _ffhq256(), flip=True, steps=390_625, batch_size=64
     ),

@@ -192,7 +192,11 @@ write.defvjp(
 
 
 def _both_ways(vertical: np.ndarray, maps: Maps, horizontal: np.ndarray) -> Maps:
-    return _einsum("ij,bjwc,vw->bivc", vertical, maps, horizontal)
+    if target_platform() != "gpu":
+        return _einsum("ij,bjwc,vw->bivc", vertical, maps, horizontal)
+    # With a matrix that comes second XLA finds no tiles for the product.
+    maps = jnp.tensordot(vertical, maps, axes=(1, 1), precision="highest")
+    return jnp.tensordot(horizontal, maps, axes=(1, 2), precision="highest").transpose(2, 1, 0, 3)
 
 
 def warp(images: Examples, inverse: Float[Array, "batch 3 3"]) -> Examples:
