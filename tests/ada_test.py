@@ -242,7 +242,8 @@ def affine(changes, shape):
 
 
 @pytest.mark.parametrize(
-    ("part", "platform"), [("bgc", "cpu"), ("bgc", "tpu"), ("everything", "cpu")]
+    ("part", "platform"),
+    [("bgc", "cpu"), ("bgc", "gpu"), ("bgc", "tpu"), ("everything", "cpu")],
 )
 def test_derivatives(part, platform):
     """``R = |grad_x tanh(w . T(x))|^2`` and its gradient by w, with T as a matrix."""

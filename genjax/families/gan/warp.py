@@ -191,12 +191,27 @@ write.defvjp(
 )
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _along(matrix: Float[Array, "_ _"], maps: Maps, axis: int) -> Maps:
+    """The product of a matrix and maps along one of their axes.
+
+    The matrix comes first, in derivatives as well, since XLA finds no tiles for some products on
+    GPUs in which it comes second.
+    """
+    product = jnp.tensordot(matrix, maps, axes=(1, axis), precision="highest")
+    return jnp.moveaxis(product, 0, axis)
+
+
+_along.defvjp(
+    lambda matrix, maps, axis: (_along(matrix, maps, axis), matrix),
+    lambda axis, matrix, d: (None, _along(matrix.T, d, axis)),
+)
+
+
 def _both_ways(vertical: np.ndarray, maps: Maps, horizontal: np.ndarray) -> Maps:
-    if target_platform() != "gpu":
-        return _einsum("ij,bjwc,vw->bivc", vertical, maps, horizontal)
-    # With a matrix that comes second XLA finds no tiles for the product.
-    maps = jnp.tensordot(vertical, maps, axes=(1, 1), precision="highest")
-    return jnp.tensordot(horizontal, maps, axes=(1, 2), precision="highest").transpose(2, 1, 0, 3)
+    if target_platform() == "gpu":
+        return _along(horizontal, _along(vertical, maps, 1), 2)
+    return _einsum("ij,bjwc,vw->bivc", vertical, maps, horizontal)
 
 
 def warp(images: Examples, inverse: Float[Array, "batch 3 3"]) -> Examples:
