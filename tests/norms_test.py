@@ -13,7 +13,7 @@ from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.networks import Generator
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MLPDecoder
-from genjax.nn.norms import NORMS, Normalize
+from genjax.nn.norms import NORMS, GroupNorm, Normalize
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -164,3 +164,13 @@ def test_unknown_norms_list_the_choices(small_gan):
     config = dataclasses.replace(small_gan, discriminator=network)
     with pytest.raises(UserError, match="norm 'batsh'; did you mean 'batch'"):
         jax.eval_shape(make_gan(config, image_spec(4, (8, 8, 1))).init, KEY)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(2, 1), (12, 3), (144, 24), (256, 32)])
+def test_groups_of_channels(channels, groups):
+    """At least 4 channels a group, at most 32 groups, and as many as divide the channels."""
+    x = RNG.normal(2, 3, (2, 3, 2, channels)).astype(np.float32)
+    parts = standardize(x.reshape(2, 3, 2, groups, -1), (1, 2, 4))
+    norm = Normalize(GroupNorm())
+    made = norm.apply(norm.init(KEY, jnp.asarray(x)), jnp.asarray(x))
+    np.testing.assert_allclose(made, parts.reshape(x.shape), rtol=1e-4, atol=1e-5)

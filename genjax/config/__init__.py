@@ -9,6 +9,7 @@ from genjax.config.autoregressive import (
     AutoregressiveSampling,
     Decoder,
 )
+from genjax.config.denoisers import Denoiser, UNet, UNetVariant
 from genjax.config.experiment import (
     DataConfig,
     EvalConfig,
@@ -77,6 +78,7 @@ __all__ = [
     "DCGANTutorial",
     "DataConfig",
     "Decoder",
+    "Denoiser",
     "EvalConfig",
     "Experiment",
     "Feed",
@@ -97,6 +99,8 @@ __all__ = [
     "Schedule",
     "StyleGAN2",
     "Tagged",
+    "UNet",
+    "UNetVariant",
     "VAEConfig",
     "VAEGANConfig",
     "WaveGAN",

@@ -325,6 +325,7 @@ class _ConvLayer(nn.Module):
       kernel_init: initialiser of the kernel.
       spectral_norm: divide the kernel by its largest singular value.
       form: of the operation.
+      bias_init: initialiser of the bias.
     """
 
     features: int
@@ -335,6 +336,7 @@ class _ConvLayer(nn.Module):
     kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
     spectral_norm: bool = False
     form: Convolutions = "auto"
+    bias_init: Callable[..., Any] = nn.initializers.zeros
 
     def convolve(
         self,
@@ -351,7 +353,7 @@ class _ConvLayer(nn.Module):
         y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, form)
         y = checkpoint_name(y, LINEAR)
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", self.bias_init, (self.features,))
             y = y + like(bias.astype(self.dtype), y)
         return y
 

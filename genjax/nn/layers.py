@@ -55,6 +55,7 @@ class Dense(nn.Module):
       dtype: type of the computation.
       kernel_init: initialiser of the kernel.
       spectral_norm: divide the kernel by its largest singular value.
+      bias_init: initialiser of the bias.
     """
 
     features: int | tuple[int, ...]
@@ -62,6 +63,7 @@ class Dense(nn.Module):
     dtype: Any = jnp.float32
     kernel_init: Initializer = nn.initializers.lecun_normal()
     spectral_norm: bool = False
+    bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch *inputs"]) -> Float[Array, "batch *outputs"]:
@@ -76,7 +78,7 @@ class Dense(nn.Module):
         y = _product(x, kernel, shape) if maps else x.reshape(x.shape[0], -1) @ kernel
         y = checkpoint_name(y, LINEAR)
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, sizes[1:])
+            bias = self.param("bias", self.bias_init, sizes[1:])
             y = y + bias.astype(self.dtype).reshape(y.shape[1:])
         return y.reshape(-1, *shape)
 
@@ -121,10 +123,15 @@ class Layers(NamedTuple):
     convolutions: Convolutions = "auto"
 
     def dense(
-        self, features: int | tuple[int, ...], init: Initializer, use_bias: bool = True
+        self,
+        features: int | tuple[int, ...],
+        init: Initializer,
+        use_bias: bool = True,
+        bias_init: Initializer = nn.initializers.zeros,
+        name: str | None = None,
     ) -> Dense:
         """An affine layer, perhaps to a map."""
-        return Dense(features, use_bias, self.dtype, init, self.spectral_norm)
+        return Dense(features, use_bias, self.dtype, init, self.spectral_norm, bias_init, name=name)
 
     def conv(
         self,
@@ -134,9 +141,12 @@ class Layers(NamedTuple):
         init: Initializer,
         use_bias: bool = True,
         groups: int = 1,
+        bias_init: Initializer = nn.initializers.zeros,
+        name: str | None = None,
     ) -> Conv:
         """A convolution with 'SAME' padding."""
-        return Conv(features, kernel, stride, use_bias, self.dtype, init, *self._form(), groups)
+        settings = (features, kernel, stride, use_bias, self.dtype, init, *self._form())
+        return Conv(*settings, bias_init, groups, name=name)
 
     def conv_transpose(
         self, features: int, kernel: int, stride: int, init: Initializer, use_bias: bool = True

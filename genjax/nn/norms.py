@@ -22,18 +22,20 @@ class Moments(NamedTuple):
 
     Attributes:
       mean: of each unit.
-      inverse: ``1 / sqrt(var + 1e-5)``.
+      inverse: ``1 / sqrt(var + epsilon)``, with 1e-5 unless a norm says otherwise.
     """
 
     mean: Float[Array, "..."]
     inverse: Float[Array, "..."]
 
 
-def _moments(mean: Float[Array, "..."], square: Float[Array, "..."]) -> Moments:
+def _moments(
+    mean: Float[Array, "..."], square: Float[Array, "..."], epsilon: float = _EPSILON
+) -> Moments:
     """From means of units and of their squares."""
     # Rounding may make the variance of nearly constant units negative.
     variance = jnp.maximum(square - jnp.square(mean), 0)
-    return Moments(mean, jax.lax.rsqrt(variance + _EPSILON))
+    return Moments(mean, jax.lax.rsqrt(variance + epsilon))
 
 
 def _powers(x: Float[Array, "batch *map channels"]) -> tuple[Array, Array]:
@@ -114,7 +116,41 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "batch *map channels"]) -> Moments:
         axes = tuple(range(1, x.ndim))
-        return _moments(*(jnp.mean(power, axes, keepdims=True) for power in _powers(x)))
+        mean, square = (jnp.mean(power, axes, keepdims=True) for power in _powers(x))
+        return _moments(mean, square)
+
+
+class GroupNorm(nn.Module):
+    """Moments of each example over groups of neighbouring channels.
+
+    Attributes:
+      size: channels of a group, at least; all channels if there are fewer.
+      most: groups at most; their number is the largest within both bounds that divides the
+        channels.
+      epsilon: added to the variance.
+
+    Reference: Wu & He 2018, equations 1, 2 and 7.
+    """
+
+    size: int = 4
+    most: int = 32
+    epsilon: float = _EPSILON
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch *map channels"]) -> Moments:
+        channels = x.shape[-1]
+        bound = max(1, min(self.most, channels // self.size))
+        groups = next(count for count in range(bound, 0, -1) if channels % count == 0)
+
+        def mean(power: Array) -> Array:
+            # Each channel by itself, then those of a group: on CPUs thrice as fast as at once.
+            own = jnp.mean(power, tuple(range(1, x.ndim - 1)))
+            joint = jnp.mean(own.reshape(-1, groups, channels // groups), -1)
+            spread = jnp.repeat(joint, channels // groups, axis=-1)
+            return spread.reshape(-1, *(1,) * (x.ndim - 2), channels)
+
+        units, squares = _powers(x)
+        return _moments(mean(units), mean(squares), self.epsilon)
 
 
 NORMS: dict[str, Callable[[bool, str | None, int], nn.Module]] = {

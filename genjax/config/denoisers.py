@@ -1,0 +1,64 @@
+"""Networks that tell a clean image from a noisy one, for diffusion and flow matching."""
+
+import dataclasses
+from typing import Literal
+
+from genjax.config.fields import check_numbers, require
+from genjax.config.networks import Convolutions, Remat
+from genjax.config.tags import Tagged, register
+
+UNetVariant = Literal["ddpmpp", "adm"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Denoiser(Tagged, what="denoiser"):
+    """A network of noisy images and their levels of noise."""
+
+    name: str
+    """Architecture."""
+    dropout: float = 0.0
+    """Probability that a unit is zeroed in training."""
+    remat: Remat = "none"
+    """What the backward pass computes again instead of keeping it in memory (jax.checkpoint):
+    nothing, all but the outputs of convolutions and matrix products, or all."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, width=2**16, depth=1000)
+        require(0 <= self.dropout < 1, self, "dropout", "in [0, 1)")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UNet(Denoiser):
+    """Residual blocks that halve the image and double it again, as in EDM (Karras et al. 2022)."""
+
+    name: Literal["unet"] = "unet"
+    variant: UNetVariant = "ddpmpp"
+    """Of the blocks: ddpmpp adds the level of noise to their channels and has one head of attention
+    (Song et al. 2021), adm scales and shifts channels by it (Dhariwal & Nichol 2021)."""
+    width: int = 64
+    """Channels that `widths` multiplies; even."""
+    widths: tuple[int, ...] = (1, 2, 2)
+    """Channels of each stage, as multiples of `width`, from the image on; each further stage has a
+    map of half the side."""
+    blocks: int = 2
+    """Residual blocks of each stage on the way down; one more on the way up."""
+    attention: tuple[int, ...] = ()
+    """Sides of the maps with self-attention, beside the smallest, which has it in any case."""
+    head: int = 64
+    """Channels of each head of attention in adm; fewer channels than that are one head."""
+    convolutions: Convolutions = "auto"
+    """Form of the convolutions and of their derivatives: auto is the fastest that is known for the
+    platform, stock is XLA's own. They are equal up to rounding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, width=2**16, widths=2**10, blocks=1000, head=2**16)
+        require(self.width >= 4 and self.width % 2 == 0, self, "width", "even and at least 4")
+        require(min(self.widths, default=0) >= 1, self, "widths", "one or more, each at least 1")
+        for name in ("blocks", "head"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        for channels in (self.width * multiple for multiple in self.widths):
+            fits = channels < self.head or channels % self.head == 0
+            wanted = f"a divisor of all channels that are more, such as {channels}"
+            require(self.variant == "ddpmpp" or fits, self, "head", wanted)

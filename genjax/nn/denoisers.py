@@ -1,0 +1,51 @@
+"""Architectures of networks that tell a clean image from a noisy one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from genjax.config import Denoiser
+from genjax.config import UNet as UNetConfig
+from genjax.errors import UserError
+from genjax.nn.layers import Layers
+from genjax.nn.unet import UNet
+
+DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | None], Any]] = {
+    UNetConfig: lambda config, shape, classes, dtype, axis_name: UNet(
+        config,
+        Layers(dtype=dtype, axis_name=axis_name, convolutions=config.convolutions),
+        classes,
+    ),
+}
+"""From a configuration, the shape of images, the number of classes, the type of the computation and
+the mapped axis to a network ``(x, train, noise, labels) -> float32 like x``."""
+
+
+def make_denoiser(
+    config: Denoiser, shape: tuple[int, ...], classes: int, dtype: Any, axis_name: str | None
+) -> nn.Module:
+    """Builds a network from noisy images to what they hide; ``apply(variables, x, train, noise)``.
+
+    Args:
+      config: architecture and size.
+      shape: of an image, (side, side, channels).
+      classes: of labels; 0 if there are none.
+      dtype: type of the computation.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      A module from float32 [batch, *shape], bool, float32 [batch] and perhaps int [batch], labels
+      of which the value `classes` stands for none, to float32 [batch, *shape] of any range.
+
+    Raises:
+      UserError: no square images, or of a side that the network can't halve.
+    """
+    if len(shape) != 3:
+        raise UserError(
+            f"the denoiser {config.name!r} is for images, but examples have shape {shape}; choose "
+            "data of the domain image"
+        )
+    if shape[0] != shape[1]:
+        raise UserError(f"images are {shape[0]} x {shape[1]}; set --data.resolution to a side")
+    return DENOISERS[type(config)](config, shape, classes, dtype, axis_name)

@@ -1,0 +1,332 @@
+"""U-Nets of DDPM++ and ADM, in EDM's form (Karras et al. 2022)."""
+
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax.config import UNet as Config
+from genjax.config import UNetVariant
+from genjax.core.types import Images
+from genjax.errors import UserError
+from genjax.nn.layers import Dropout, Initializer, Layers, symmetric_uniform
+from genjax.nn.norms import GroupNorm, Normalize
+from genjax.nn.remat import rematerialized
+from genjax.nn.sinusoids import sinusoids
+from genjax.nn.sngan import average_pool, upsample
+
+_EMBEDDING = 4
+"""Dimensions of the embedding, as a multiple of the width."""
+
+
+def _xavier(gain: float = 1.0) -> Initializer:
+    """Glorot's uniform initialiser with its limit multiplied by `gain`."""
+    return nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
+
+
+class _Variant(NamedTuple):
+    """What the blocks of a variant have in common.
+
+    Attributes:
+      init: initialiser of kernels.
+      last: of those that end a branch.
+      attention: of those that make queries, keys and values.
+      biased: biases begin as PyTorch's, uniform within ``1 / sqrt(inputs)``; otherwise at 0.
+      scales: the embedding scales channels, too.
+      projects: beside resampling there is a 1 x 1 convolution even where the width stays.
+      all_attend: on the way up, attention follows every block, not the stage's last one alone.
+      widens: the first convolution has the first stage's channels; otherwise `width`.
+      skip: factor of the sum of a branch and what is beside it.
+      epsilon: of the norms.
+    """
+
+    init: Initializer
+    last: Initializer
+    attention: Initializer
+    biased: bool
+    scales: bool
+    projects: bool
+    all_attend: bool
+    widens: bool
+    skip: float
+    epsilon: float
+
+
+_TORCH = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+_VARIANTS: dict[UNetVariant, _Variant] = {
+    "ddpmpp": _Variant(
+        init=_xavier(),
+        last=_xavier(1e-5),
+        attention=_xavier(math.sqrt(0.2)),
+        biased=False,
+        scales=False,
+        projects=True,
+        all_attend=False,
+        widens=False,
+        skip=math.sqrt(0.5),
+        epsilon=1e-6,
+    ),
+    "adm": _Variant(
+        init=_TORCH,
+        last=nn.initializers.zeros,
+        attention=_TORCH,
+        biased=True,
+        scales=True,
+        projects=False,
+        all_attend=True,
+        widens=True,
+        skip=1.0,
+        epsilon=1e-5,
+    ),
+}
+
+
+def stage_sides(side: int, config: Config) -> list[int]:
+    """The sides of the maps, each half of the one before, from the image on.
+
+    Args:
+      side: of the image, in pixels.
+      config: of the network.
+
+    Returns:
+      One a stage.
+
+    Raises:
+      UserError: the side can't be halved that often, or attention is asked for on another map.
+
+    Example:
+      >>> stage_sides(28, Config(widths=(1, 2, 2)))
+      [28, 14, 7]
+    """
+    stages = len(config.widths)
+    block = 2 ** (stages - 1)
+    if side % block:
+        below, above = side // block * block, -(-side // block) * block
+        choices = f"{below} or {above}" if below else f"{above}"
+        possible = (side & -side).bit_length()
+        raise UserError(
+            f"a unet of {stages} widths can't halve images of {side} pixels {stages - 1} times; "
+            f"set --data.resolution {choices}, or at most {possible} widths"
+        )
+    sides = [side // 2**stage for stage in range(stages)]
+    for wanted in config.attention:
+        if wanted not in sides:
+            raise UserError(
+                f"attention is {wanted}, but this unet has no such map; choices: "
+                f"{', '.join(map(str, sides))}"
+            )
+    return sides
+
+
+class _Part(nn.Module):
+    """A part of the network.
+
+    Attributes:
+      config: of the network.
+      layers: what its layers have in common.
+    """
+
+    config: Config
+    layers: Layers
+
+    @property
+    def variant(self) -> _Variant:
+        return _VARIANTS[self.config.variant]
+
+    def bias(self, inputs: int) -> Initializer:
+        """The initialiser of the biases of a layer with so many inputs."""
+        return symmetric_uniform(inputs**-0.5) if self.variant.biased else nn.initializers.zeros
+
+    def conv(self, features: int, kernel: int, x: Array, name: str) -> Array:
+        """A convolution in the middle of a branch."""
+        bias = self.bias(kernel**2 * x.shape[-1])
+        init = self.variant.init
+        return self.layers.conv(features, kernel, 1, init, bias_init=bias, name=name)(x)
+
+    def last(self, features: int, kernel: int, x: Array, name: str) -> Array:
+        """A convolution that ends a branch."""
+        return self.layers.conv(features, kernel, 1, self.variant.last, name=name)(x)
+
+    def dense(self, features: int, x: Array, name: str) -> Array:
+        """An affine layer of embeddings, in float32."""
+        layers = self.layers._replace(dtype=jnp.float32)
+        bias = self.bias(x.shape[-1])
+        return layers.dense(features, self.variant.init, bias_init=bias, name=name)(x)
+
+    def norm(self, x: Array, name: str) -> Array:
+        """Group norm."""
+        norm = GroupNorm(epsilon=self.variant.epsilon)
+        return Normalize(norm, self.layers.dtype, name=name)(x)
+
+
+class _Attention(_Part):
+    """Adds to each place of a map what it attends to in the whole map.
+
+    With queries, keys and values of group norm's outcome, each head of ``size`` channels adds
+    ``W sum_j softmax_j(q_i . k_j / sqrt(size)) v_j``; ddpmpp has one head.
+    """
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
+        batch, height, width, channels = x.shape
+        heads = 1 if self.config.variant == "ddpmpp" else max(1, channels // self.config.head)
+        y = self.norm(x, "norm")
+        bias = self.bias(channels)
+        init = self.variant.attention
+        qkv = self.layers.conv(3 * channels, 1, 1, init, bias_init=bias, name="qkv")(y)
+        qkv = qkv.reshape(batch, height * width, 3, heads, channels // heads)
+        seen = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, 2, 0))
+        y = self.last(channels, 1, seen.reshape(x.shape), "out")
+        return (x + y) * self.variant.skip
+
+
+class _Block(_Part):
+    """A residual block that knows the level of noise.
+
+    ``y = conv(a(norm(x)))``, in ddpmpp ``y = norm(y + W e)``, in adm
+    ``y = norm(y) (1 + V e) + W e``, then ``s (x + conv(dropout(a(y))))`` with SiLU a. Where the map
+    is halved or doubled, that comes before the first convolution and on the way of x.
+
+    Attributes:
+      features: channels of what it makes.
+      resampling: of the map: none, down or up.
+      attends: attention follows.
+    """
+
+    features: int
+    resampling: str = "none"
+    attends: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch h w c"], embedding: Float[Array, "batch e"], train: bool
+    ) -> Float[Array, "batch h2 w2 features"]:
+        variant = self.variant
+        resample = {"none": lambda x: x, "down": average_pool, "up": upsample}[self.resampling]
+        y = resample(nn.silu(self.norm(x, "norm_0")))
+        y = self.conv(self.features, 3, y, "conv_0")
+        parts = 2 if variant.scales else 1
+        given = self.dense(parts * self.features, embedding, "affine")[:, None, None]
+        given = given.astype(y.dtype)
+        if variant.scales:
+            scale, shift = jnp.split(given, 2, axis=-1)
+            y = self.norm(y, "norm_1") * (scale + 1) + shift
+        else:
+            y = self.norm(y + given, "norm_1")
+        y = Dropout(self.config.dropout, self.layers.axis_name)(nn.silu(y), train)
+        y = self.last(self.features, 3, y, "conv_1")
+        resampled = self.resampling != "none"
+        widens = x.shape[-1] != self.features
+        x = resample(x).astype(y.dtype)
+        if widens or (variant.projects and resampled):
+            x = self.conv(self.features, 1, x, "skip")
+        x = (x + y) * variant.skip
+        if self.attends:
+            x = _Attention(self.config, self.layers, name="attention")(x)
+        return x
+
+
+class UNet(_Part):
+    """Halves a noisy image from stage to stage and doubles it again, beside what it was.
+
+    Each block on the way up is also given the map that its counterpart on the way down made. All
+    blocks know an embedding of the level of noise and of the label.
+
+    Attributes:
+      classes: of labels; 0 if there are none.
+
+    Reference: Karras et al. 2022, appendix F.1, and the authors' code; Song et al. 2021 (DDPM++);
+    Dhariwal & Nichol 2021 (ADM).
+    """
+
+    classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Images,
+        train: bool,
+        noise: Float[Array, "batch"],
+        labels: Int[Array, "batch"] | None = None,
+    ) -> Images:
+        """Judges images.
+
+        Args:
+          x: noisy images, scaled to a variance near 1, [batch, side, side, channels].
+          train: whether to drop units.
+          noise: a function of each image's level of noise, such as EDM's ``log(sigma) / 4``.
+          labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
+
+        Returns:
+          float32 [batch, side, side, channels] of any range.
+
+        Raises:
+          UserError: the side can't be halved as often as the network does.
+        """
+        config, variant = self.config, self.variant
+        sides = stage_sides(x.shape[1], config)
+        embedding = self.embed(noise, labels)
+        kind: Any = rematerialized(_Block, config.remat, (3,))
+
+        def block(y: Array, features: int, name: str, **options: Any) -> Array:
+            made = kind(config, self.layers, features, **options, name=name)
+            result: Array = made(y, embedding, train)
+            return result
+
+        stages = [config.width * multiple for multiple in config.widths]
+        channels = x.shape[-1]
+        x = self.conv(stages[0] if variant.widens else config.width, 3, x, "first")
+        kept = [x]
+        for stage, (side, width) in enumerate(zip(sides, stages, strict=True)):
+            if stage:
+                x = block(x, x.shape[-1], f"down_{stage}", resampling="down")
+                kept.append(x)
+            for number in range(config.blocks):
+                attends = side in config.attention
+                x = block(x, width, f"encoder_{stage}_{number}", attends=attends)
+                kept.append(x)
+        x = block(x, x.shape[-1], "middle_0", attends=True)
+        x = block(x, x.shape[-1], "middle_1")
+        for stage, (side, width) in reversed(list(enumerate(zip(sides, stages, strict=True)))):
+            if stage + 1 < len(stages):
+                x = block(x, x.shape[-1], f"up_{stage}", resampling="up")
+            for number in range(config.blocks + 1):
+                chosen = variant.all_attend or number == config.blocks
+                attends = chosen and side in config.attention
+                x = jnp.concatenate([x, kept.pop()], axis=-1)
+                x = block(x, width, f"decoder_{stage}_{number}", attends=attends)
+        x = nn.silu(self.norm(x, "last_norm"))
+        return self.last(channels, 3, x, "last").astype(jnp.float32)
+
+    def embed(
+        self, noise: Float[Array, "batch"], labels: Int[Array, "batch"] | None
+    ) -> Float[Array, "batch e"]:
+        """Embeds levels of noise and labels, in float32."""
+        config = self.config
+        size = _EMBEDDING * config.width
+        given = None
+        if self.classes:
+            if labels is None:
+                labels = jnp.full(noise.shape, self.classes)
+            # All zeros where there is none.
+            given = jax.nn.one_hot(labels, self.classes)
+        if config.variant == "ddpmpp":
+            cosines, sines = sinusoids(noise, config.width // 2, endpoint=True)
+            x = jnp.concatenate([sines, cosines], axis=-1)
+            if given is not None:
+                # So that its units have variance 1, as the noise's.
+                given = given * math.sqrt(self.classes)
+                x = x + self.dense(config.width, given, "embed_label")
+            x = nn.silu(self.dense(size, x, "embed_0"))
+            return nn.silu(self.dense(size, x, "embed_1"))
+        x = jnp.concatenate(sinusoids(noise, config.width // 2), axis=-1)
+        x = nn.silu(self.dense(size, x, "embed_0"))
+        x = self.dense(size, x, "embed_1")
+        if given is not None:
+            init = nn.initializers.normal(1.0)
+            layers = self.layers._replace(dtype=jnp.float32)
+            x = x + layers.dense(size, init, use_bias=False, name="embed_label")(given)
+        return nn.silu(x)
