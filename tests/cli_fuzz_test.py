@@ -27,7 +27,7 @@ FLAGS = {
     "rerun": ["--out"],
     "sample": ["--n", "--seed", "--out", "--npz", "--checkpoint", "--label", "--per-class"],
     "evaluate": ["--metrics", "--samples", "--features", "--checkpoint", "--real", "--fake"],
-    "interpolate": ["--rows", "--keys", "--steps", "--space", "--seed", "--out", "--rate"],
+    "interpolate": ["--rows", "--keys", "--frames", "--space", "--seed", "--out", "--rate"],
     "mix": ["--rows", "--columns", "--layers", "--seed", "--out", "--checkpoint", "--label"],
     "directions": ["--method", "--count", "--layers", "--names", "--load", "--span", "--columns"],
     "project": ["--image", "--examples", "--space", "--features", "--steps", "--label", "--out"],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from golden import check_golden, step_numbers
 
-from genjax.config import R3GAN, Decoder, Network, StyleGAN2
+from genjax.config import R3GAN, Decoder, Denoiser, Network, StyleGAN2, UNet
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.players import players
 from genjax.data.noise import noise
@@ -32,7 +32,7 @@ STILL = {
 MOST_PIXELS = 32
 
 # One of each family, which is enough for a quick look.
-ONE_EACH = ("dcgan-digits", "vae-digits", "vae-gan-mnist", "gpt-shakespeare")
+ONE_EACH = ("dcgan-digits", "vae-digits", "vae-gan-mnist", "gpt-shakespeare", "diffusion-digits")
 
 
 def leaf_at(tree, path):
@@ -50,7 +50,9 @@ def narrow(model):
             fields[name] = dataclasses.replace(part, widths=(part.group,), blocks=(1,))
         elif isinstance(part, StyleGAN2):
             fields[name] = dataclasses.replace(part, channel_max=8, style=8)
-        elif isinstance(part, Network | Decoder) and hasattr(part, "width"):
+        elif isinstance(part, UNet):
+            fields[name] = dataclasses.replace(part, width=8, blocks=1)
+        elif isinstance(part, Network | Decoder | Denoiser) and hasattr(part, "width"):
             fields[name] = dataclasses.replace(part, width=8)
     if getattr(model, "discriminator_updates", 1) > 2:
         fields["discriminator_updates"] = 2

@@ -55,13 +55,13 @@ def test_a_closed_way_comes_back(styled_run):
 
 
 def test_pictures_and_videos(plain_run, styled_run, tmp_path):
-    outcome = genjax("interpolate", styled_run, "--rows", 2, "--steps", 3, "--psi", 0.7)
+    outcome = genjax("interpolate", styled_run, "--rows", 2, "--frames", 3, "--psi", 0.7)
     assert outcome.status == 0, outcome
     assert outcome.out.startswith("wrote 2 ways of 4 images in w, step 2, seed 0, to ")
     picture = Image.open(styled_run / "interpolation.png")
     assert picture.width > picture.height
     file = tmp_path / "way.gif"
-    flags = ("--rows", 4, "--steps", 3, "--keys", 2, "--rate", 10, "--out", file)
+    flags = ("--rows", 4, "--frames", 3, "--keys", 2, "--rate", 10, "--out", file)
     assert genjax("interpolate", plain_run, *flags).status == 0
     with Image.open(file) as video:
         assert video.n_frames == 6

@@ -21,7 +21,7 @@ def interpolate(arguments: list[str]) -> None:
         run_dir: Positional[Path],
         rows: int = 8,
         keys: int | None = None,
-        steps: int | None = None,
+        frames: int | None = None,
         space: Literal["z", "w"] | None = None,
         seed: int = 0,
         out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None,
@@ -38,7 +38,7 @@ def interpolate(arguments: list[str]) -> None:
           rows: Ways beside each other; they begin at different latents.
           keys: Latents that each way passes; 2 in a picture and 4 in a video by default. The
             k-th of way r is that of sample r * keys + k of `genjax sample --seed`.
-          steps: Images from one latent to the next; 8 in a picture and 24 in a video by default.
+          frames: Images from one latent to the next; 8 in a picture and 24 in a video by default.
           space: z along great circles, or w of a generator of styles along straight lines, which is
             the default where there is one.
           seed: Seed of the series.
@@ -53,7 +53,7 @@ def interpolate(arguments: list[str]) -> None:
         """
         check_range("--rows", rows, 1, 1024)
         check_range("--keys", keys, 2, MOST_SAMPLES)
-        check_range("--steps", steps, 1, 10_000)
+        check_range("--frames", frames, 1, 10_000)
         check_range("--seed", seed, 0, LARGEST_SEED)
         if not 1 <= rate <= 1000:
             raise UserError(f"--rate is {rate:g}; it must be at least 1, at most 1000")
@@ -80,7 +80,7 @@ def interpolate(arguments: list[str]) -> None:
                 check_ending(file, domain_of(schema.domain))
             except UserError as error:
                 raise UserError(f"{error}; videos end in {' or '.join(ENDINGS)}") from None
-        way = Way(rows, keys or (4 if video else 2), steps or (24 if video else 8), space, video)
+        way = Way(rows, keys or (4 if video else 2), frames or (24 if video else 8), space, video)
         made = interpolate_run(run_dir, seed, which, way, label, sampling or None, average)
         if video:
             save_video(file, [image_grid(frame, None) for frame in made.frames], rate)

@@ -62,3 +62,20 @@ class UNet(Denoiser):
             fits = channels < self.head or channels % self.head == 0
             wanted = f"a divisor of all channels that are more, such as {channels}"
             require(self.variant == "ddpmpp" or fits, self, "head", wanted)
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenoisingMLP(Denoiser):
+    """Fully connected layers, for examples of few numbers."""
+
+    name: Literal["mlp"] = "mlp"
+    width: int = 128
+    """Units of a hidden layer."""
+    depth: int = 3
+    """Hidden layers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "depth"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from genjax.core.algorithm import global_norm, pmean
 from genjax.core.players import make_player, move_average, move_profiles, update_player
 from genjax.core.rng import example_index, stream
-from genjax.core.types import Batch, Index, Key, Metrics, Params, State, Variables
+from genjax.core.types import Batch, Index, Key, Metrics, Number, Params, State, Variables
 
 Aux = tuple[Metrics, Variables]
 
@@ -60,7 +60,7 @@ def from_loss(
     make_variables: Callable[[Key], Variables],
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    ema_decay: float | None = None,
+    ema_decay: float | Callable[[Int[Array, ""]], Number] | None = None,
     ema_profiles: Sequence[float] = (),
     accumulate: int = 1,
     axis_name: str | None = None,
@@ -76,7 +76,8 @@ def from_loss(
       make_variables: initialises the network from the base key of the run.
       loss: what is minimised; see `Loss`.
       optimizer: of the network.
-      ema_decay: of a moving average of the parameters; None keeps none.
+      ema_decay: of a moving average of the parameters, or its course by the steps made; None keeps
+        none.
       ema_profiles: widths of further averages, see `genjax.core.averages`.
       accumulate: parts of the batch whose gradients are averaged.
       axis_name: mapped axis over the devices, if any.
@@ -106,7 +107,8 @@ def from_loss(
         grads = pmean(grads, axis_name)
         own = update_player(own, grads, variables, optimizer)
         if ema_decay is not None:
-            own = move_average(own, ema_decay)
+            decay = ema_decay(before.step + 1) if callable(ema_decay) else ema_decay
+            own = move_average(own, decay)
         own = move_profiles(own, ema_profiles, before.step + 1)
         metrics = {**pmean(metrics, axis_name), f"{player}/gradient_norm": global_norm(grads)}
         fields: dict[str, Any] = {"step": before.step + 1, player: own}

@@ -8,9 +8,13 @@ import jax
 from genjax.config import (
     AutoregressiveConfig,
     AutoregressiveSampling,
+    DiffusionConfig,
+    DiffusionSampling,
     Experiment,
     GANConfig,
     GANSampling,
+    MeanFlowConfig,
+    MeanFlowSampling,
     Model,
     VAEConfig,
     VAEGANConfig,
@@ -24,6 +28,8 @@ from genjax.domains import domain_of
 from genjax.domains.domain import Domain
 from genjax.errors import UserError, lookup
 from genjax.families.autoregressive import make_autoregressive
+from genjax.families.diffusion.algorithm import make_diffusion
+from genjax.families.diffusion.mean_flow import make_mean_flow
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.vae.algorithm import make_vae
 from genjax.families.vae_gan import make_vae_gan
@@ -44,7 +50,9 @@ class Family(NamedTuple):
 
 FAMILIES: dict[type[Model], Family] = {
     AutoregressiveConfig: Family(make_autoregressive, AutoregressiveSampling),
+    DiffusionConfig: Family(make_diffusion, DiffusionSampling),
     GANConfig: Family(make_gan, GANSampling),
+    MeanFlowConfig: Family(make_mean_flow, MeanFlowSampling),
     VAEConfig: Family(make_vae),
     VAEGANConfig: Family(make_vae_gan),
 }

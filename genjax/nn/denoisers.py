@@ -5,13 +5,21 @@ from typing import Any
 
 import flax.linen as nn
 
-from genjax.config import Denoiser
+from genjax.config import Denoiser, DenoisingMLP
 from genjax.config import UNet as UNetConfig
 from genjax.errors import UserError
 from genjax.nn.layers import Layers
+from genjax.nn.mlp import MLPDenoiser
 from genjax.nn.unet import UNet
 
 DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | None], Any]] = {
+    DenoisingMLP: lambda config, shape, classes, dtype, axis_name: MLPDenoiser(
+        config.width,
+        config.depth,
+        classes,
+        config.dropout,
+        Layers(dtype=dtype, axis_name=axis_name),
+    ),
     UNetConfig: lambda config, shape, classes, dtype, axis_name: UNet(
         config,
         Layers(dtype=dtype, axis_name=axis_name, convolutions=config.convolutions),
@@ -21,6 +29,9 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
 """From a configuration, the shape of images, the number of classes, the type of the computation and
 the mapped axis to a network ``(x, train, noise, labels) -> float32 like x``."""
 
+OF_IMAGES = (UNetConfig,)
+"""Those that are for square images alone."""
+
 
 def make_denoiser(
     config: Denoiser, shape: tuple[int, ...], classes: int, dtype: Any, axis_name: str | None
@@ -29,7 +40,7 @@ def make_denoiser(
 
     Args:
       config: architecture and size.
-      shape: of an image, (side, side, channels).
+      shape: of an example; of an image, (side, side, channels).
       classes: of labels; 0 if there are none.
       dtype: type of the computation.
       axis_name: mapped axis over the devices, if any.
@@ -39,13 +50,14 @@ def make_denoiser(
       of which the value `classes` stands for none, to float32 [batch, *shape] of any range.
 
     Raises:
-      UserError: no square images, or of a side that the network can't halve.
+      UserError: no square images, for a network that is for them, or of a side that it can't halve.
     """
-    if len(shape) != 3:
+    images = type(config) in OF_IMAGES
+    if images and len(shape) != 3:
         raise UserError(
             f"the denoiser {config.name!r} is for images, but examples have shape {shape}; choose "
-            "data of the domain image"
+            "mlp, or data of the domain image"
         )
-    if shape[0] != shape[1]:
+    if images and shape[0] != shape[1]:
         raise UserError(f"images are {shape[0]} x {shape[1]}; set --data.resolution to a side")
     return DENOISERS[type(config)](config, shape, classes, dtype, axis_name)

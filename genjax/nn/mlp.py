@@ -4,13 +4,17 @@ import math
 from typing import Any
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from genjax.core.types import Examples
 from genjax.nn.layers import Dropout, Layers, Maxout, leaky_relu, symmetric_uniform
+from genjax.nn.sinusoids import sinusoids
 
 _INIT = nn.initializers.lecun_normal()
 _LEAK = 0.2
+_FREQUENCIES = 16
 # The ranges of the first GAN's published configuration.
 _GOODFELLOW_DECODER_INIT = symmetric_uniform(0.05)
 _GOODFELLOW_ENCODER_INIT = symmetric_uniform(0.005)
@@ -114,3 +118,40 @@ class MaxoutEncoder(nn.Module):
             x = Dropout(rate, self.layers.axis_name)(x, train)
             x = Maxout(self.width, 5, self.layers, _GOODFELLOW_ENCODER_INIT)(x)
         return Dropout(0.5, self.layers.axis_name)(x, train)
+
+
+class MLPDenoiser(nn.Module):
+    """Hidden layers of SiLU of an example, its noise and its label.
+
+    Attributes:
+      width: units of a hidden layer.
+      depth: hidden layers.
+      classes: of labels; the label `classes` stands for none.
+      dropout: rate, on hidden units.
+      layers: what its layers have in common.
+    """
+
+    width: int = 128
+    depth: int = 3
+    classes: int = 0
+    dropout: float = 0.0
+    layers: Layers = Layers()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Examples,
+        train: bool,
+        noise: Float[Array, "batch *times"],
+        labels: Int[Array, "batch"] | None = None,
+    ) -> Examples:
+        batch = x.shape[0]
+        parts = [part.reshape(batch, -1) for part in (x, *sinusoids(noise, _FREQUENCIES))]
+        if labels is not None:
+            parts.append(jax.nn.one_hot(labels, self.classes))
+        y = jnp.concatenate(parts, axis=-1)
+        for _ in range(self.depth):
+            y = nn.silu(self.layers.dense(self.width, _INIT)(y))
+            y = Dropout(self.dropout, self.layers.axis_name)(y, train)
+        y = self.layers.dense(math.prod(x.shape[1:]), nn.initializers.zeros)(y)
+        return y.reshape(x.shape).astype(jnp.float32)

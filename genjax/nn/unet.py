@@ -249,7 +249,7 @@ class UNet(_Part):
         self,
         x: Images,
         train: bool,
-        noise: Float[Array, "batch"],
+        noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
     ) -> Images:
         """Judges images.
@@ -257,7 +257,8 @@ class UNet(_Part):
         Args:
           x: noisy images, scaled to a variance near 1, [batch, side, side, channels].
           train: whether to drop units.
-          noise: a function of each image's level of noise, such as EDM's ``log(sigma) / 4``.
+          noise: a function of each image's level of noise, such as EDM's ``log(sigma) / 4``, or
+            several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
 
         Returns:
@@ -302,7 +303,7 @@ class UNet(_Part):
         return self.last(channels, 3, x, "last").astype(jnp.float32)
 
     def embed(
-        self, noise: Float[Array, "batch"], labels: Int[Array, "batch"] | None
+        self, noise: Float[Array, "batch *times"], labels: Int[Array, "batch"] | None
     ) -> Float[Array, "batch e"]:
         """Embeds levels of noise and labels, in float32."""
         config = self.config
@@ -310,19 +311,19 @@ class UNet(_Part):
         given = None
         if self.classes:
             if labels is None:
-                labels = jnp.full(noise.shape, self.classes)
+                labels = jnp.full(noise.shape[:1], self.classes)
             # All zeros where there is none.
             given = jax.nn.one_hot(labels, self.classes)
         if config.variant == "ddpmpp":
             cosines, sines = sinusoids(noise, config.width // 2, endpoint=True)
-            x = jnp.concatenate([sines, cosines], axis=-1)
+            x = jnp.concatenate([sines, cosines], axis=-1).reshape(len(noise), -1)
             if given is not None:
                 # So that its units have variance 1, as the noise's.
                 given = given * math.sqrt(self.classes)
-                x = x + self.dense(config.width, given, "embed_label")
+                x = x + self.dense(x.shape[-1], given, "embed_label")
             x = nn.silu(self.dense(size, x, "embed_0"))
             return nn.silu(self.dense(size, x, "embed_1"))
-        x = jnp.concatenate(sinusoids(noise, config.width // 2), axis=-1)
+        x = jnp.concatenate(sinusoids(noise, config.width // 2), axis=-1).reshape(len(noise), -1)
         x = nn.silu(self.dense(size, x, "embed_0"))
         x = self.dense(size, x, "embed_1")
         if given is not None:

@@ -1,0 +1,235 @@
+"""Diffusion and flow matching."""
+
+import dataclasses
+from typing import Literal
+
+from genjax.config.denoisers import Denoiser, UNet
+from genjax.config.fields import check_numbers, require, setting
+from genjax.config.model import Model, check_average
+from genjax.config.optimizers import Adam, Constant, Optimizer
+from genjax.config.tags import Tagged, register
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Path(Tagged, what="path"):
+    """How data become noise: ``x_t = alpha(t) x + sigma(t) e`` with e ~ N(0, I)."""
+
+    name: str
+    """Path from data to noise."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VarianceExploding(Path):
+    """``alpha = 1``, ``sigma = t`` (Karras et al. 2022, EDM)."""
+
+    name: Literal["ve"] = "ve"
+    least: float = 0.002
+    """Standard deviation of the noise from which samples go to 0 at once."""
+    most: float = 80.0
+    """Standard deviation of the noise that samples begin with."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.least < self.most, self, "least", f"above 0 and below most, {self.most}")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VariancePreserving(Path):
+    """``alpha^2 + sigma^2 = 1`` with a rate of noise that grows linearly (Ho et al. 2020)."""
+
+    name: Literal["vp"] = "vp"
+    slowest: float = 0.1
+    """Rate of noise at t = 0."""
+    fastest: float = 20.0
+    """Rate of noise at t = 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        holds = 0 < self.slowest < self.fastest
+        require(holds, self, "slowest", f"above 0 and below fastest, {self.fastest}")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CosinePath(Path):
+    """``alpha = cos(pi t / 2)``, ``sigma = sin(pi t / 2)`` (Nichol & Dhariwal 2021)."""
+
+    name: Literal["cosine"] = "cosine"
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Straight(Path):
+    """``alpha = 1 - t``, ``sigma = t``: flow matching, rectified flow (Liu et al. 2023)."""
+
+    name: Literal["flow"] = "flow"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Times(Tagged, what="distribution of times"):
+    """Which times a network is trained at."""
+
+    name: str
+    """Distribution of the times."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        require(getattr(self, "std", 1) > 0, self, "std", "above 0")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uniform(Times):
+    """All alike; on the path ve, the logarithm of t."""
+
+    name: Literal["uniform"] = "uniform"
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogNormal(Times):
+    """``ln(sigma / alpha) ~ N(mean, std^2)`` (Karras et al. 2022)."""
+
+    name: Literal["log_normal"] = "log_normal"
+    mean: float = -1.2
+    """Of the logarithm."""
+    std: float = 1.2
+    """Of the logarithm."""
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogitNormal(Times):
+    """``ln(u / (1 - u)) ~ N(mean, std^2)`` of the u that Uniform would draw (Esser et al. 2024)."""
+
+    name: Literal["logit_normal"] = "logit_normal"
+    mean: float = 0.0
+    """Of the logit."""
+    std: float = 1.0
+    """Of the logit."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Denoising(Model):
+    network: Denoiser = UNet()
+    conditional: bool = False
+    """Give the class labels to the network."""
+    label_dropout: float = 0.0
+    """Share of the examples whose label is left out, for guidance without a classifier."""
+    optimizer: Optimizer = Adam(learning_rate=1e-3, b1=0.9, schedule=Constant())
+    ema_decay: float | None = 0.999
+    """Decay a step of the parameters' moving average, which then makes the samples."""
+    ema_ramp: float | None = 0.05
+    """Bound of the average's half-life, as a share of the steps made; None for none."""
+    ema_profiles: tuple[float, ...] = ()
+    """Relative widths of further averages, kept with every checkpoint, of which genjax average
+    makes one of any width (Karras et al. 2024, EDM2; there 0.05 and 0.1)."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        check_average(self)
+        ramp = self.ema_ramp
+        require(ramp is None or ramp > 0, self, "ema_ramp", "above 0")
+        require(0 <= self.label_dropout < 1, self, "label_dropout", "in [0, 1)")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionConfig(_Denoising):
+    """A network that tells data from noise at every share of the two."""
+
+    family: Literal["diffusion"] = "diffusion"
+    path: Path = VarianceExploding()
+    prediction: str = setting("edm", choices="genjax.families.diffusion.predictions:PREDICTIONS")
+    """What the network says of x and e."""
+    times: Times = LogNormal()
+    weighting: str = setting("plain", choices="genjax.families.diffusion.weightings:WEIGHTINGS")
+    """Of the squared errors at different times; plain are those of the network's output, which for
+    the prediction edm are weighted as in EDM."""
+    snr_bound: float = 5.0
+    """Of min_snr: the most that the square of alpha / sigma weighs an error of the data."""
+    data_std: float = 0.5
+    """Standard deviation of the data, for the prediction edm and the path ve."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("snr_bound", "data_std"):
+            require(getattr(self, name) > 0, self, name, "above 0")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanFlowConfig(_Denoising):
+    """A network that goes from noise to data in one step (Geng et al. 2025)."""
+
+    family: Literal["mean_flow"] = "mean_flow"
+    times: Times = LogitNormal(mean=-0.4, std=1.0)
+    apart: float = 0.25
+    """Share of the examples whose two times differ; the others learn the velocity."""
+    power: float = 1.0
+    """Of an example's squared error, by which its loss is divided."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.apart <= 1, self, "apart", "in [0, 1]")
+        require(self.power >= 0, self, "power", "at least 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanFlowSampling:
+    """How noise becomes samples; outside of a run's hash, inside of every score's protocol."""
+
+    steps: int = 1
+    """From noise to data, of the same length."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, steps=10**6)
+        require(self.steps >= 1, self, "steps", "at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionSampling:
+    """How noise becomes samples; outside of a run's hash, inside of every score's protocol."""
+
+    solver: str = setting("heun", choices="genjax.families.diffusion.solvers:SOLVERS")
+    """Steps from noise to data: euler and heun along the path's own time, ddim and ddpm (which adds
+    noise) at once to less noise, dpmpp_2m (DPM-Solver++) by the two last estimates."""
+    steps: int = 18
+    """How many; heun calls the network twice a step, but once in the last."""
+    rho: float = 7.0
+    """Of the path ve: the exponent by which steps grow with the noise."""
+    shift: float = 1.0
+    """Of the other paths: how much later the times are, ``shift u / (1 + (shift - 1) u)``."""
+    guidance: float = 1.0
+    """How far estimates go from those without label to those with it, and beyond; 1 is there."""
+    guidance_least: float = 0.0
+    """The least noise, sigma / alpha, at which there is guidance."""
+    guidance_most: float | None = None
+    """The most noise at which there is guidance; None for any."""
+    churn: float = 0.0
+    """Noise that is added before the steps of heun and euler, all together as a share of what there
+    is: EDM's S_churn."""
+    churn_least: float = 0.0
+    """The least noise at which some is added, S_tmin."""
+    churn_most: float | None = None
+    """The most noise at which some is added, S_tmax; None for any."""
+    churn_noise: float = 1.0
+    """Factor of the added noise's standard deviation, S_noise."""
+    eta: float = 0.0
+    """Of ddim: the share of ddpm's noise."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, steps=10**6)
+        require(self.steps >= 1, self, "steps", "at least 1")
+        for name in ("rho", "shift", "churn_noise"):
+            require(getattr(self, name) > 0, self, name, "above 0")
+        for name in ("guidance", "guidance_least", "churn", "churn_least", "eta"):
+            require(getattr(self, name) >= 0, self, name, "at least 0")
+        for what in ("guidance", "churn"):
+            least, most = getattr(self, f"{what}_least"), getattr(self, f"{what}_most")
+            require(most is None or most > least, self, f"{what}_most", f"above {least}")

@@ -1,0 +1,246 @@
+"""Diffusion and flow matching: one family, composed of its path, prediction, times and weights."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax.config import DiffusionConfig, DiffusionSampling, VarianceExploding
+from genjax.core.algorithm import Algorithm, plain_latent, sample_by
+from genjax.core.from_loss import Context
+from genjax.core.players import apply_training, sampling_variables
+from genjax.core.rng import example_index, latents, stream
+from genjax.core.schema import Spec
+from genjax.core.types import (
+    Batch,
+    Condition,
+    Examples,
+    Index,
+    Key,
+    Labels,
+    Metrics,
+    Params,
+    PerExample,
+    Variables,
+)
+from genjax.errors import UserError, lookup
+from genjax.families.diffusion import solvers
+from genjax.families.diffusion.paths import PATHS, Time, over, ratio
+from genjax.families.diffusion.predictions import PREDICTIONS, determinant, recover
+from genjax.families.diffusion.times import draw
+from genjax.families.diffusion.training import (
+    DiffusionState,
+    classes_of,
+    minimise,
+    normal,
+    some_labels,
+    uniform,
+)
+from genjax.families.diffusion.weightings import WEIGHTINGS, Noise
+from genjax.nn.denoisers import make_denoiser
+
+_LARGEST_NOISE = 100.0
+"""Of the noise that samples begin with where the network says the noise alone, from which data
+follow by a division by alpha."""
+_LABEL_RANGE = 1e5
+_EVALUATED = 8
+"""Times at which the error of a held-out example is measured."""
+
+
+def make_diffusion(
+    config: DiffusionConfig,
+    spec: Spec,
+    axis_name: str | None = None,
+    accumulate: int = 1,
+    sampling: DiffusionSampling | None = None,
+) -> Algorithm:
+    """Builds a diffusion model.
+
+    A step minimises ``w(t) |p x + q e - f(c_in x_t, t)|^2 / d``, averaged over the batch: each
+    example x of d numbers with a time and noise e of its own, ``x_t = alpha x + sigma e``.
+
+    Args:
+      config: the model.
+      spec: of the data.
+      axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
+      accumulate: parts of the batch whose gradients are averaged.
+      sampling: how samples are drawn.
+
+    Returns:
+      The algorithm. Its latent is the noise that a sample begins with.
+
+    Raises:
+      UserError: an unknown name, or settings that do not fit each other or the data.
+
+    Reference: Karras et al. 2022, section 5 and table 1; Kingma & Gao 2023.
+    """
+    classes = classes_of(config, spec, "a diffusion model")
+    options = sampling or DiffusionSampling()
+    _check(config, options)
+    course = PATHS[type(config.path)](config.path)
+    mixture = PREDICTIONS[config.prediction]
+    weighting = WEIGHTINGS[config.weighting]
+    network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
+    scaled = course.exploding or config.prediction == "edm"
+    size = math.prod(spec.shape)
+    is_image = len(spec.shape) == 3
+
+    def inputs(x: Examples, t: Time) -> tuple[Examples, Time]:
+        """What the network is given for noisy data, and for a time."""
+        if not scaled:
+            return x, 1000 * t
+        alpha, sigma = course.scales(t)
+        scale = 1 / jnp.sqrt(sigma**2 + (alpha * config.data_std) ** 2)
+        # Only the path flow has no data left at its end.
+        s = jnp.clip(ratio(course, t), 1 / _LABEL_RANGE, _LABEL_RANGE)
+        return over(scale, x) * x, jnp.log(s) / 4
+
+    def mixed(t: Time) -> tuple[Time, Time, Time, Time]:
+        alpha, sigma = course.scales(t)
+        return alpha, sigma, *mixture(alpha, sigma, config.data_std)
+
+    def errors(
+        say: Callable[[Examples, Time], Examples], x: Examples, u: Time, e: Examples
+    ) -> PerExample:
+        """Weighted squared errors of examples at the times of u."""
+        t, density = draw(config.times, course, u)
+        alpha, sigma, p, q = mixed(t)
+        said = say(over(alpha, x) * x + over(sigma, x) * e, t)
+        error = jnp.mean((over(p, x) * x + over(q, x) * e - said) ** 2, tuple(range(1, x.ndim)))
+        if weighting is None:
+            return error
+        noise = Noise(alpha, sigma, config.data_std, config.snr_bound, density)
+        return weighting(noise) * (sigma / determinant(alpha, sigma, p, q)) ** 2 * error
+
+    def loss(
+        params: Params, batch: Batch, context: Context
+    ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
+        x, place = batch[spec.target], context.place
+        labels = some_labels(batch, context, classes, config.label_dropout)
+        after: Variables = context.variables
+
+        def say(noisy: Examples, t: Time) -> Examples:
+            nonlocal after
+            rngs = {"dropout": context.dropout}
+            said, after = apply_training(
+                network, params, context.variables, *inputs(noisy, t), labels, rngs=rngs
+            )
+            return said
+
+        u = uniform(stream(context.key, "time"), place)
+        e = normal(stream(context.key, "noise"), place, spec.shape)
+        total = jnp.mean(errors(say, x, u, e))
+        return total, ({"network/loss": total}, after)
+
+    def said_by(state: DiffusionState, labels: Labels | None) -> Callable[..., Examples]:
+        def say(noisy: Examples, t: Time) -> Examples:
+            scaled, label = inputs(noisy, t)
+            variables = sampling_variables(state.network)
+            said: Any = network.apply(variables, scaled, False, label, labels)
+            found: Examples = said
+            return found
+
+        return say
+
+    def evaluate(state: DiffusionState, batch: Batch, key: Key) -> dict[str, PerExample]:
+        x = batch[spec.target]
+        index = example_index(x.shape[0], None)
+        say = said_by(state, batch["label"] if classes else None)
+        shift = uniform(stream(key, "time"), index)
+
+        def add(total: PerExample, number: Int[Array, ""]) -> tuple[PerExample, None]:
+            # One of each share of all times.
+            e = normal(stream(key, "noise", number), index, spec.shape)
+            return total + errors(say, x, (number + shift) / _EVALUATED, e), None
+
+        total, _ = jax.lax.scan(add, jnp.zeros(len(index)), jnp.arange(_EVALUATED))
+        return {"evaluation/loss": total / _EVALUATED}
+
+    def estimator(state: DiffusionState, labels: Labels | None) -> Callable[..., Examples]:
+        """``D(x_t, t)`` with guidance."""
+
+        def by(labels: Labels | None) -> Callable[[Examples, Time], Examples]:
+            say = said_by(state, labels)
+
+            def estimate(noisy: Examples, t: Time) -> Examples:
+                said = say(noisy, jnp.broadcast_to(t, noisy.shape[:1]))
+                return recover(said, noisy, *mixed(t))[0]
+
+            return estimate
+
+        plain = by(labels)
+        if labels is None or options.guidance == 1:
+            return plain
+        free = by(jnp.full_like(labels, classes))
+        most = jnp.inf if options.guidance_most is None else options.guidance_most
+
+        def guided(noisy: Examples, t: Time) -> Examples:
+            data, without = plain(noisy, t), free(noisy, t)
+            return without + options.guidance * (data - without)
+
+        def estimate(noisy: Examples, t: Time) -> Examples:
+            s = ratio(course, t)
+            inside = (s >= options.guidance_least) & (s <= most)
+            found: Examples = jax.lax.cond(inside, guided, plain, noisy, t)
+            return found
+
+        return estimate
+
+    start = course.most
+    if config.prediction == "noise":
+        start = min(start, float(course.time_of(jnp.float32(_LARGEST_NOISE))))
+    grid = solvers.times(config.path, course, options, start)
+
+    def decode(
+        state: DiffusionState, z: Array, key: Key, index: Index, given: Condition
+    ) -> Examples:
+        def noise(number: Int[Array, ""]) -> Examples:
+            return normal(stream(key, "solver", number), index, spec.shape)
+
+        labels = given["label"] if classes else None
+        estimate = estimator(state, labels)
+        problem = solvers.Problem(course, grid, estimate, noise, options)
+        x = course.scales(grid[0])[1] * z.reshape(-1, *spec.shape)
+        samples = solvers.solve(problem, x)
+        return jnp.clip(samples, -1, 1) if is_image else samples
+
+    latent = plain_latent(lambda key, index: latents(key, index, size), decode)
+    minimiser = minimise(config, spec, network, (), loss, accumulate, axis_name)
+    return Algorithm(
+        spec=spec if classes else spec._replace(given=()),
+        examples=spec.size,
+        init=minimiser.init,
+        step=minimiser.step,
+        sample=sample_by(latent),
+        evaluate=evaluate,
+        latent=latent,
+    )
+
+
+def _check(config: DiffusionConfig, options: DiffusionSampling) -> None:
+    """Refuses what does not fit together."""
+    lookup(PREDICTIONS, config.prediction, "prediction")
+    lookup(WEIGHTINGS, config.weighting, "weighting")
+    lookup(solvers.SOLVERS, options.solver, "solver")
+    usual = DiffusionSampling()
+    for name, fitting in solvers.OPTIONS.items():
+        if getattr(options, name) != getattr(usual, name) and options.solver not in fitting:
+            raise UserError(
+                f"{name} is {getattr(options, name):g}, but the solver {options.solver!r} has "
+                f"none; leave it out, or choose {' or '.join(fitting)}"
+            )
+    exploding = isinstance(config.path, VarianceExploding)
+    other = "shift" if exploding else "rho"
+    if getattr(options, other) != getattr(usual, other):
+        raise UserError(
+            f"{other} is {getattr(options, other)!r}, but the times of the path "
+            f"{config.path.name!r} have none; leave it out"
+        )
+    if options.guidance != 1 and not (config.conditional and config.label_dropout):
+        raise UserError(
+            f"guidance is {options.guidance:g}, but the model was not trained without labels; "
+            "leave it out, or train one with conditional and label_dropout"
+        )

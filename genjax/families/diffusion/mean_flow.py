@@ -1,0 +1,193 @@
+"""MeanFlow (Geng et al. 2025): the mean velocity between two times, and so samples in one step."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax.config import MeanFlowConfig, MeanFlowSampling, Straight
+from genjax.core.algorithm import Algorithm, plain_latent, sample_by
+from genjax.core.from_loss import Context
+from genjax.core.players import apply_training, sampling_variables
+from genjax.core.rng import example_index, latents, stream
+from genjax.core.schema import Spec
+from genjax.core.types import (
+    Batch,
+    Condition,
+    Examples,
+    Index,
+    Key,
+    Labels,
+    Metrics,
+    Params,
+    PerExample,
+    Variables,
+)
+from genjax.families.diffusion.paths import PATHS, Time, over
+from genjax.families.diffusion.times import draw
+from genjax.families.diffusion.training import (
+    DiffusionState,
+    classes_of,
+    minimise,
+    normal,
+    some_labels,
+    uniform,
+)
+from genjax.nn.denoisers import make_denoiser
+
+_PACE = 4.0
+"""Of the network's times: faster ones make its derivatives by them large, and worse samples."""
+_SMALL = 1e-3
+"""Added to squared errors before they divide a loss, as in the authors' code."""
+
+
+def make_mean_flow(
+    config: MeanFlowConfig,
+    spec: Spec,
+    axis_name: str | None = None,
+    accumulate: int = 1,
+    sampling: MeanFlowSampling | None = None,
+) -> Algorithm:
+    """Builds a model of the mean velocity ``u(x_t, r, t)`` from a time r to a later t.
+
+    On the path ``x_t = (1 - t) x + t e`` with ``v = e - x``, u is fitted to
+    ``v - (t - r) du/dt``, with du/dt along the path, through which no gradient flows. A step
+    minimises ``|error|^2 / (|error|^2 + 0.001)^power`` with a denominator that is constant. A
+    sample is ``x_r = x_t - (t - r) u(x_t, r, t)``, from t = 1 to r = 0 at once.
+
+    Args:
+      config: the model.
+      spec: of the data.
+      axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
+      accumulate: parts of the batch whose gradients are averaged.
+      sampling: how samples are drawn.
+
+    Returns:
+      The algorithm. Its latent is the noise that a sample begins with.
+
+    Raises:
+      UserError: settings that do not fit the data.
+
+    Reference: Geng et al. 2025, algorithms 1 and 2, equation 22 (the weights).
+    """
+    classes = classes_of(config, spec, "a mean flow")
+    options = sampling or MeanFlowSampling()
+    course = PATHS[Straight](Straight())
+    network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
+    size = math.prod(spec.shape)
+
+    def label(t: Time, r: Time) -> Float[Array, "batch 2"]:
+        return _PACE * jnp.stack([t, t - r], axis=-1)
+
+    def pair(key: Key, index: Index) -> tuple[Time, Time]:
+        """Two times an example, t first and not the earlier; r is t but for the share `apart`."""
+        one, other = (
+            draw(config.times, course, uniform(stream(key, name), index))[0]
+            for name in ("time", "other time")
+        )
+        apart = uniform(stream(key, "apart"), index) < config.apart
+        late, early = jnp.maximum(one, other), jnp.minimum(one, other)
+        return jnp.where(apart, late, one), jnp.where(apart, early, one)
+
+    def target(
+        say: Callable[[Examples, Time, Time], Examples],
+        x: Examples,
+        e: Examples,
+        t: Time,
+        r: Time,
+    ) -> tuple[Examples, Examples]:
+        """What u says, and what it should say."""
+        noisy, velocity = over(1 - t, x) * x + over(t, x) * e, e - x
+        said, slope = jvp(lambda x, t: say(x, t, r), (noisy, t), (velocity, jnp.ones_like(t)))
+        return said, jax.lax.stop_gradient(velocity - over(t - r, x) * slope)
+
+    def squares(said: Examples, wanted: Examples) -> PerExample:
+        return jnp.sum((said - wanted) ** 2, tuple(range(1, said.ndim)))
+
+    def loss(
+        params: Params, batch: Batch, context: Context
+    ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
+        x, place = batch[spec.target], context.place
+        labels = some_labels(batch, context, classes, config.label_dropout)
+        rngs = {"dropout": context.dropout}
+        after: Variables = context.variables
+
+        def say(noisy: Examples, t: Time, r: Time) -> Examples:
+            nonlocal after
+            said, after = apply_training(
+                network, params, context.variables, noisy, label(t, r), labels, rngs=rngs
+            )
+            return said
+
+        t, r = pair(context.key, place)
+        error = squares(
+            *target(say, x, normal(stream(context.key, "noise"), place, spec.shape), t, r)
+        )
+        weight = jax.lax.stop_gradient((error + _SMALL) ** -config.power)
+        total = jnp.mean(weight * error)
+        metrics = {"network/loss": total, "network/error": jnp.mean(error) / size}
+        return total, (metrics, jax.lax.stop_gradient(after))
+
+    def sayer(state: DiffusionState, labels: Labels | None) -> Callable[..., Examples]:
+        def say(noisy: Examples, t: Time, r: Time) -> Examples:
+            variables = sampling_variables(state.network)
+            said: Any = network.apply(variables, noisy, False, label(t, r), labels)
+            found: Examples = said
+            return found
+
+        return say
+
+    def evaluate(state: DiffusionState, batch: Batch, key: Key) -> dict[str, PerExample]:
+        x = batch[spec.target]
+        index = example_index(x.shape[0], None)
+        say = sayer(state, batch["label"] if classes else None)
+        e = normal(stream(key, "noise"), index, spec.shape)
+        return {"evaluation/loss": squares(*target(say, x, e, *pair(key, index))) / size}
+
+    def decode(
+        state: DiffusionState, z: Array, key: Key, index: Index, given: Condition
+    ) -> Examples:
+        say = sayer(state, given["label"] if classes else None)
+
+        def move(x: Examples, number: Int[Array, ""]) -> tuple[Examples, None]:
+            t = jnp.full(x.shape[0], 1 - number / options.steps)
+            r = jnp.full(x.shape[0], 1 - (number + 1) / options.steps)
+            return x - over(t - r, x) * say(x, t, r), None
+
+        x, _ = jax.lax.scan(move, z.reshape(-1, *spec.shape), jnp.arange(options.steps))
+        return jnp.clip(x, -1, 1) if len(spec.shape) == 3 else x
+
+    latent = plain_latent(lambda key, index: latents(key, index, size), decode)
+    minimiser = minimise(config, spec, network, (2,), loss, accumulate, axis_name)
+    return Algorithm(
+        spec=spec if classes else spec._replace(given=()),
+        examples=spec.size,
+        init=minimiser.init,
+        step=minimiser.step,
+        sample=sample_by(latent),
+        evaluate=evaluate,
+        latent=latent,
+    )
+
+
+def jvp(function: Callable[..., Array], point: Any, direction: Any) -> tuple[Array, Array]:
+    """A function's value and its derivative along a direction, by two backward passes.
+
+    The second is through the first, in which cotangents are linear: convolutions here have
+    derivatives of their own, which forward differentiation does not take.
+
+    Args:
+      function: of arrays.
+      point: its arguments.
+      direction: arrays in the shapes of the arguments.
+
+    Returns:
+      Both, in the shape of the value.
+    """
+    value, pull = jax.vjp(function, *point)
+    _, push = jax.vjp(pull, jnp.zeros_like(value))
+    (slope,) = push(direction)
+    return value, slope
