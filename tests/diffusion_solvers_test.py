@@ -47,9 +47,7 @@ def problem(name, options, start, count=9, key=None):
     def noise(number):
         return jax.random.normal(jax.random.fold_in(key, number), (count,))
 
-    return solvers.Problem(
-        course, solvers.times(config, course, options, start), estimate, noise, options
-    )
+    return solvers.Problem(course, solvers.times(config, options, start), estimate, noise, options)
 
 
 def start_of(name):
@@ -177,7 +175,7 @@ def test_samples_are_of_the_data(solver, name):
     count = 4000
     key = jax.random.key(1)
     solved = problem(name, SOLVERS[solver], start_of(name), count, key)
-    sigma = solved.course.scales(solved.grid[0])[1]
+    sigma = solved.course.scales(jnp.float32(solved.grid[0]))[1]
     noise = jax.random.normal(jax.random.key(7), (count,))
     samples = solution(solved, sigma * noise)
 
@@ -188,10 +186,9 @@ def test_samples_are_of_the_data(solver, name):
 
 
 def test_the_last_times_are_0_and_a_shift_delays():
-    course = PATHS[Straight](Straight())
-    even = solvers.times(Straight(), course, DiffusionSampling(steps=4), 1.0)
+    even = solvers.times(Straight(), DiffusionSampling(steps=4), 1.0)
     np.testing.assert_allclose(even, [1, 0.75, 0.5, 0.25, 0])
-    shifted = solvers.times(Straight(), course, DiffusionSampling(steps=4, shift=3.0), 1.0)
+    shifted = solvers.times(Straight(), DiffusionSampling(steps=4, shift=3.0), 1.0)
     np.testing.assert_allclose(shifted, [1, 0.9, 0.75, 0.5, 0], rtol=1e-6)
-    single = solvers.times(Straight(), course, DiffusionSampling(steps=1), 1.0)
+    single = solvers.times(Straight(), DiffusionSampling(steps=1), 1.0)
     np.testing.assert_allclose(single, [1, 0])

@@ -192,7 +192,7 @@ def make_diffusion(
     start = course.most
     if config.prediction == "noise":
         start = min(start, float(course.time_of(jnp.float32(_LARGEST_NOISE))))
-    grid = solvers.times(config.path, course, options, start)
+    grid = solvers.times(config.path, options, start)
 
     def decode(
         state: DiffusionState, z: Array, key: Key, index: Index, given: Condition
@@ -203,7 +203,7 @@ def make_diffusion(
         labels = given["label"] if classes else None
         estimate = estimator(state, labels)
         problem = solvers.Problem(course, grid, estimate, noise, options)
-        x = course.scales(grid[0])[1] * z.reshape(-1, *spec.shape)
+        x = course.scales(jnp.float32(grid[0]))[1] * z.reshape(-1, *spec.shape)
         samples = solvers.solve(problem, x)
         return jnp.clip(samples, -1, 1) if is_image else samples
 

@@ -5,10 +5,11 @@ All are told by an estimate of the data, ``D(x_t, t)``, and the noise that follo
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from genjax.config import DiffusionSampling, Path, VarianceExploding
@@ -23,14 +24,14 @@ class Problem(NamedTuple):
 
     Attributes:
       course: the path.
-      grid: all times, from `times`.
+      grid: all times, from `times`, [times].
       estimate: ``(x_t, t) -> D``, with a scalar t for all examples.
       noise: from a step's number to N(0, I) in the shape of the examples.
       options: of the solver.
     """
 
     course: Course
-    grid: Float[Array, "times"]
+    grid: Any
     estimate: Callable[[Examples, Scalar], Examples]
     noise: Callable[[Int[Array, ""]], Examples]
     options: DiffusionSampling
@@ -42,7 +43,7 @@ Step = Callable[[Problem, Carry, Int[Array, ""], Scalar, Scalar], Carry]
 """From a carry, the number of the step and its two times to the carry at the second."""
 
 
-def times(config: Path, course: Course, options: DiffusionSampling, start: float) -> Array:
+def times(config: Path, options: DiffusionSampling, start: float) -> Float[np.ndarray, "times"]:
     """The times of all steps, from noise to data.
 
     On the path ve ``(most^(1/rho) + i / (N - 1) (least^(1/rho) - most^(1/rho)))^rho`` for i < N
@@ -50,24 +51,23 @@ def times(config: Path, course: Course, options: DiffusionSampling, start: float
 
     Args:
       config: the path.
-      course: its functions.
       options: of the solver.
-      start: the first time, at most ``course.most``.
+      start: the first time.
 
     Returns:
-      float32 [steps + 1], the last one 0.
+      float64 [steps + 1], the last one 0.
 
     Reference: Karras et al. 2022, equation 5; Esser et al. 2024, equation 23.
     """
     count = options.steps
     if isinstance(config, VarianceExploding):
         most, least = start ** (1 / options.rho), config.least ** (1 / options.rho)
-        share = jnp.arange(count) / max(count - 1, 1)
+        share = np.arange(count) / max(count - 1, 1)
         found = (most + share * (least - most)) ** options.rho
     else:
-        u = 1 - jnp.arange(count) / count
+        u = 1 - np.arange(count) / count
         found = start * options.shift * u / (1 + (options.shift - 1) * u)
-    return jnp.append(found, 0.0)
+    return np.append(found, 0.0)
 
 
 def _noise_of(problem: Problem, x: Examples, t: Scalar, data: Examples) -> Examples:
@@ -183,6 +183,7 @@ def solve(problem: Problem, x: Examples) -> Examples:
       The data, [batch, ...].
     """
     step, last = SOLVERS[problem.options.solver]
+    problem = problem._replace(grid=jnp.asarray(problem.grid, x.dtype))
     grid = problem.grid
 
     def move(carry: Carry, i: Int[Array, ""]) -> tuple[Carry, None]:
