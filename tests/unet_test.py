@@ -7,14 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from denoiser_inputs import CLASSES, KEY, RNG, close, draw, inputs
 
 from genjax.config import UNet
 from genjax.errors import UserError
 from genjax.nn.denoisers import make_denoiser
 
-KEY = jax.random.key(5)
-RNG = np.random.default_rng(0)
-CLASSES = 3
 TINY = {
     "ddpmpp": UNet(width=8, widths=(2, 1), blocks=1, attention=(8,)),
     "adm": UNet(variant="adm", width=8, widths=(1, 2), blocks=1, attention=(8,), head=8),
@@ -30,24 +28,6 @@ def torch():
 
 def make(config, side=8, channels=2, classes=CLASSES, dtype=jnp.float32):
     return make_denoiser(config, (side, side, channels), classes, dtype, None)
-
-
-def inputs(side=8, channels=2, classes=CLASSES, batch=2):
-    """Images, their levels of noise, and labels of which one is none."""
-    x = jnp.float32(RNG.normal(size=(batch, side, side, channels)))
-    noise = jnp.float32(RNG.normal(size=batch))
-    return x, noise, jnp.arange(batch) + classes - batch + 1 if classes else None
-
-
-def draw(network, x, noise, labels):
-    """Parameters of which none is at a special value; those of matrices keep the scale of maps."""
-
-    def value(path, p):
-        fan = math.prod(p.shape[:-1]) if path[-1].key == "kernel" else 4
-        return jnp.float32(RNG.normal(size=p.shape) / fan**0.5)
-
-    variables = jax.eval_shape(lambda: network.init(KEY, x, False, noise, labels))
-    return jax.tree_util.tree_map_with_path(value, variables["params"])
 
 
 class Theirs:
@@ -141,12 +121,6 @@ class Theirs:
         assert not kept
         x = self.functional.silu(self.norm(self.params["last_norm"], x))
         return self.conv(self.params["last"], x)
-
-
-def close(actual, wanted):
-    actual, wanted = np.asarray(actual), np.asarray(wanted)
-    assert actual.shape == wanted.shape
-    np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("classes", [CLASSES, pytest.param(0, marks=pytest.mark.full)])

@@ -9,7 +9,7 @@ from genjax.config.autoregressive import (
     AutoregressiveSampling,
     Decoder,
 )
-from genjax.config.denoisers import Denoiser, DenoisingMLP, UNet, UNetVariant
+from genjax.config.denoisers import Denoiser, DenoisingMLP, DiT, UNet, UNetVariant
 from genjax.config.diffusion import (
     CosinePath,
     DiffusionConfig,
@@ -96,6 +96,7 @@ __all__ = [
     "Decoder",
     "Denoiser",
     "DenoisingMLP",
+    "DiT",
     "DiffusionConfig",
     "DiffusionSampling",
     "EvalConfig",

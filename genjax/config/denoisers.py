@@ -79,3 +79,29 @@ class DenoisingMLP(Denoiser):
         super().__post_init__()
         for name in ("width", "depth"):
             require(getattr(self, name) >= 1, self, name, "at least 1")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiT(Denoiser):
+    """A transformer of patches whose norms know the level of noise (Peebles & Xie 2023)."""
+
+    name: Literal["dit"] = "dit"
+    patch: int = 2
+    """Side of a patch; it divides the image's."""
+    width: int = 128
+    """Units of each patch, a multiple of 4; 384 in the paper's DiT-S."""
+    depth: int = 6
+    """Blocks; 12 in the paper's DiT-S."""
+    heads: int = 4
+    """Heads of attention; they divide the width. 6 in the paper's DiT-S."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, patch=2**12)
+        wide = self.width >= 4 and self.width % 4 == 0
+        require(wide, self, "width", "a multiple of 4, at least 4")
+        for name in ("patch", "depth"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        holds = self.heads >= 1 and self.width % self.heads == 0
+        require(holds, self, "heads", f"a divisor of width, {self.width}")

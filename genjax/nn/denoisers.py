@@ -6,8 +6,10 @@ from typing import Any
 import flax.linen as nn
 
 from genjax.config import Denoiser, DenoisingMLP
+from genjax.config import DiT as DiTConfig
 from genjax.config import UNet as UNetConfig
 from genjax.errors import UserError
+from genjax.nn.dit import DiT
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MLPDenoiser
 from genjax.nn.unet import UNet
@@ -20,6 +22,9 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
         config.dropout,
         Layers(dtype=dtype, axis_name=axis_name),
     ),
+    DiTConfig: lambda config, shape, classes, dtype, axis_name: DiT(
+        config, Layers(dtype=dtype, axis_name=axis_name), classes
+    ),
     UNetConfig: lambda config, shape, classes, dtype, axis_name: UNet(
         config,
         Layers(dtype=dtype, axis_name=axis_name, convolutions=config.convolutions),
@@ -29,7 +34,7 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
 """From a configuration, the shape of images, the number of classes, the type of the computation and
 the mapped axis to a network ``(x, train, noise, labels) -> float32 like x``."""
 
-OF_IMAGES = (UNetConfig,)
+OF_IMAGES = (DiTConfig, UNetConfig)
 """Those that are for square images alone."""
 
 
@@ -50,7 +55,7 @@ def make_denoiser(
       of which the value `classes` stands for none, to float32 [batch, *shape] of any range.
 
     Raises:
-      UserError: no square images, for a network that is for them, or of a side that it can't halve.
+      UserError: no square images, or of a side that it can't take, for a network that is for them.
     """
     images = type(config) in OF_IMAGES
     if images and len(shape) != 3:
