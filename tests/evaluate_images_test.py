@@ -8,7 +8,7 @@ import pytest
 from genjax.config import DataConfig
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.evals import metrics
+from genjax.evals import class_scores
 from genjax.evals.classification import AccuracyScore
 from genjax.evals.classifier import load_classifier
 from genjax.evals.features import from_function
@@ -107,7 +107,7 @@ def test_samples_are_named_as_the_reference_names_its_classes(tmp_path, monkeypa
     np.savez(file, images=digits.arrays["image"][chosen], labels=own, class_names=["2", "7"])
     given = []
     monkeypatch.setattr(
-        metrics,
+        class_scores,
         "classification_accuracy_score",
         lambda *arguments: given.append(arguments[1]) or AccuracyScore(0.5, 0.9),
     )

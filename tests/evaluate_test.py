@@ -15,7 +15,7 @@ from genjax import cli
 from genjax.config import MLP, SGD, DataConfig, Experiment, GANConfig
 from genjax.data.sources import load
 from genjax.errors import UserError
-from genjax.evals import comparison, metrics
+from genjax.evals import class_scores, comparison, metrics
 from genjax.evals.classification import AccuracyScore
 from genjax.evals.classifier import load_classifier
 from genjax.evals.features import from_function
@@ -269,7 +269,7 @@ def test_a_classifier_learns_from_samples(run, digits_classifier, monkeypatch):
         given.extend(arguments)
         return AccuracyScore(0.5, 0.9)
 
-    monkeypatch.setattr(metrics, "classification_accuracy_score", record)
+    monkeypatch.setattr(class_scores, "classification_accuracy_score", record)
     result = evaluate_run(run, "last", PROTOCOL_OF_TESTS._replace(metrics=("cas",)))
     gan_test, cas = result.records
     assert (gan_test["metric"], cas["metric"]) == ("gan_test", "cas")

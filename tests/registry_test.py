@@ -11,7 +11,13 @@ from genjax.families.registry import make_algorithm
 from genjax.presets import PRESETS, preset
 
 DIGITS = image_schema((8, 8, 1), 10)
-FITTING = {"gan": "gan-mnist", "vae": "vae-digits", "vae_gan": "vae-gan-mnist"}
+FITTING = {
+    "gan": "gan-mnist",
+    "vae": "vae-digits",
+    "vae_gan": "vae-gan-mnist",
+    "diffusion": "diffusion-digits",
+    "mean_flow": "meanflow-digits",
+}
 
 
 def with_data(name, **changes):
