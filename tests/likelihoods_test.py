@@ -117,12 +117,14 @@ def test_bits_per_dim():
     image = (3, 5, 2)
     uniform = jnp.float32(-30 * math.log(256))
     for name in ("bernoulli", "discretized_logistic"):
-        np.testing.assert_allclose(bits_per_dim(uniform, image, LIKELIHOODS[name]), 8, rtol=1e-6)
+        np.testing.assert_allclose(
+            bits_per_dim(uniform, image, LIKELIHOODS[name].level), 8, rtol=1e-6
+        )
     scale, x = 0.1, LEVELS[140]
     half = 1 / 255
     probability = stats.norm.cdf(x + half, 0, scale) - stats.norm.cdf(x - half, 0, scale)
     density = jnp.float32(stats.norm.logpdf(x, 0, scale))
-    actual = bits_per_dim(density, (1, 1, 1), LIKELIHOODS["gaussian"])
+    actual = bits_per_dim(density, (1, 1, 1), LIKELIHOODS["gaussian"].level)
     np.testing.assert_allclose(actual, -math.log2(probability), rtol=1e-3)
 
 

@@ -85,6 +85,19 @@ def sample_by(latent: Latent) -> Callable[[State, Key, Index, Condition], Array]
     return sample
 
 
+class LogLikelihood(NamedTuple):
+    """How likely a model finds held-out examples, where that takes a computation of its own.
+
+    Attributes:
+      values: ``(state, batch, key) -> values`` by name, each of one example, float32 [batch], of
+        which the mean over examples is a score.
+      parameters: what each depends on beside the model; a part of its protocol.
+    """
+
+    values: Callable[[State, Batch, Key], Mapping[str, PerExample]]
+    parameters: Mapping[str, Mapping[str, Any]]
+
+
 class Algorithm(NamedTuple):
     """A family of models, ready to be compiled.
 
@@ -105,6 +118,7 @@ class Algorithm(NamedTuple):
         ``(state, batch) -> (state, metrics)``, to be measured apart; may be empty.
       signs: ``(config) -> signs`` of collapse that the family's metrics have.
       latent: what `sample` is made of, where that is a latent and what decodes it; or None.
+      log_likelihood: of held-out data, where `evaluate` does not say it; or None.
     """
 
     spec: Spec
@@ -117,6 +131,7 @@ class Algorithm(NamedTuple):
     updates: Mapping[str, Callable[[State, Batch], tuple[State, Metrics]]] = MappingProxyType({})
     signs: Callable[[MonitorConfig], list[Sign]] = no_signs
     latent: Latent | None = None
+    log_likelihood: LogLikelihood | None = None
 
 
 def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
@@ -133,6 +148,9 @@ def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
             decode=with_precision(precision, latent.decode),
             fit=latent.fit and with_precision(precision, latent.fit),
         )
+    if (likelihood := algorithm.log_likelihood) is not None:
+        values = with_precision(precision, likelihood.values)
+        changed["log_likelihood"] = likelihood._replace(values=values)
     return algorithm._replace(updates=updates, **changed)
 
 

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +28,18 @@ class Likelihood(NamedTuple):
     """The likelihood of held-out examples, or bounds on it, under a model that has them.
 
     Attributes:
-      measure: from images to means of each bound, ``evaluation/name``.
-      samples: of z an example (K); None where there is no z.
+      measure: from a source, the numbers of its examples (None for all) and a bar to the mean of
+        each quantity and its standard error, which may be None.
+      parameters: what each depends on, by the quantity's name.
+      most: examples that are measured, where each takes so long that it is done only when asked
+        for; None where all are.
     """
 
-    measure: Callable[[Source, Progress], dict[str, float]]
-    samples: int | None
+    measure: Callable[
+        [Source, Int[np.ndarray, "n"] | None, Progress], dict[str, tuple[float, float | None]]
+    ]
+    parameters: Mapping[str, Mapping[str, Any]]
+    most: int | None = None
 
 
 class Comparison:

@@ -35,7 +35,7 @@ class Metric(NamedTuple):
       compute: makes them.
       missing: says what it lacks, beside a network, in words, or None.
       kind: likewise, where the data or the model aren't of the kind that it is for.
-      usual: whether it is computed when no metric is asked for.
+      usual: says whether it is computed when no metric is asked for.
       scores: the names that those may have; empty where nothing is said of them.
       network: whether any looks through the feature network.
     """
@@ -43,7 +43,7 @@ class Metric(NamedTuple):
     compute: Callable[[Comparison], list[Score]]
     missing: Need
     kind: Need
-    usual: bool = True
+    usual: Callable[[Comparison], bool] = lambda compared: True
     scores: tuple[str, ...] = ()
     network: bool = True
 
@@ -54,6 +54,15 @@ _WITH_LABELS = needs.everything(needs.features, needs.labels)
 
 def _nothing(compared: Comparison) -> None:
     """What a metric needs that is possible wherever it is of the kind."""
+
+
+def _asked(compared: Comparison) -> bool:
+    """Of a metric that is computed only where it is asked for."""
+    return False
+
+
+def _quick_likelihood(compared: Comparison) -> bool:
+    return compared.likelihood is not None and compared.likelihood.most is None
 
 
 METRICS: dict[str, Metric] = {
@@ -76,7 +85,7 @@ METRICS: dict[str, Metric] = {
         score_cas,
         needs.everything(needs.same_classes, needs.classes, needs.held_out_labels),
         _WITH_LABELS,
-        usual=False,
+        usual=_asked,
         scores=("gan_test", "cas"),
     ),
     "ms_ssim": Metric(
@@ -87,20 +96,25 @@ METRICS: dict[str, Metric] = {
         score_memorization, needs.held_out, needs.features, scores=("memorization",)
     ),
     "likelihood": Metric(
-        score_likelihood, needs.held_out, needs.bounds, scores=tuple(BOUNDS), network=False
+        score_likelihood,
+        needs.held_out,
+        needs.bounds,
+        usual=_quick_likelihood,
+        scores=tuple(BOUNDS),
+        network=False,
     ),
     "ppl": Metric(
         score_ppl,
         needs.traceable,
         needs.everything(needs.pictures, needs.latents),
-        usual=False,
+        usual=_asked,
         scores=("ppl_z_full", "ppl_z_end", "ppl_w_full", "ppl_w_end"),
     ),
     "separability": Metric(
         score_separability,
         needs.classes,
         needs.everything(needs.pictures, needs.latents, needs.no_condition),
-        usual=False,
+        usual=_asked,
         scores=("separability_z", "separability_w"),
         network=False,
     ),
@@ -184,7 +198,7 @@ def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> Scores:
     left_out: dict[str, str] = {}
     chosen = list(metrics)
     for name, metric in METRICS.items():
-        if metrics or not metric.usual or metric.kind(compared):
+        if metrics or not metric.usual(compared) or metric.kind(compared):
             continue
         if words := lacking(compared, name):
             left_out[name] = f"it needs {words}"

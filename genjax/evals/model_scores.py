@@ -1,9 +1,10 @@
 """Scores of the model beside its samples: its likelihood and its latents."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from genjax.data.classes import names_of
 from genjax.evals.comparison import Comparison
+from genjax.evals.inputs import subset
 from genjax.evals.latents import codes_of
 from genjax.evals.path_length import EPSILON, PERCENTILES, Sampling, path_lengths, trimmed_mean
 from genjax.evals.score import Score, judge
@@ -12,27 +13,34 @@ from genjax.evals.separability import separability
 BOUNDS: dict[str, Literal["higher", "lower"]] = {
     "elbo": "higher",
     "iwae": "higher",
+    "log_likelihood": "higher",
     "bits_per_dim": "lower",
+    "bits_per_dim_bound": "lower",
     "bits_per_token": "lower",
 }
-"""Those that families have, and which side of each is better."""
+"""What families have, and which side of each is better."""
 _SAMPLINGS: tuple[Sampling, ...] = ("full", "end")
 
 
 def score_likelihood(compared: Comparison) -> list[Score]:
-    """Bounds on the likelihood of held-out examples."""
-    assert compared.likelihood is not None
-    assert compared.held_out is not None
-    found = compared.likelihood.measure(compared.held_out, compared.progress)
-    parameters: dict[str, Any] = {}
-    if compared.likelihood.samples is not None:
-        parameters["samples of z"] = compared.likelihood.samples
-    parameters["images"] = compared.test
-    return [
-        Score(name, found[f"evaluation/{name}"], side, parameters=parameters, network=False)
-        for name, side in BOUNDS.items()
-        if f"evaluation/{name}" in found
-    ]
+    """The likelihood of held-out examples, or bounds on it."""
+    own, held_out = compared.likelihood, compared.held_out
+    assert own is not None
+    assert held_out is not None
+    numbers = None if own.most is None else subset(held_out, own.most, compared.seed)
+    found = own.measure(held_out, numbers, compared.progress)
+    scores = []
+    for name, side in BOUNDS.items():
+        if name not in found:
+            continue
+        value, error = found[name]
+        parameters = {**own.parameters.get(name, {}), "images": compared.test}
+        if numbers is not None:
+            parameters["examples"] = len(numbers)
+        if error is not None:
+            parameters["spread"] = "standard error over examples"
+        scores.append(Score(name, value, side, error, parameters, network=False))
+    return scores
 
 
 def score_ppl(compared: Comparison) -> list[Score]:

@@ -163,11 +163,13 @@ def with_stored(
     def update(function: Any) -> Any:
         return lambda state, batch: function(state, converted(batch))
 
+    likelihood = algorithm.log_likelihood
     return algorithm._replace(
         step=step,
         updates={name: update(function) for name, function in algorithm.updates.items()},
         evaluate=with_key(algorithm.evaluate),
         show=with_key(algorithm.show),
+        log_likelihood=likelihood and likelihood._replace(values=with_key(likelihood.values)),
     )
 
 

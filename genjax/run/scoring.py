@@ -1,20 +1,22 @@
 """What is measured of a state while training goes on, and what makes a checkpoint the best."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import chex
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.rng import stream
 from genjax.core.schema import Schema, Source
-from genjax.core.types import Key, State
+from genjax.core.types import Batch, Key, PerExample, State
 from genjax.data.progress import Progress, no_progress
 from genjax.errors import UserError, lookup
+from genjax.evals.inputs import Numbers
 from genjax.evals.training import make_scorer, score_names
 from genjax.run.conditions import conditions_as_in
 from genjax.run.sampling import Sampler
@@ -150,19 +152,48 @@ def measure_held_out(
       From a state to the mean over the examples of each quantity.
     """
     assert algorithm.evaluate is not None
-    compiled = jit(algorithm.evaluate)
+    values = held_out_values(algorithm.evaluate, held_out, np.arange(count), key, size, progress)
 
     def evaluate(state: State) -> dict[str, float]:
         totals: dict[str, float] = {}
-        starts = range(0, count, size)
-        for start in progress(starts, "held-out data", len(starts)):
-            numbers = np.arange(start, min(start + size, count))
-            batch = held_out.read(numbers)
-            found = compiled(state, batch, stream(key, "likelihood", start))
-            # A family that returned means would be averaged wrongly.
-            chex.assert_shape(list(found.values()), (len(numbers),))
-            for name, values in found.items():
-                totals[name] = totals.get(name, 0.0) + float(np.sum(np.asarray(values, np.float64)))
+        for found in values(state):
+            for name, each in found.items():
+                totals[name] = totals.get(name, 0.0) + float(np.sum(each))
         return {name: total / count for name, total in totals.items()}
 
     return evaluate
+
+
+def held_out_values(
+    function: Callable[[State, Batch, Key], Mapping[str, PerExample]],
+    held_out: Source,
+    numbers: Numbers,
+    key: Key,
+    size: int,
+    progress: Progress,
+) -> Callable[[State], Iterator[dict[str, Float[np.ndarray, "batch"]]]]:
+    """Compiles what is said of held-out examples, each.
+
+    Args:
+      function: says it, with values of each example of a batch.
+      held_out: the data.
+      numbers: which examples.
+      key: of the noise; each batch draws its own.
+      size: examples at once.
+      progress: shows how far it is.
+
+    Returns:
+      From a state to each batch's values by name, in float64.
+    """
+    compiled = jit(function)
+
+    def values(state: State) -> Iterator[dict[str, Float[np.ndarray, "batch"]]]:
+        starts = range(0, len(numbers), size)
+        for start in progress(starts, "held-out data", len(starts)):
+            chosen = numbers[start : start + size]
+            found = compiled(state, held_out.read(chosen), stream(key, "likelihood", start))
+            # A family that returned means would be averaged wrongly.
+            chex.assert_shape(list(found.values()), (len(chosen),))
+            yield {name: np.asarray(each, np.float64) for name, each in found.items()}
+
+    return values

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import DiffusionConfig, DiffusionSampling, VarianceExploding
-from genjax.core.algorithm import Algorithm, plain_latent, sample_by
+from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, sample_by
 from genjax.core.from_loss import Context
 from genjax.core.players import apply_training, sampling_variables
 from genjax.core.rng import example_index, latents, stream
@@ -27,7 +27,7 @@ from genjax.core.types import (
     Variables,
 )
 from genjax.errors import UserError, lookup
-from genjax.families.diffusion import solvers
+from genjax.families.diffusion import likelihood, solvers
 from genjax.families.diffusion.paths import PATHS, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, determinant, recover
 from genjax.families.diffusion.times import draw
@@ -40,6 +40,7 @@ from genjax.families.diffusion.training import (
     uniform,
 )
 from genjax.families.diffusion.weightings import WEIGHTINGS, Noise
+from genjax.families.vae.likelihoods import LEVEL, bits_per_dim
 from genjax.nn.denoisers import make_denoiser
 
 _LARGEST_NOISE = 100.0
@@ -48,6 +49,9 @@ follow by a division by alpha."""
 _LABEL_RANGE = 1e5
 _EVALUATED = 8
 """Times at which the error of a held-out example is measured."""
+_FLOW = {"steps": 50, "probes": 1}
+_BOUND = {"steps": 1000, "draws": 100}
+"""Of the likelihood's integral and of its bound."""
 
 
 def make_diffusion(
@@ -189,6 +193,26 @@ def make_diffusion(
 
         return estimate
 
+    def log_likelihood(state: DiffusionState, batch: Batch, key: Key) -> dict[str, PerExample]:
+        x = batch[spec.target]
+        index = example_index(x.shape[0], None)
+        estimate = estimator(state, batch["label"] if classes else None)
+        flow, bound = stream(key, "flow"), stream(key, "bound")
+        wide = likelihood.dequantized(x, stream(key, "level"), index) if is_image else x
+        reconstruction = likelihood.discretized_gaussian if is_image else likelihood.gaussian
+        density = likelihood.flow_log_density(
+            course, estimate, wide, flow, index, config.data_std, **_FLOW
+        )
+        least = likelihood.variational_bound(
+            course, estimate, x, bound, index, reconstruction, **_BOUND
+        )
+        if not is_image:
+            return {"log_likelihood": density, "elbo": least}
+        return {
+            "bits_per_dim": bits_per_dim(density, spec.shape, LEVEL),
+            "bits_per_dim_bound": bits_per_dim(least, spec.shape, 1.0),
+        }
+
     start = course.most
     if config.prediction == "noise":
         start = min(start, float(course.time_of(jnp.float32(_LARGEST_NOISE))))
@@ -217,6 +241,12 @@ def make_diffusion(
         sample=sample_by(latent),
         evaluate=evaluate,
         latent=latent,
+        log_likelihood=LogLikelihood(
+            log_likelihood,
+            {"bits_per_dim": {**_FLOW, "dequantization": "uniform"}, "bits_per_dim_bound": _BOUND}
+            if is_image
+            else {"log_likelihood": _FLOW, "elbo": _BOUND},
+        ),
     )
 
 

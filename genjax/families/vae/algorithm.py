@@ -167,7 +167,7 @@ def make_vae(
         """Bits per dimension, which are counted of bytes: of images alone."""
         if len(spec.shape) != 3:
             return {}
-        return {f"{where}/bits_per_dim": bits_per_dim(log_prob, spec.shape, likelihood)}
+        return {f"{where}/bits_per_dim": bits_per_dim(log_prob, spec.shape, likelihood.level)}
 
     def loss(
         params: Params, batch: Batch, context: Context

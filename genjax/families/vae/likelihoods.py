@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from genjax.core.rng import example_keys
 from genjax.core.types import Examples, Index, Key, PerExample
 
-_LEVEL = 1 / 127.5
+LEVEL = 1 / 127.5
 """Distance between two neighbouring levels of a byte, with images in [-1, 1]."""
 
 LogScale = Float[Array, "channels"]
@@ -79,7 +79,7 @@ def gaussian() -> Likelihood:
         constant = 0.5 * math.log(2 * math.pi)
         return _total(-0.5 * jnp.square(distance) - log_scale - constant)
 
-    return Likelihood(log_prob, _clip, True, False, _LEVEL)
+    return Likelihood(log_prob, _clip, True, False, LEVEL)
 
 
 def discretized_logistic() -> Likelihood:
@@ -92,7 +92,7 @@ def discretized_logistic() -> Likelihood:
 
     Reference: Salimans et al. 2017, section 2.1, with one component.
     """
-    half = _LEVEL / 2
+    half = LEVEL / 2
 
     def log_prob(images: Examples, output: Examples, log_scale: LogScale) -> PerExample:
         inverse = jnp.exp(-log_scale)
@@ -139,7 +139,7 @@ def binarize(images: Examples, key: Key, index: Index) -> Examples:
 
 
 def bits_per_dim(
-    log_prob: Float[Array, "..."], shape: tuple[int, ...], likelihood: Likelihood
+    log_prob: Float[Array, "..."], shape: tuple[int, ...], level: float
 ) -> Float[Array, "..."]:
     """Code length of an image a pixel and channel, ``-(log p / dims + log level) / log 2``.
 
@@ -150,9 +150,9 @@ def bits_per_dim(
     Args:
       log_prob: float32, (a bound on) the log-likelihood of an image in nats.
       shape: of an image, (height, width, channels).
-      likelihood: what it was computed with.
+      level: `Likelihood.level` of what it was computed with.
 
     Returns:
       float32, of the shape of `log_prob`.
     """
-    return -(log_prob / math.prod(shape) + math.log(likelihood.level)) / math.log(2)
+    return -(log_prob / math.prod(shape) + math.log(level)) / math.log(2)
