@@ -271,12 +271,19 @@ def test_a_run_is_trained_sampled_scored_and_interpolated(tmp_path):
     drawn = genjax("sample", run, *options, "--label", "3", "--n", "4", "--out", grid)
     assert drawn.status == 0, drawn.err
     assert grid.exists()
-    scored = genjax("evaluate", run, "--metrics", "fid", "--samples", "64", *options)
+    scored = genjax("evaluate", run, "--metrics", "fid,likelihood", "--samples", "64", *options)
     assert scored.status == 0, scored.err
-    record = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])
-    assert record["sampling"]["solver"] == "dpmpp_2m"
-    assert record["sampling"]["steps"] == 5
-    assert record["sampling"]["guidance"] == 2
+    fid, bits, bound = (json.loads(x) for x in (run / "scores.jsonl").read_text().splitlines())
+    assert fid["sampling"]["solver"] == "dpmpp_2m"
+    assert fid["sampling"]["steps"] == 5
+    assert fid["sampling"]["guidance"] == 2
+    assert (bits["metric"], bound["metric"]) == ("bits_per_dim", "bits_per_dim_bound")
+    assert {"steps": 50, "probes": 1, "examples": 64}.items() <= bits["parameters"].items()
+    assert {"steps": 1000, "draws": 100, "examples": 64}.items() <= bound["parameters"].items()
+    for record in (bits, bound):
+        assert record["better"] == "lower"
+        assert min(record["value"], record["spread"]) > 0
+        assert record["parameters"]["images"]["split"] == "test"
     way = tmp_path / "way.png"
     assert genjax("interpolate", run, "--label", "3", "--out", way).status == 0
     assert way.exists()

@@ -103,6 +103,7 @@ def test_metrics_say_which_scores_they_make(usual):
     of_latents = {f"ppl_{space}_{where}" for space in "zw" for where in ("full", "end")}
     of_latents |= {"separability_z", "separability_w"}
     of_others = {"gan_test", "cas", "high_quality", "bits_per_token"}
+    of_others |= {"log_likelihood", "bits_per_dim_bound"}
     assert declared == {*usual, *of_latents, *of_others}
 
 

@@ -3,9 +3,11 @@
 from typing import Literal
 
 from genjax.data.classes import names_of
+from genjax.errors import UserError
 from genjax.evals.comparison import Comparison
 from genjax.evals.inputs import subset
 from genjax.evals.latents import codes_of
+from genjax.evals.needs import LIKELIHOOD
 from genjax.evals.path_length import EPSILON, PERCENTILES, Sampling, path_lengths, trimmed_mean
 from genjax.evals.score import Score, judge
 from genjax.evals.separability import separability
@@ -40,6 +42,8 @@ def score_likelihood(compared: Comparison) -> list[Score]:
         if error is not None:
             parameters["spread"] = "standard error over examples"
         scores.append(Score(name, value, side, error, parameters, network=False))
+    if not scores:
+        raise UserError(f"likelihood needs {LIKELIHOOD}")
     return scores
 
 
