@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chex
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -13,9 +14,24 @@ from jaxtyping import Array, Float, Int
 from genjax.core.algorithm import global_norm, pmean
 from genjax.core.players import make_player, move_average, move_profiles, update_player
 from genjax.core.rng import example_index, stream
-from genjax.core.types import Batch, Index, Key, Metrics, Number, Params, State, Variables
+from genjax.core.types import Batch, Index, Key, Metrics, NetState, Number, Params, State, Variables
 
 Aux = tuple[Metrics, Variables]
+
+
+@flax.struct.dataclass
+class NetworkState:
+    """Everything that training changes, of a family that has one network and calls it that.
+
+    Attributes:
+      step: int32 scalar, updates made.
+      key: the base key of the run; it never changes.
+      network: its parameters, optimizer and moving average.
+    """
+
+    step: Int[Array, ""]
+    key: Key
+    network: NetState
 
 
 class Context(NamedTuple):

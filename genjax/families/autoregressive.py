@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -13,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax.config import GPT, AutoregressiveConfig, AutoregressiveSampling, Decoder
 from genjax.core.algorithm import Algorithm
-from genjax.core.from_loss import Context, from_loss
+from genjax.core.from_loss import Context, NetworkState, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import apply_training, sampling_variables
 from genjax.core.rng import example_keys, stream
@@ -24,7 +23,6 @@ from genjax.core.types import (
     Index,
     Key,
     Metrics,
-    NetState,
     Params,
     PerExample,
     Variables,
@@ -47,21 +45,6 @@ DECODERS: dict[type[Decoder], Callable[[Any, int, int, Any, str | None], nn.Modu
 }
 """From a configuration, the vocabulary, the longest text, the type of the computation and the
 mapped axis to a network ``(tokens, train) -> logits``."""
-
-
-@flax.struct.dataclass
-class AutoregressiveState:
-    """Everything that training changes.
-
-    Attributes:
-      step: int32 scalar, updates made.
-      key: the base key of the run; it never changes.
-      network: its parameters, optimizer and moving average.
-    """
-
-    step: Int[Array, ""]
-    key: Key
-    network: NetState
 
 
 def make_autoregressive(
@@ -117,18 +100,18 @@ def make_autoregressive(
         metrics = {"network/loss": nats, "network/bits_per_token": nats / math.log(2)}
         return nats, (metrics, changed)
 
-    def logits_of(state: AutoregressiveState, tokens: Array) -> Float[Array, "batch time entries"]:
+    def logits_of(state: NetworkState, tokens: Array) -> Float[Array, "batch time entries"]:
         logits: Any = network.apply(sampling_variables(state.network), tokens, False)
         found: Array = logits
         return found
 
-    def evaluate(state: AutoregressiveState, batch: Batch, key: Key) -> dict[str, PerExample]:
+    def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         tokens = batch[spec.target]
         nats = jnp.mean(token_nats(logits_of(state, tokens), tokens), axis=-1)
         return {"evaluation/loss": nats, "evaluation/bits_per_token": nats / math.log(2)}
 
     def sample(
-        state: AutoregressiveState, key: Key, index: Index, given: Condition
+        state: NetworkState, key: Key, index: Index, given: Condition
     ) -> Int[Array, "batch time"]:
         prompt = jnp.broadcast_to(jnp.asarray(begin, jnp.int32), (len(index), len(begin)))
         drawn = transformer.generate(
@@ -143,7 +126,7 @@ def make_autoregressive(
         return jnp.concatenate([prompt, drawn], axis=1)
 
     minimiser = from_loss(
-        AutoregressiveState,
+        NetworkState,
         "network",
         variables,
         loss,

@@ -1,6 +1,5 @@
 """Diffusion and flow matching: one family, composed of its path, prediction, times and weights."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import DiffusionConfig, DiffusionSampling, VarianceExploding
-from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, sample_by
-from genjax.core.from_loss import Context
-from genjax.core.players import apply_training, sampling_variables
-from genjax.core.rng import example_index, latents, stream
+from genjax.core.algorithm import Algorithm, LogLikelihood
+from genjax.core.from_loss import Context, NetworkState
+from genjax.core.players import sampling_variables
+from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
 from genjax.core.types import (
     Batch,
@@ -32,10 +31,11 @@ from genjax.families.diffusion.paths import PATHS, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, determinant, recover
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
-    DiffusionState,
+    assemble,
     classes_of,
     minimise,
     normal,
+    sayer,
     some_labels,
     uniform,
 )
@@ -89,7 +89,6 @@ def make_diffusion(
     weighting = WEIGHTINGS[config.weighting]
     network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
     scaled = course.exploding or config.prediction == "edm"
-    size = math.prod(spec.shape)
     is_image = len(spec.shape) == 3
 
     def inputs(x: Examples, t: Time) -> tuple[Examples, Time]:
@@ -124,35 +123,20 @@ def make_diffusion(
     ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
         x, place = batch[spec.target], context.place
         labels = some_labels(batch, context, classes, config.label_dropout)
-        after: Variables = context.variables
-
-        def say(noisy: Examples, t: Time) -> Examples:
-            nonlocal after
-            rngs = {"dropout": context.dropout}
-            said, after = apply_training(
-                network, params, context.variables, *inputs(noisy, t), labels, rngs=rngs
-            )
-            return said
-
+        variables = {"params": params, **context.variables}
+        say = sayer(network, inputs, variables, labels, context.dropout)
         u = uniform(stream(context.key, "time"), place)
         e = normal(stream(context.key, "noise"), place, spec.shape)
         total = jnp.mean(errors(say, x, u, e))
-        return total, ({"network/loss": total}, after)
+        return total, ({"network/loss": total}, context.variables)
 
-    def said_by(state: DiffusionState, labels: Labels | None) -> Callable[..., Examples]:
-        def say(noisy: Examples, t: Time) -> Examples:
-            scaled, label = inputs(noisy, t)
-            variables = sampling_variables(state.network)
-            said: Any = network.apply(variables, scaled, False, label, labels)
-            found: Examples = said
-            return found
+    def sampled(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
+        return sayer(network, inputs, sampling_variables(state.network), labels)
 
-        return say
-
-    def evaluate(state: DiffusionState, batch: Batch, key: Key) -> dict[str, PerExample]:
+    def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        say = said_by(state, batch["label"] if classes else None)
+        say = sampled(state, batch["label"] if classes else None)
         shift = uniform(stream(key, "time"), index)
 
         def add(total: PerExample, number: Int[Array, ""]) -> tuple[PerExample, None]:
@@ -163,11 +147,11 @@ def make_diffusion(
         total, _ = jax.lax.scan(add, jnp.zeros(len(index)), jnp.arange(_EVALUATED))
         return {"evaluation/loss": total / _EVALUATED}
 
-    def estimator(state: DiffusionState, labels: Labels | None) -> Callable[..., Examples]:
+    def estimator(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
         """``D(x_t, t)`` with guidance."""
 
         def by(labels: Labels | None) -> Callable[[Examples, Time], Examples]:
-            say = said_by(state, labels)
+            say = sampled(state, labels)
 
             def estimate(noisy: Examples, t: Time) -> Examples:
                 said = say(noisy, jnp.broadcast_to(t, noisy.shape[:1]))
@@ -193,7 +177,7 @@ def make_diffusion(
 
         return estimate
 
-    def log_likelihood(state: DiffusionState, batch: Batch, key: Key) -> dict[str, PerExample]:
+    def log_likelihood(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
         estimate = estimator(state, batch["label"] if classes else None)
@@ -218,9 +202,7 @@ def make_diffusion(
         start = min(start, float(course.time_of(jnp.float32(_LARGEST_NOISE))))
     grid = solvers.times(config.path, options, start)
 
-    def decode(
-        state: DiffusionState, z: Array, key: Key, index: Index, given: Condition
-    ) -> Examples:
+    def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
         def noise(number: Int[Array, ""]) -> Examples:
             return normal(stream(key, "solver", number), index, spec.shape)
 
@@ -228,26 +210,15 @@ def make_diffusion(
         estimate = estimator(state, labels)
         problem = solvers.Problem(course, grid, estimate, noise, options)
         x = course.scales(jnp.float32(grid[0]))[1] * z.reshape(-1, *spec.shape)
-        samples = solvers.solve(problem, x)
-        return jnp.clip(samples, -1, 1) if is_image else samples
+        return solvers.solve(problem, x)
 
-    latent = plain_latent(lambda key, index: latents(key, index, size), decode)
+    parameters: dict[str, dict[str, Any]] = {"log_likelihood": _FLOW, "elbo": _BOUND}
+    if is_image:
+        flow = {**_FLOW, "dequantization": "uniform"}
+        parameters = {"bits_per_dim": flow, "bits_per_dim_bound": _BOUND}
     minimiser = minimise(config, spec, network, (), loss, accumulate, axis_name)
-    return Algorithm(
-        spec=spec if classes else spec._replace(given=()),
-        examples=spec.size,
-        init=minimiser.init,
-        step=minimiser.step,
-        sample=sample_by(latent),
-        evaluate=evaluate,
-        latent=latent,
-        log_likelihood=LogLikelihood(
-            log_likelihood,
-            {"bits_per_dim": {**_FLOW, "dequantization": "uniform"}, "bits_per_dim_bound": _BOUND}
-            if is_image
-            else {"log_likelihood": _FLOW, "elbo": _BOUND},
-        ),
-    )
+    likelihoods = LogLikelihood(log_likelihood, parameters)
+    return assemble(spec, classes, minimiser, decode, evaluate, likelihoods)
 
 
 def _check(config: DiffusionConfig, options: DiffusionSampling) -> None:

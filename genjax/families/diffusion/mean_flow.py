@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import MeanFlowConfig, MeanFlowSampling, Straight
-from genjax.core.algorithm import Algorithm, plain_latent, sample_by
-from genjax.core.from_loss import Context
-from genjax.core.players import apply_training, sampling_variables
-from genjax.core.rng import example_index, latents, stream
+from genjax.core.algorithm import Algorithm
+from genjax.core.from_loss import Context, NetworkState
+from genjax.core.players import sampling_variables
+from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
 from genjax.core.types import (
     Batch,
@@ -29,10 +29,11 @@ from genjax.core.types import (
 from genjax.families.diffusion.paths import PATHS, Time, over
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
-    DiffusionState,
+    assemble,
     classes_of,
     minimise,
     normal,
+    sayer,
     some_labels,
     uniform,
 )
@@ -79,8 +80,8 @@ def make_mean_flow(
     network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
     size = math.prod(spec.shape)
 
-    def label(t: Time, r: Time) -> Float[Array, "batch 2"]:
-        return _PACE * jnp.stack([t, t - r], axis=-1)
+    def inputs(x: Examples, t: Time, r: Time) -> tuple[Examples, Float[Array, "batch 2"]]:
+        return x, _PACE * jnp.stack([t, t - r], axis=-1)
 
     def pair(key: Key, index: Index) -> tuple[Time, Time]:
         """Two times an example, t first and not the earlier; r is t but for the share `apart`."""
@@ -112,16 +113,8 @@ def make_mean_flow(
     ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
         x, place = batch[spec.target], context.place
         labels = some_labels(batch, context, classes, config.label_dropout)
-        rngs = {"dropout": context.dropout}
-        after: Variables = context.variables
-
-        def say(noisy: Examples, t: Time, r: Time) -> Examples:
-            nonlocal after
-            said, after = apply_training(
-                network, params, context.variables, noisy, label(t, r), labels, rngs=rngs
-            )
-            return said
-
+        variables = {"params": params, **context.variables}
+        say = sayer(network, inputs, variables, labels, context.dropout)
         t, r = pair(context.key, place)
         error = squares(
             *target(say, x, normal(stream(context.key, "noise"), place, spec.shape), t, r)
@@ -129,28 +122,20 @@ def make_mean_flow(
         weight = jax.lax.stop_gradient((error + _SMALL) ** -config.power)
         total = jnp.mean(weight * error)
         metrics = {"network/loss": total, "network/error": jnp.mean(error) / size}
-        return total, (metrics, jax.lax.stop_gradient(after))
+        return total, (metrics, context.variables)
 
-    def sayer(state: DiffusionState, labels: Labels | None) -> Callable[..., Examples]:
-        def say(noisy: Examples, t: Time, r: Time) -> Examples:
-            variables = sampling_variables(state.network)
-            said: Any = network.apply(variables, noisy, False, label(t, r), labels)
-            found: Examples = said
-            return found
+    def sampled(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
+        return sayer(network, inputs, sampling_variables(state.network), labels)
 
-        return say
-
-    def evaluate(state: DiffusionState, batch: Batch, key: Key) -> dict[str, PerExample]:
+    def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        say = sayer(state, batch["label"] if classes else None)
+        say = sampled(state, batch["label"] if classes else None)
         e = normal(stream(key, "noise"), index, spec.shape)
         return {"evaluation/loss": squares(*target(say, x, e, *pair(key, index))) / size}
 
-    def decode(
-        state: DiffusionState, z: Array, key: Key, index: Index, given: Condition
-    ) -> Examples:
-        say = sayer(state, given["label"] if classes else None)
+    def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
+        say = sampled(state, given["label"] if classes else None)
 
         def move(x: Examples, number: Int[Array, ""]) -> tuple[Examples, None]:
             t = jnp.full(x.shape[0], 1 - number / options.steps)
@@ -158,19 +143,10 @@ def make_mean_flow(
             return x - over(t - r, x) * say(x, t, r), None
 
         x, _ = jax.lax.scan(move, z.reshape(-1, *spec.shape), jnp.arange(options.steps))
-        return jnp.clip(x, -1, 1) if len(spec.shape) == 3 else x
+        return x
 
-    latent = plain_latent(lambda key, index: latents(key, index, size), decode)
     minimiser = minimise(config, spec, network, (2,), loss, accumulate, axis_name)
-    return Algorithm(
-        spec=spec if classes else spec._replace(given=()),
-        examples=spec.size,
-        init=minimiser.init,
-        step=minimiser.step,
-        sample=sample_by(latent),
-        evaluate=evaluate,
-        latent=latent,
-    )
+    return assemble(spec, classes, minimiser, decode, evaluate)
 
 
 def jvp(function: Callable[..., Array], point: Any, direction: Any) -> tuple[Array, Array]:

@@ -1,35 +1,31 @@
 """What families of denoising networks have in common: their state, draws, labels and steps."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import Constant, DiffusionConfig, MeanFlowConfig
-from genjax.core.from_loss import Context, Loss, Minimiser, from_loss
+from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, sample_by
+from genjax.core.from_loss import Context, Loss, Minimiser, NetworkState, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import ramped_decay
-from genjax.core.rng import example_keys, stream
+from genjax.core.rng import example_keys, latents, stream
 from genjax.core.schema import NO_LABELS, Spec, check_continuous
-from genjax.core.types import Batch, Examples, Index, Key, Labels, NetState, Variables
+from genjax.core.types import (
+    Batch,
+    Condition,
+    Examples,
+    Index,
+    Key,
+    Labels,
+    PerExample,
+    Variables,
+)
 from genjax.errors import UserError
-
-
-@flax.struct.dataclass
-class DiffusionState:
-    """Everything that training changes.
-
-    Attributes:
-      step: int32 scalar, updates made.
-      key: the base key of the run; it never changes.
-      network: its parameters, optimizer and moving average.
-    """
-
-    step: Int[Array, ""]
-    key: Key
-    network: NetState
 
 
 def uniform(key: Key, index: Index) -> Float[Array, "batch"]:
@@ -75,6 +71,36 @@ def some_labels(batch: Batch, context: Context, classes: int, rate: float) -> La
     return jnp.where(dropped, classes, batch["label"])
 
 
+def sayer(
+    network: Any,
+    inputs: Callable[..., tuple[Examples, Array]],
+    variables: Variables,
+    labels: Labels | None,
+    dropout: Key | None = None,
+) -> Callable[..., Examples]:
+    """What a network says of noisy examples.
+
+    Args:
+      network: a denoiser; what it changes beside its parameters in training is left out.
+      inputs: from noisy examples and their times to what the network is given for both.
+      variables: of the network.
+      labels: int32 [batch], or None.
+      dropout: key of what it drops; None where it does not train.
+
+    Returns:
+      A function of noisy examples [batch, ...] and their times, [batch] each, to [batch, ...].
+    """
+    rngs = None if dropout is None else {"dropout": dropout}
+
+    def say(noisy: Examples, *times: Array) -> Examples:
+        x, label = inputs(noisy, *times)
+        said: Any = network.apply(variables, x, rngs is not None, label, labels, rngs=rngs)
+        found: Examples = said
+        return found
+
+    return say
+
+
 def minimise(
     config: DiffusionConfig | MeanFlowConfig,
     spec: Spec,
@@ -110,7 +136,7 @@ def minimise(
         return ramped_decay(config.ema_decay, config.ema_ramp, Constant(), step, spec.size)
 
     return from_loss(
-        DiffusionState,
+        NetworkState,
         "network",
         variables,
         loss,
@@ -119,4 +145,47 @@ def minimise(
         config.ema_profiles,
         accumulate,
         axis_name,
+    )
+
+
+def assemble(
+    spec: Spec,
+    classes: int,
+    minimiser: Minimiser,
+    decode: Callable[[NetworkState, Array, Key, Index, Condition], Examples],
+    evaluate: Callable[[NetworkState, Batch, Key], dict[str, PerExample]],
+    likelihood: LogLikelihood | None = None,
+) -> Algorithm:
+    """Makes an algorithm whose latent is the noise that a sample begins with.
+
+    Args:
+      spec: of the data.
+      classes: labels that the network is given; 0 for none.
+      minimiser: from `minimise`.
+      decode: ``(state, z, key, index, condition) -> samples`` from z of N(0, I), [batch, numbers of
+        an example], of any range; images are clipped to [-1, 1].
+      evaluate: of held-out examples.
+      likelihood: of them, where there is one.
+
+    Returns:
+      The algorithm.
+    """
+
+    def clipped(
+        state: NetworkState, z: Array, key: Key, index: Index, given: Condition
+    ) -> Examples:
+        samples = decode(state, z, key, index, given)
+        return jnp.clip(samples, -1, 1) if len(spec.shape) == 3 else samples
+
+    size = math.prod(spec.shape)
+    latent = plain_latent(lambda key, index: latents(key, index, size), clipped)
+    return Algorithm(
+        spec=spec if classes else spec._replace(given=()),
+        examples=spec.size,
+        init=minimiser.init,
+        step=minimiser.step,
+        sample=sample_by(latent),
+        evaluate=evaluate,
+        latent=latent,
+        log_likelihood=likelihood,
     )
