@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from in_process import genjax
 from scipy import special
 from specs import image_spec
 
@@ -147,3 +148,18 @@ def test_forward_derivatives_of_what_has_backward_ones_alone():
     for found in forms.values():
         np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_is_scored_by_all_that_applies(tmp_path):
+    run = tmp_path / "run"
+    network = ("--model.network.name", "mlp", "--model.network.width", "16")
+    trained = genjax("train", "meanflow-digits", *network, "--steps", "12", "--out", run)
+    assert trained.status == 0, trained.err
+    assert "evaluation/loss" in (run / "metrics.jsonl").read_text()
+    scored = genjax("evaluate", run, "--samples", "64")
+    assert scored.status == 0, scored.err
+    assert "fid" in scored.out
+    assert "likelihood" not in scored.out + scored.err
+    refused = genjax("evaluate", run, "--samples", "64", "--metrics", "likelihood")
+    assert refused.status == 2
+    assert "likelihood needs a run of a model with a likelihood" in refused.err

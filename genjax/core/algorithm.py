@@ -86,16 +86,18 @@ def sample_by(latent: Latent) -> Callable[[State, Key, Index, Condition], Array]
 
 
 class LogLikelihood(NamedTuple):
-    """How likely a model finds held-out examples, where that takes a computation of its own.
+    """How likely a model finds held-out examples, or bounds on it.
 
     Attributes:
       values: ``(state, batch, key) -> values`` by name, each of one example, float32 [batch], of
         which the mean over examples is a score.
       parameters: what each depends on beside the model; a part of its protocol.
+      slow: whether it is computed only where it is asked for, and of some of the examples.
     """
 
     values: Callable[[State, Batch, Key], Mapping[str, PerExample]]
     parameters: Mapping[str, Mapping[str, Any]]
+    slow: bool = False
 
 
 class Algorithm(NamedTuple):
@@ -118,7 +120,7 @@ class Algorithm(NamedTuple):
         ``(state, batch) -> (state, metrics)``, to be measured apart; may be empty.
       signs: ``(config) -> signs`` of collapse that the family's metrics have.
       latent: what `sample` is made of, where that is a latent and what decodes it; or None.
-      log_likelihood: of held-out data, where `evaluate` does not say it; or None.
+      log_likelihood: of held-out data, for a score; or None.
     """
 
     spec: Spec

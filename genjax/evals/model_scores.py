@@ -3,11 +3,9 @@
 from typing import Literal
 
 from genjax.data.classes import names_of
-from genjax.errors import UserError
 from genjax.evals.comparison import Comparison
 from genjax.evals.inputs import subset
 from genjax.evals.latents import codes_of
-from genjax.evals.needs import LIKELIHOOD
 from genjax.evals.path_length import EPSILON, PERCENTILES, Sampling, path_lengths, trimmed_mean
 from genjax.evals.score import Score, judge
 from genjax.evals.separability import separability
@@ -32,18 +30,14 @@ def score_likelihood(compared: Comparison) -> list[Score]:
     numbers = None if own.most is None else subset(held_out, own.most, compared.seed)
     found = own.measure(held_out, numbers, compared.progress)
     scores = []
-    for name, side in BOUNDS.items():
-        if name not in found:
-            continue
+    for name in sorted(found, key=list(BOUNDS).index):
         value, error = found[name]
         parameters = {**own.parameters.get(name, {}), "images": compared.test}
         if numbers is not None:
             parameters["examples"] = len(numbers)
         if error is not None:
             parameters["spread"] = "standard error over examples"
-        scores.append(Score(name, value, side, error, parameters, network=False))
-    if not scores:
-        raise UserError(f"likelihood needs {LIKELIHOOD}")
+        scores.append(Score(name, value, BOUNDS[name], error, parameters, network=False))
     return scores
 
 

@@ -18,7 +18,6 @@ from genjax.evals.stacked import digit_classifier
 
 Need = Callable[[Comparison], str | None]
 
-LIKELIHOOD = "a run of a model with a likelihood, such as a VAE"
 _MOST_NAMED = 3
 
 
@@ -140,7 +139,7 @@ def classes(compared: Comparison) -> str | None:
 
 def bounds(compared: Comparison) -> str | None:
     """A model that has a likelihood."""
-    return None if compared.likelihood else LIKELIHOOD
+    return None if compared.likelihood else "a run of a model with a likelihood, such as a VAE"
 
 
 def latents(compared: Comparison) -> str | None:

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from genjax.config import GPT, AutoregressiveConfig, AutoregressiveSampling, Decoder
-from genjax.core.algorithm import Algorithm
+from genjax.core.algorithm import Algorithm, LogLikelihood
 from genjax.core.from_loss import Context, NetworkState, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import apply_training, sampling_variables
@@ -110,6 +110,9 @@ def make_autoregressive(
         nats = jnp.mean(token_nats(logits_of(state, tokens), tokens), axis=-1)
         return {"evaluation/loss": nats, "evaluation/bits_per_token": nats / math.log(2)}
 
+    def likelihood(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
+        return {"bits_per_token": evaluate(state, batch, key)["evaluation/bits_per_token"]}
+
     def sample(
         state: NetworkState, key: Key, index: Index, given: Condition
     ) -> Int[Array, "batch time"]:
@@ -143,6 +146,7 @@ def make_autoregressive(
         step=minimiser.step,
         sample=sample,
         evaluate=evaluate,
+        log_likelihood=LogLikelihood(likelihood, {}),
     )
 
 

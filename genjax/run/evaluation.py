@@ -28,14 +28,13 @@ from genjax.evals.features import FeatureNetwork
 from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_channels
 from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
-from genjax.evals.model_scores import BOUNDS
 from genjax.evals.records import Record
 from genjax.families.registry import make_algorithm
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
 from genjax.run.directory import check_data
 from genjax.run.sampling import HostCondition, Run, open_run, samples_of
-from genjax.run.scoring import held_out_values, measure_held_out
+from genjax.run.scoring import held_out_values
 
 _BATCH = 200
 _SHOWN = 16
@@ -118,7 +117,7 @@ def evaluate_run(
         protocol.seed,
         protocol.chunk,
         progress,
-        make_likelihood(run.algorithm, run.state, run.experiment, protocol),
+        make_likelihood(run.algorithm, run.state, protocol),
         why_none,
         make_latents(run, condition, sampling),
     )
@@ -199,51 +198,37 @@ def evaluate_images(
 
 
 def make_likelihood(
-    algorithm: Algorithm, state: State | None, experiment: Experiment, protocol: Protocol
+    algorithm: Algorithm, state: State | None, protocol: Protocol
 ) -> Likelihood | None:
     """The likelihood that a model has, or bounds on it.
 
     Args:
       algorithm: of the model.
       state: at a checkpoint; None where nothing will be measured.
-      experiment: its configuration.
       protocol: of the noise, and of the examples where not all are measured.
 
     Returns:
       Means over examples, each batch drawing noise of its own; None for models without.
     """
     key, own = jax.random.key(protocol.seed), algorithm.log_likelihood
-    if own is not None:
-
-        def spread(
-            held_out: Source, numbers: Numbers | None, progress: Progress
-        ) -> dict[str, tuple[float, float | None]]:
-            assert own is not None
-            assert numbers is not None
-            values = held_out_values(own.values, held_out, numbers, key, _BATCH, progress)
-            parts = list(values(state))
-            found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            errors = {
-                name: float(stats.sem(each)) if len(each) > 1 else None
-                for name, each in found.items()
-            }
-            return {name: (float(each.mean()), errors[name]) for name, each in found.items()}
-
-        return Likelihood(spread, own.parameters, protocol.samples)
-    if algorithm.evaluate is None:
+    if own is None:
         return None
 
     def measure(
         held_out: Source, numbers: Numbers | None, progress: Progress
     ) -> dict[str, tuple[float, float | None]]:
-        assert state is not None
-        means = measure_held_out(algorithm, held_out, held_out.count, key, _BATCH, progress)
-        found = means(state).items()
-        return {name.removeprefix("evaluation/"): (value, None) for name, value in found}
+        chosen = np.arange(held_out.count) if numbers is None else numbers
+        values = held_out_values(own.values, held_out, chosen, key, _BATCH, progress)
+        parts = list(values(state))
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        # Of all examples there is no error.
+        spread = own.slow and len(chosen) > 1
+        return {
+            name: (float(each.mean()), float(stats.sem(each)) if spread else None)
+            for name, each in found.items()
+        }
 
-    samples = getattr(experiment.model, "importance_samples", None)
-    parameters = {} if samples is None else {name: {"samples of z": samples} for name in BOUNDS}
-    return Likelihood(measure, parameters)
+    return Likelihood(measure, own.parameters, protocol.samples if own.slow else None)
 
 
 def make_latents(run: Run, condition: HostCondition, sampling: Any) -> Latents | None:
@@ -291,7 +276,7 @@ def check_protocol(
         fake,
         held_out,
         _network(protocol, real)[0],
-        likelihood=make_likelihood(algorithm, None, experiment, protocol),
+        likelihood=make_likelihood(algorithm, None, protocol),
         latents=None if algorithm.latent is None else Latents(algorithm.latent, None, condition),
     )
     check_metrics(compared, protocol.metrics)

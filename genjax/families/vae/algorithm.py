@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import VAEConfig
-from genjax.core.algorithm import Algorithm, plain_latent, pmean, sample_by
+from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, pmean, sample_by
 from genjax.core.from_loss import Context, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import (
@@ -241,6 +241,15 @@ def make_vae(
             "evaluation/kl": jnp.sum(kl_divergence(posterior), axis=-1),
         }
 
+    def log_likelihood(state: VAEState, batch: Batch, key: Key) -> dict[str, PerExample]:
+        found = evaluate(state, batch, key)
+        return {name: found[f"evaluation/{name}"] for name in parameters}
+
+    parameters = {
+        name: {"samples of z": config.importance_samples}
+        for name in ("elbo", "iwae", *(("bits_per_dim",) if len(spec.shape) == 3 else ()))
+    }
+
     def generate(state: VAEState, z: Array, labels: Labels | None) -> Examples:
         condition = None if labels is None else one_hot(labels)
         return likelihood.mean(decode(state, z, condition)[0])
@@ -273,6 +282,7 @@ def make_vae(
         evaluate=evaluate,
         show=show,
         latent=latent,
+        log_likelihood=LogLikelihood(log_likelihood, parameters),
     )
 
 
