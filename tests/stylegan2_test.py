@@ -17,9 +17,9 @@ from genjax.nn.stylegan2 import (
     Mapping,
     ModulatedConv,
     StyleGAN2Decoder,
-    StyleGAN2Encoder,
     map_sides,
 )
+from genjax.nn.stylegan2_encoder import StyleGAN2Encoder
 
 KEY = jax.random.key(6)
 RNG = np.random.default_rng(0)

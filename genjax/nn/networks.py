@@ -34,7 +34,8 @@ from genjax.nn.mlp import MaxoutEncoder, MLPDecoder, MLPEncoder, goodfellow_deco
 from genjax.nn.r3gan import R3GANDecoder, R3GANEncoder
 from genjax.nn.remat import rematerialized
 from genjax.nn.sngan import SNGANDecoder, SNGANEncoder
-from genjax.nn.stylegan2 import StyleGAN2Decoder, StyleGAN2Encoder
+from genjax.nn.stylegan2 import StyleGAN2Decoder
+from genjax.nn.stylegan2_encoder import StyleGAN2Encoder
 from genjax.nn.wavegan import WaveGANDecoder, WaveGANEncoder
 
 Built = TypeVar("Built")

@@ -1,13 +1,11 @@
-"""StyleGAN2's networks (Karras et al. 2020): mapping, synthesis of styles, and discriminator.
+"""StyleGAN2's generator (Karras et al. 2020): mapping and synthesis of styles.
 
-They are of maps whose sides are powers of two, from 4 pixels on. An image of another side is cut
-out of the middle of the next power of two, and has its border repeated up to it before it is
-judged: 28 pixels are the middle of 32.
+Its maps have sides that are powers of two, from 4 pixels on. An image of another side is cut out of
+the middle of the next power of two: 28 pixels are the middle of 32.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -23,11 +21,12 @@ from genjax.core.types import Embedding, Images
 from genjax.errors import UserError
 from genjax.nn.channels import LINEAR, like
 from genjax.nn.equalized import EqualConv, EqualDense, Resampling, activate, bound, resampled
-from genjax.nn.layers import Layers, gather_batch
+from genjax.nn.layers import Layers
 from genjax.nn.remat import rematerialized
-from genjax.nn.resampling import downsample, upsample
+from genjax.nn.resampling import upsample
 
-_SMALLEST = 4
+SMALLEST = 4
+"""The side of the first map of the generator, and of the last of the discriminator."""
 _MAPPING_RATE = 0.01
 _MEAN_DECAY = 0.995
 _HALF = math.sqrt(0.5)
@@ -46,12 +45,13 @@ def map_sides(side: int) -> list[int]:
       >>> map_sides(32), map_sides(28)
       ([4, 8, 16, 32], [4, 8, 16, 32])
     """
-    if side < 2 * _SMALLEST:
+    if side < 2 * SMALLEST:
         raise UserError(f"stylegan2 makes no images of {side} pixels; set --data.resolution 8")
     return [2**k for k in range(2, (side - 1).bit_length() + 1)]
 
 
-def _channels(config: StyleGAN2, side: int) -> int:
+def channels_of(config: StyleGAN2, side: int) -> int:
+    """Channels of the maps of a side."""
     return max(1, min(config.channel_base // side, config.channel_max))
 
 
@@ -254,7 +254,7 @@ class Synthesis(nn.Module):
         rows: Iterator[int],
         keys: NoiseKeys | None,
     ) -> Array:
-        width = _channels(self.config, size)
+        width = channels_of(self.config, size)
         residual = self._architecture == "residual" and x is not None
 
         def layer(y: Array, name: str, resampling: Resampling, gain: float) -> Array:
@@ -347,106 +347,3 @@ class StyleGAN2Decoder(nn.Module):
     ) -> Images:
         w = self.map(z, train, condition)
         return self.synthesize(jnp.repeat(w[:, None], self.count, axis=1), keys)
-
-
-def _with_deviation(
-    x: Float[Array, "batch h w c"], group: int, axis_name: str | None
-) -> Float[Array, "batch h w c_and_one"]:
-    """Appends a map of the standard deviation over a group of images, averaged over all units.
-
-    Of N images, image i is in group ``i mod (N / group)``; all are one group where `group` does not
-    divide N.
-
-    Reference: Karras et al. 2018, section 3, in the authors' order.
-    """
-    whole = gather_batch(x, axis_name)
-    count = whole.shape[0]
-    size = group if count % group == 0 else count
-    groups = whole.reshape(size, count // size, -1)
-    deviation = jnp.mean(jnp.sqrt(jnp.var(groups, axis=0) + 1e-8), axis=-1)
-    rows = jnp.tile(deviation, size)
-    if axis_name is not None:
-        first = jax.lax.axis_index(axis_name) * x.shape[0]
-        rows = jax.lax.dynamic_slice_in_dim(rows, first, x.shape[0])
-    maps = jnp.broadcast_to(rows[:, None, None, None], (*x.shape[:-1], 1))
-    return jnp.concatenate([x, maps.astype(x.dtype)], -1)
-
-
-class StyleGAN2Encoder(nn.Module):
-    """Halves the image block by block down to 4 x 4, and makes a vector of it.
-
-    With ``residual``, a 1 x 1 convolution leads around each block, and both are divided by
-    ``sqrt(2)``; with ``skip`` each block also sees the image, halved.
-
-    Attributes:
-      config: sizes.
-      layers: what its layers have in common.
-
-    Reference: Karras et al. 2020, section 4.1 and figure 7.
-    """
-
-    config: StyleGAN2
-    layers: Layers = Layers()
-    head_init = staticmethod(nn.initializers.normal(1.0))
-
-    @staticmethod
-    def make_head(size: int, use_bias: bool, name: str) -> EqualDense:
-        """A layer to come after it, within a compact call."""
-        return EqualDense(size, use_bias, name=name)
-
-    @staticmethod
-    def make_mapping(config: StyleGAN2, size: int, name: str) -> Mapping:
-        """What embeds labels; the logit is its product with the head's output."""
-        return Mapping(config.mapping, size, name=name)
-
-    @nn.compact
-    def __call__(self, images: Images, train: bool) -> Float[Array, "batch features"]:
-        config = self.config
-        architecture = "residual" if config.architecture == "usual" else config.architecture
-        sides = map_sides(images.shape[1])[::-1]
-        rest = sides[0] - images.shape[1]
-        edge = rest // 2, rest - rest // 2
-        if rest:
-            images = jnp.pad(images, ((0, 0), edge, edge, (0, 0)), mode="edge")
-
-        def conv(x: Array, width: int, kernel: int, name: str, **settings: Any) -> Array:
-            made = EqualConv(
-                width,
-                kernel,
-                clamp=config.clamp,
-                dtype=self.layers.dtype,
-                form=self.layers.convolutions,
-                name=name,
-                **settings,
-            )
-            return made(x)
-
-        x: Array | None = None
-        for size in sides:
-            width = _channels(config, size)
-            if x is None or architecture == "skip":
-                seen = conv(images, width, 1, f"from_image{size}")
-                x = seen if x is None else x + seen
-                images = downsample(images, self.layers.convolutions)
-            if size == sides[-1]:
-                break
-            y = conv(x, width, 3, f"conv{size}")
-            half = {"resampling": "down", "gain": _HALF if architecture == "residual" else 1.0}
-            below = _channels(config, size // 2)
-            y = conv(y, below, 3, f"conv{size}_down", **half)
-            if architecture == "residual":
-                y = y + conv(x, below, 1, f"skip{size}", activation=False, **half)
-            x = y
-        assert x is not None
-        x = x.astype(jnp.float32)
-        if config.stddev:
-            axis_name = None if self.is_initializing() else self.layers.axis_name
-            x = _with_deviation(x, config.stddev, axis_name)
-        last = EqualConv(
-            _channels(config, _SMALLEST),
-            3,
-            clamp=config.clamp,
-            form=self.layers.convolutions,
-            name="conv4",
-        )(x)
-        return activate(EqualDense(last.shape[-1], name="fc")(last))
