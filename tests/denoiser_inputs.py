@@ -33,3 +33,28 @@ def close(actual, wanted):
     actual, wanted = np.asarray(actual), np.asarray(wanted)
     assert actual.shape == wanted.shape
     np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def equals(torch, network, config, theirs, given):
+    """Compares output and gradients, by the image and by all parameters, with PyTorch's.
+
+    `theirs` is called with torch, the configuration, the parameters, the image [batch, channels,
+    side, side], and the noise and labels as they are given.
+    """
+    x, noise, labels = given
+    params = draw(network, *given)
+    weight = jnp.float32(RNG.normal(size=x.shape))
+
+    def loss(params, x):
+        made = network.apply({"params": params}, x, True, noise, labels)
+        return jnp.sum(made * weight), made
+
+    gradients, made = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
+    assert made.dtype == jnp.float32
+    double = jax.tree.map(lambda p: torch.tensor(np.float64(p), requires_grad=True), params)
+    image = torch.tensor(np.float64(x)).permute(0, 3, 1, 2).requires_grad_()
+    expected = theirs(torch, config, double, image, noise, labels).permute(0, 2, 3, 1)
+    (expected * torch.tensor(np.float64(weight))).sum().backward()
+    close(made, expected.detach())
+    close(gradients[1], image.grad.permute(0, 2, 3, 1))
+    jax.tree.map(lambda ours, p: close(ours, p.grad), gradients[0], double)

@@ -6,38 +6,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from denoising import CONFIGS, course_of
 from scipy import integrate, stats
 
 from genjax.config import (
-    CosinePath,
     LogitNormal,
     LogNormal,
-    Straight,
     Uniform,
-    VarianceExploding,
-    VariancePreserving,
 )
-from genjax.families.diffusion.paths import PATHS, rates, ratio
+from genjax.families.diffusion.paths import rates, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, determinant, recover
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.weightings import WEIGHTINGS, Noise
 
-CONFIGS = {
-    "ve": VarianceExploding(),
-    "vp": VariancePreserving(),
-    "cosine": CosinePath(),
-    "flow": Straight(),
-}
 T = {"ve": np.array([0.002, 0.3, 5.0, 80.0])}
 RNG = np.random.default_rng(0)
 
 
 def times_of(name):
     return T.get(name, np.array([1e-3, 0.2, 0.5, 0.93, 1.0]))
-
-
-def course_of(name):
-    return PATHS[type(CONFIGS[name])](CONFIGS[name])
 
 
 def expected_scales(name, t):

@@ -6,24 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from denoising import CONFIGS, course_of
 from scipy import integrate, stats
 
 from genjax.config import (
-    CosinePath,
     DiffusionSampling,
     Straight,
-    VarianceExploding,
-    VariancePreserving,
 )
 from genjax.families.diffusion import solvers
-from genjax.families.diffusion.paths import PATHS, ratio
+from genjax.families.diffusion.paths import ratio
 
-CONFIGS = {
-    "ve": VarianceExploding(),
-    "vp": VariancePreserving(),
-    "cosine": CosinePath(),
-    "flow": Straight(),
-}
 MEANS, STDS, SHARES = np.array([[-0.6, 0.1, 0.9], [0.15, 0.3, 0.1], [0.3, 0.5, 0.2]])
 POINTS = np.linspace(-2, 2, 9)
 
@@ -38,8 +30,7 @@ def denoised(y, s, np=np):
 
 
 def problem(name, options, start, count=9, key=None):
-    config = CONFIGS[name]
-    course = PATHS[type(config)](config)
+    config, course = CONFIGS[name], course_of(name)
 
     def estimate(x, t):
         return denoised(x / course.scales(t)[0], ratio(course, t), jnp)
@@ -52,15 +43,14 @@ def problem(name, options, start, count=9, key=None):
 
 def start_of(name):
     """Where there are still some data, by which this denoiser divides."""
-    config = CONFIGS[name]
-    course = PATHS[type(config)](config)
+    course = course_of(name)
     return min(course.most, float(course.time_of(jnp.float32(80))))
 
 
 @functools.cache
 def exact(name):
     """The solution of ``dy / d ln s = y - D(y, s)``, on every path the same equation."""
-    course = PATHS[type(CONFIGS[name])](CONFIGS[name])
+    course = course_of(name)
     alpha, sigma = (float(x) for x in course.scales(jnp.float64(start_of(name))))
     solution = integrate.solve_ivp(
         lambda log, y: y - denoised(y, np.exp(log)),

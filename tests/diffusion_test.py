@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from denoising import moved
 from in_process import genjax
 from scipy import special, stats
 from specs import image_spec
@@ -49,16 +50,7 @@ def batch():
 
 @functools.cache
 def build(config, sampling=None):
-    """The algorithm, compiled, and a state whose output layer is not 0 any more."""
-    algorithm = make_diffusion(config, image_spec(6, IMAGE, CLASSES), sampling=sampling)
-    state = jax.jit(algorithm.init)(KEY)
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda x: x + rng.normal(0, 0.3, x.shape).astype(np.float32), state.network.params
-    )
-    state = dataclasses.replace(state, network=dataclasses.replace(state.network, params=params))
-    functions = {name: jax.jit(getattr(algorithm, name)) for name in ("step", "sample", "evaluate")}
-    return algorithm._replace(**functions), state
+    return moved(make_diffusion(config, image_spec(6, IMAGE, CLASSES), sampling=sampling), KEY)
 
 
 def said(state, x, label, labels=None):

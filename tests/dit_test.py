@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from denoiser_inputs import CLASSES, KEY, RNG, close, draw, inputs
+from denoiser_inputs import CLASSES, KEY, draw, equals, inputs
 
 from genjax.config import DiT
 from genjax.errors import UserError
@@ -66,24 +66,7 @@ def theirs(torch, config, params, x, noise, labels):
 def test_equals_pytorch(classes):
     """Output and gradients by the image and by all parameters; one image is without a label."""
     torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
-    network = make(TINY, classes=classes)
-    x, noise, labels = inputs(6, classes=classes)
-    params = draw(network, x, noise, labels)
-    weight = jnp.float32(RNG.normal(size=x.shape))
-
-    def loss(params, x):
-        made = network.apply({"params": params}, x, True, noise, labels)
-        return jnp.sum(made * weight), made
-
-    gradients, made = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
-    assert made.dtype == jnp.float32
-    double = jax.tree.map(lambda p: torch.tensor(np.float64(p), requires_grad=True), params)
-    image = torch.tensor(np.float64(x)).permute(0, 3, 1, 2).requires_grad_()
-    expected = theirs(torch, TINY, double, image, noise, labels).permute(0, 2, 3, 1)
-    (expected * torch.tensor(np.float64(weight))).sum().backward()
-    close(made, expected.detach())
-    close(gradients[1], image.grad.permute(0, 2, 3, 1))
-    jax.tree.map(lambda ours, p: close(ours, p.grad), gradients[0], double)
+    equals(torch, make(TINY, classes=classes), TINY, theirs, inputs(6, classes=classes))
 
 
 def test_size_and_start():

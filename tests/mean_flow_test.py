@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from denoising import moved
 from in_process import genjax
 from scipy import special
 from specs import image_spec
@@ -35,16 +36,7 @@ def batch():
 
 @functools.cache
 def build(config, sampling=None):
-    """The algorithm, compiled, and a state whose output layer is not 0 any more."""
-    algorithm = make_mean_flow(config, image_spec(8, IMAGE), sampling=sampling)
-    state = jax.jit(algorithm.init)(KEY)
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda x: x + rng.normal(0, 0.3, x.shape).astype(np.float32), state.network.params
-    )
-    state = dataclasses.replace(state, network=dataclasses.replace(state.network, params=params))
-    functions = {name: jax.jit(getattr(algorithm, name)) for name in ("step", "sample", "evaluate")}
-    return algorithm._replace(**functions), state
+    return moved(make_mean_flow(config, image_spec(8, IMAGE), sampling=sampling), KEY)
 
 
 def said(state, x, t, r):

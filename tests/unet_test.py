@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from denoiser_inputs import CLASSES, KEY, RNG, close, draw, inputs
+from denoiser_inputs import CLASSES, KEY, close, draw, equals, inputs
 
 from genjax.config import UNet
 from genjax.errors import UserError
@@ -31,14 +31,11 @@ def make(config, side=8, channels=2, classes=CLASSES, dtype=jnp.float32):
 
 
 class Theirs:
-    """PyTorch's operations in float64, on our parameters; maps are NCHW."""
+    """PyTorch's operations, on our parameters; maps are NCHW."""
 
     def __init__(self, torch, config, params):
         self.functional, self.config = torch.nn.functional, config
-        self.torch, self.adm = torch, config.variant == "adm"
-        self.params = jax.tree.map(
-            lambda p: torch.tensor(np.float64(p), requires_grad=True), params
-        )
+        self.torch, self.adm, self.params = torch, config.variant == "adm", params
         self.scale = 1.0 if self.adm else 0.5**0.5
 
     def tensor(self, values):
@@ -128,24 +125,11 @@ class Theirs:
 def test_equals_pytorch(torch, variant, classes):
     """Output and gradients by the image and by all parameters; one image is without a label."""
     config = TINY[variant]
-    network = make(config, classes=classes)
-    x, noise, labels = inputs(classes=classes)
-    params = draw(network, x, noise, labels)
-    weight = jnp.float32(RNG.normal(size=x.shape))
 
-    def loss(params, x):
-        made = network.apply({"params": params}, x, True, noise, labels)
-        return jnp.sum(made * weight), made
+    def theirs(torch, config, params, x, noise, labels):
+        return Theirs(torch, config, params)(x, noise, labels)
 
-    gradients, made = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
-    assert made.dtype == jnp.float32
-    theirs = Theirs(torch, config, params)
-    image = theirs.tensor(x).permute(0, 3, 1, 2).requires_grad_()
-    expected = theirs(image, noise, labels).permute(0, 2, 3, 1)
-    (expected * theirs.tensor(weight)).sum().backward()
-    close(made, expected.detach())
-    close(gradients[1], image.grad.permute(0, 2, 3, 1))
-    jax.tree.map(lambda ours, p: close(ours, p.grad), gradients[0], theirs.params)
+    equals(torch, make(config, classes=classes), config, theirs, inputs(classes=classes))
 
 
 SMALL = UNet(width=8, widths=(1,), blocks=1)
