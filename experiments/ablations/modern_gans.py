@@ -3,15 +3,17 @@
 Command:   genjax evaluate --train-features fashion_mnist
            genjax ablate experiments/ablations/modern_gans.py
 Needs:     two CPU cores
-Writes:    runs/ablations/modern_gans; its results.jsonl, tables and plots are in
-           results/modern_gans
+Writes:    runs/ablations/modern_gans
 
 On Fashion-MNIST: the presets dcgan-fashion, r3gan-fashion and sngan-fashion, this one with networks
 a quarter as wide (64 channels in G, 32 in D), each for as many steps as it made in ten minutes:
 6,300, 3,300 and 1,220, by the images/s of `genjax train PRESET --steps 300 --log-every 100` on an
-idle machine (1,346, 355, and 650 with five updates of D). SNGAN's step size falls linearly to 0
+idle machine (1,346, 355, and 650 with five updates of D; two cores of an AMD EPYC, jax 0.10.2,
+2026-11-28). SNGAN's step size falls linearly to 0
 over that number. 10,000 samples against all 60,000 training images, through the classifier of the
 data set.
+
+Not run to its end yet.
 """
 
 import dataclasses

@@ -3,12 +3,13 @@
 Command:   genjax evaluate --train-features digits
            genjax ablate experiments/ablations/r3gan_gamma.py
 Needs:     two CPU cores
-Writes:    runs/ablations/r3gan_gamma; its results.jsonl, tables and plots are in
-           results/r3gan_gamma
+Writes:    runs/ablations/r3gan_gamma
 
 The preset r3gan-digits, 1,500 steps of 64 images of 8 x 8 pixels, with weights a factor of about
 three apart; and that of the preset with the paper's step size. 2,000 samples against the 1,500
 images of the training split, through the classifier of the data set.
+
+Not run to its end yet.
 """
 
 import dataclasses

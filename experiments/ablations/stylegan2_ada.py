@@ -4,12 +4,13 @@ Command:   genjax data import clothing --from clothing-dataset-small --resolutio
            genjax evaluate --train-features clothing --resolution 32
            genjax ablate experiments/ablations/stylegan2_ada.py
 Needs:     two CPU cores
-Writes:    runs/ablations/stylegan2_ada; its results.jsonl, tables and plots are in
-           results/stylegan2_ada
+Writes:    runs/ablations/stylegan2_ada
 
 The preset stylegan2-clothing, 3,000 steps of 32 photographs of clothes at 32 pixels, with its
 augmentation (+ ada: bgc, target 0.6) and without, on all 3,068 training images and on every tenth.
 2,000 samples against all training images, through the classifier of the data set.
+
+Not run to its end yet.
 """
 
 import dataclasses
