@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genjax.families.vae.likelihoods import LIKELIHOODS, binarize, bits_per_dim
+from genjax.domains.image import bits_per_dim
+from genjax.families.vae.likelihoods import LIKELIHOODS, binarize
 
 LEVELS = np.arange(256) / 127.5 - 1
 SCALES = np.array([0.3, 0.05])

@@ -25,6 +25,7 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
+from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import likelihood, solvers
 from genjax.families.diffusion.paths import PATHS, Time, over, ratio
@@ -40,7 +41,6 @@ from genjax.families.diffusion.training import (
     uniform,
 )
 from genjax.families.diffusion.weightings import WEIGHTINGS, Noise
-from genjax.families.vae.likelihoods import LEVEL, bits_per_dim
 from genjax.nn.denoisers import make_denoiser
 
 _LARGEST_NOISE = 100.0

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from genjax.core.rng import example_keys, latents, stream
 from genjax.core.types import Examples, Index, Key, PerExample
+from genjax.domains.image import LEVEL
 from genjax.families.diffusion.paths import Course, ratio
-from genjax.families.vae.likelihoods import LEVEL
 
 LEAST, MOST = 0.002, 100.0
 """Noise to begin and to end with, where a path has less or more."""
@@ -211,7 +211,7 @@ def discretized_gaussian(x: Examples, mean: Examples, std: Scalar) -> PerExample
 def dequantized(x: Examples, key: Key, index: Index) -> Examples:
     """Images of bytes with uniform noise as wide as one level, of which densities are bounded.
 
-    ``ln P(x) >= E ln p(x + u) + d ln(level)``; see `genjax.families.vae.likelihoods.bits_per_dim`.
+    ``ln P(x) >= E ln p(x + u) + d ln(level)``; see `genjax.domains.image.bits_per_dim`.
 
     Args:
       x: float32 [batch, ...] in [-1, 1].

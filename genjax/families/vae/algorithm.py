@@ -31,8 +31,9 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
+from genjax.domains.image import bits_per_dim
 from genjax.errors import UserError, lookup
-from genjax.families.vae.likelihoods import LIKELIHOODS, Likelihood, binarize, bits_per_dim
+from genjax.families.vae.likelihoods import LIKELIHOODS, Likelihood, binarize
 from genjax.families.vae.networks import (
     Autoencoder,
     Decoder,

@@ -10,9 +10,7 @@ from jaxtyping import Array, Float
 
 from genjax.core.rng import example_keys
 from genjax.core.types import Examples, Index, Key, PerExample
-
-LEVEL = 1 / 127.5
-"""Distance between two neighbouring levels of a byte, with images in [-1, 1]."""
+from genjax.domains.image import LEVEL
 
 LogScale = Float[Array, "channels"]
 
@@ -136,23 +134,3 @@ def binarize(images: Examples, key: Key, index: Index) -> Examples:
     """
     white = jax.vmap(jax.random.bernoulli)(example_keys(key, index), (images + 1) / 2)
     return 2.0 * white - 1.0
-
-
-def bits_per_dim(
-    log_prob: Float[Array, "..."], shape: tuple[int, ...], level: float
-) -> Float[Array, "..."]:
-    """Code length of an image a pixel and channel, ``-(log p / dims + log level) / log 2``.
-
-    Only a likelihood of 8-bit data, such as ``discretized_logistic``, gives figures that compare
-    with those of other models. ``gaussian`` approximates them, ``bernoulli`` counts bits of
-    black-and-white pixels.
-
-    Args:
-      log_prob: float32, (a bound on) the log-likelihood of an image in nats.
-      shape: of an image, (height, width, channels).
-      level: `Likelihood.level` of what it was computed with.
-
-    Returns:
-      float32, of the shape of `log_prob`.
-    """
-    return -(log_prob / math.prod(shape) + math.log(level)) / math.log(2)
