@@ -28,8 +28,9 @@ from genjax.core.types import (
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import likelihood, solvers
-from genjax.families.diffusion.paths import PATHS, Time, over, ratio
-from genjax.families.diffusion.predictions import PREDICTIONS, determinant, recover
+from genjax.families.diffusion.estimators import Estimate, estimate_by, make_parts
+from genjax.families.diffusion.paths import Time, over, ratio
+from genjax.families.diffusion.predictions import PREDICTIONS, determinant
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
     assemble,
@@ -41,12 +42,10 @@ from genjax.families.diffusion.training import (
     uniform,
 )
 from genjax.families.diffusion.weightings import WEIGHTINGS, Noise
-from genjax.nn.denoisers import make_denoiser
 
 _LARGEST_NOISE = 100.0
 """Of the noise that samples begin with where the network says the noise alone, from which data
 follow by a division by alpha."""
-_LABEL_RANGE = 1e5
 _EVALUATED = 8
 """Times at which the error of a held-out example is measured."""
 _FLOW = {"steps": 50, "probes": 1}
@@ -84,26 +83,10 @@ def make_diffusion(
     classes = classes_of(config, spec, "a diffusion model")
     options = sampling or DiffusionSampling()
     _check(config, options)
-    course = PATHS[type(config.path)](config.path)
-    mixture = PREDICTIONS[config.prediction]
+    parts = make_parts(config, spec.shape, classes, axis_name)
+    course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
-    network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
-    scaled = course.exploding or config.prediction == "edm"
     is_image = len(spec.shape) == 3
-
-    def inputs(x: Examples, t: Time) -> tuple[Examples, Time]:
-        """What the network is given for noisy data, and for a time."""
-        if not scaled:
-            return x, 1000 * t
-        alpha, sigma = course.scales(t)
-        scale = 1 / jnp.sqrt(sigma**2 + (alpha * config.data_std) ** 2)
-        # Only the path flow has no data left at its end.
-        s = jnp.clip(ratio(course, t), 1 / _LABEL_RANGE, _LABEL_RANGE)
-        return over(scale, x) * x, jnp.log(s) / 4
-
-    def mixed(t: Time) -> tuple[Time, Time, Time, Time]:
-        alpha, sigma = course.scales(t)
-        return alpha, sigma, *mixture(alpha, sigma, config.data_std)
 
     def errors(
         say: Callable[[Examples, Time], Examples], x: Examples, u: Time, e: Examples
@@ -124,19 +107,18 @@ def make_diffusion(
         x, place = batch[spec.target], context.place
         labels = some_labels(batch, context, classes, config.label_dropout)
         variables = {"params": params, **context.variables}
-        say = sayer(network, inputs, variables, labels, context.dropout)
+        say = sayer(parts.network, parts.inputs, variables, labels, context.dropout)
         u = uniform(stream(context.key, "time"), place)
         e = normal(stream(context.key, "noise"), place, spec.shape)
         total = jnp.mean(errors(say, x, u, e))
         return total, ({"network/loss": total}, context.variables)
 
-    def sampled(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
-        return sayer(network, inputs, sampling_variables(state.network), labels)
-
     def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        say = sampled(state, batch["label"] if classes else None)
+        labels = batch["label"] if classes else None
+        variables = sampling_variables(state.network)
+        say = sayer(parts.network, parts.inputs, variables, labels)
         shift = uniform(stream(key, "time"), index)
 
         def add(total: PerExample, number: Int[Array, ""]) -> tuple[PerExample, None]:
@@ -147,17 +129,11 @@ def make_diffusion(
         total, _ = jax.lax.scan(add, jnp.zeros(len(index)), jnp.arange(_EVALUATED))
         return {"evaluation/loss": total / _EVALUATED}
 
-    def estimator(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
+    def estimator(state: NetworkState, labels: Labels | None) -> Estimate:
         """``D(x_t, t)`` with guidance."""
 
-        def by(labels: Labels | None) -> Callable[[Examples, Time], Examples]:
-            say = sampled(state, labels)
-
-            def estimate(noisy: Examples, t: Time) -> Examples:
-                said = say(noisy, jnp.broadcast_to(t, noisy.shape[:1]))
-                return recover(said, noisy, *mixed(t))[0]
-
-            return estimate
+        def by(labels: Labels | None) -> Estimate:
+            return estimate_by(parts, sampling_variables(state.network), labels)
 
         plain = by(labels)
         if labels is None or options.guidance == 1:
@@ -216,7 +192,7 @@ def make_diffusion(
     if is_image:
         flow = {**_FLOW, "dequantization": "uniform"}
         parameters = {"bits_per_dim": flow, "bits_per_dim_bound": _BOUND}
-    minimiser = minimise(config, spec, network, (), loss, accumulate, axis_name)
+    minimiser = minimise(config, spec, parts.network, (), loss, accumulate, axis_name)
     likelihoods = LogLikelihood(log_likelihood, parameters, slow=True)
     return assemble(spec, classes, minimiser, decode, evaluate, likelihoods)
 
