@@ -26,7 +26,7 @@ from genjax.data.sources import load, load_held_out
 from genjax.families.autoregressive import DECODERS, token_nats
 from genjax.presets import preset
 from genjax.run.loop import train
-from genjax.run.sampling import Run, open_run
+from genjax.run.opening import Run, open_run
 from genjax.run.startup import prepare_process
 
 RUNS = Path("runs/experiments")

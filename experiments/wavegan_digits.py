@@ -36,7 +36,8 @@ from genjax.evals.frechet import frechet_distance, measure_moments
 from genjax.evals.inception_score import inception_score
 from genjax.presets import preset
 from genjax.run.loop import train
-from genjax.run.sampling import open_run, samples_of
+from genjax.run.opening import open_run
+from genjax.run.sampling import samples_of
 from genjax.run.startup import prepare_process
 
 RUN = Path("runs/experiments/wavegan_digits")

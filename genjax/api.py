@@ -22,7 +22,8 @@ from genjax.run.checkpoint import Which
 from genjax.run.directory import read_config
 from genjax.run.evaluation import Protocol, evaluate_run
 from genjax.run.loop import train as train_run
-from genjax.run.sampling import Run, condition_of, make_sampler, open_run
+from genjax.run.opening import Run, open_run
+from genjax.run.sampling import condition_of, make_sampler
 
 __all__ = ["LoadedRun", "evaluate", "load", "preset", "sample", "train"]
 

@@ -15,7 +15,7 @@ from genjax.data.sources import load
 from genjax.evals.comparison import Comparison
 from genjax.evals.inputs import open_images
 from genjax.run.conditions import conditions_in_turn
-from genjax.run.sampling import open_run
+from genjax.run.opening import open_run
 
 RNG = np.random.default_rng(0)
 SMALL = ("--batch-size", 4, "--steps", 1, "--eval.samples", 4, "--mode", "jit")

@@ -24,7 +24,8 @@ from genjax.presets import preset
 from genjax.run.conditions import conditions_as_in
 from genjax.run.evaluation import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.run.loop import train
-from genjax.run.sampling import open_run, samples_of
+from genjax.run.opening import open_run
+from genjax.run.sampling import samples_of
 
 pytestmark = pytest.mark.usefixtures("digits_classifier")
 

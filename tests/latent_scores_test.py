@@ -18,7 +18,8 @@ from genjax.evals.path_length import great_circle, path_lengths, trimmed_mean
 from genjax.evals.records import read_records
 from genjax.evals.separability import conditional_entropy, confident_half, separability
 from genjax.run.evaluation import make_latents
-from genjax.run.sampling import open_run, sample_run
+from genjax.run.opening import open_run
+from genjax.run.sampling import sample_run
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(size=(6, 9)).astype(np.float32) / 20

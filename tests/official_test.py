@@ -19,7 +19,8 @@ from genjax.config import GANSampling
 from genjax.core.rng import latents
 from genjax.families.gan.composition import make_networks
 from genjax.families.registry import make_spec
-from genjax.run.sampling import condition_of, open_run
+from genjax.run.opening import open_run
+from genjax.run.sampling import condition_of
 
 CASES = {
     "biggan": ("biggan", functools.partial(official.biggan, 0, True), 0),

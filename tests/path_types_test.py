@@ -19,8 +19,9 @@ from genjax.evals.records import append_records, read_records
 from genjax.run import directory as run_directory
 from genjax.run.checkpoint import open_checkpoints
 from genjax.run.listing import find_runs
+from genjax.run.opening import open_run
 from genjax.run.rerun import compare_runs
-from genjax.run.sampling import open_run, sample_run
+from genjax.run.sampling import sample_run
 
 RUN = str(Path(__file__).parent / "fixtures" / "runs" / "format-1" / "vae")
 

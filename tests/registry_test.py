@@ -17,6 +17,7 @@ FITTING = {
     "vae_gan": "vae-gan-mnist",
     "diffusion": "diffusion-digits",
     "mean_flow": "meanflow-digits",
+    "consistency": "consistency-digits",
 }
 
 

@@ -12,7 +12,7 @@ from in_process import genjax
 from safetensors import safe_open
 
 from genjax.core.rng import latents
-from genjax.run.sampling import open_run
+from genjax.run.opening import open_run
 
 PAGE = (Path(__file__).parents[1] / "docs" / "weights.md").read_text().partition("\n## ")[0]
 

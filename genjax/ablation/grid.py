@@ -19,6 +19,7 @@ from genjax.config import MOST_SAMPLES, Experiment
 from genjax.config.json import as_written, config_hash, former_hashes
 from genjax.config.plugins import run_file
 from genjax.errors import UserError, lookup
+from genjax.run.opening import pinned
 
 _SAMPLES = 10_000
 _MOST_SEEDS = 10_000
@@ -108,7 +109,7 @@ def load_ablation(file: str | Path) -> Ablation:
     return Ablation(
         file.stem,
         (module.__doc__ or file.stem).strip().splitlines()[0],
-        {name: as_written(value) for name, value in variants.items()},
+        {name: pinned(as_written(value)) for name, value in variants.items()},
         baseline,
         choose_seeds(seeds, f"SEEDS of {file}"),
         scores,

@@ -17,10 +17,10 @@ from genjax.core.schema import Source
 from genjax.data.progress import Progress
 from genjax.data.sources import load, load_held_out
 from genjax.errors import RunFailed
-from genjax.families.registry import make_algorithm
 from genjax.run.console import print_line
 from genjax.run.evaluation import check_protocol
 from genjax.run.loop import Member, train_runs
+from genjax.run.opening import open_algorithm
 from genjax.run.scoring import check_rank
 
 _MEMORY = "RESOURCE_EXHAUSTED"
@@ -69,7 +69,7 @@ class Runner:
         """
         for cell in {cell.variant: cell for cell in cells}.values():
             source, held_out = self._source(cell)
-            algorithm = make_algorithm(cell.experiment, source.schema)
+            algorithm = open_algorithm(cell.experiment, source.schema)
             check_rank(cell.experiment, algorithm, source.schema, held_out)
             check_protocol(cell.experiment, source, held_out, protocol_of(self._ablation))
 

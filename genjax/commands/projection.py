@@ -20,7 +20,8 @@ from genjax.errors import UserError
 if TYPE_CHECKING:
     from genjax.data.given import Given
     from genjax.evals.features import FeatureNetwork
-    from genjax.run.sampling import HostCondition, Run
+    from genjax.run.opening import Run
+    from genjax.run.sampling import HostCondition
 
 _MOST = 256
 

@@ -160,11 +160,11 @@ def rerun(arguments: list[str]) -> None:
 
 def _with_epochs(experiment: Experiment, epochs: float, source: "Source") -> Experiment:
     """An experiment of as many steps as take so many passes over the data."""
-    from genjax.families.registry import make_algorithm
+    from genjax.run.opening import open_algorithm
 
     if not 0 < epochs <= _MOST_EPOCHS:
         raise UserError(f"--epochs is {epochs:g}; it must be above 0, at most {_MOST_EPOCHS:,}")
-    examples = make_algorithm(experiment, source.schema).examples * experiment.steps_per_call
+    examples = open_algorithm(experiment, source.schema).examples * experiment.steps_per_call
     calls = math.ceil(epochs * source.count / examples)
     return dataclasses.replace(experiment, steps=calls * experiment.steps_per_call)
 

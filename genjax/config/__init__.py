@@ -11,7 +11,10 @@ from genjax.config.autoregressive import (
 )
 from genjax.config.denoisers import Denoiser, DenoisingMLP, DiT, UNet, UNetVariant
 from genjax.config.diffusion import (
+    ConsistencyConfig,
+    ConsistencySampling,
     CosinePath,
+    Denoising,
     DiffusionConfig,
     DiffusionSampling,
     LogitNormal,
@@ -86,6 +89,8 @@ __all__ = [
     "BigGAN",
     "BigGANDeep",
     "ComputeDtype",
+    "ConsistencyConfig",
+    "ConsistencySampling",
     "Constant",
     "Convolutional",
     "Convolutions",
@@ -95,6 +100,7 @@ __all__ = [
     "DataConfig",
     "Decoder",
     "Denoiser",
+    "Denoising",
     "DenoisingMLP",
     "DiT",
     "DiffusionConfig",

@@ -115,7 +115,9 @@ class LogitNormal(Times):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Denoising(Model):
+class Denoising(Model):
+    """What all models with a network that denoises have in common."""
+
     network: Denoiser = UNet()
     conditional: bool = False
     """Give the class labels to the network."""
@@ -140,7 +142,7 @@ class _Denoising(Model):
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiffusionConfig(_Denoising):
+class DiffusionConfig(Denoising):
     """A network that tells data from noise at every share of the two."""
 
     family: Literal["diffusion"] = "diffusion"
@@ -164,7 +166,7 @@ class DiffusionConfig(_Denoising):
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MeanFlowConfig(_Denoising):
+class MeanFlowConfig(Denoising):
     """A network that goes from noise to data in one step (Geng et al. 2025)."""
 
     family: Literal["mean_flow"] = "mean_flow"
@@ -178,6 +180,60 @@ class MeanFlowConfig(_Denoising):
         super().__post_init__()
         require(0 <= self.apart <= 1, self, "apart", "in [0, 1]")
         require(self.power >= 0, self, "power", "at least 0")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsistencyConfig(Denoising):
+    """A network that says the same all along a path to noise (Song et al. 2023)."""
+
+    family: Literal["consistency"] = "consistency"
+    teacher: str | None = setting(None, run="training")
+    """Run of a diffusion model whose steps are learnt, which is distillation: FOLDER, FOLDER@best
+    or FOLDER@STEP; --init-from lets the network begin with the same weights. None learns from data
+    alone."""
+    times: Times = LogNormal(mean=-1.1, std=2.0)
+    """Of which the interval is learnt; uniform takes all intervals alike."""
+    intervals: int = 10
+    """Between the least noise and the most, at first."""
+    doubled_every: int | None = None
+    """Steps after which there are twice as many intervals; None leaves them."""
+    most_intervals: int = 1280
+    """Beyond which they are doubled no more."""
+    least: float = 0.002
+    """Standard deviation of the noise that counts as none."""
+    most: float = 80.0
+    """Standard deviation of the noise that samples begin with."""
+    rho: float = 7.0
+    """Exponent by which intervals grow with the noise."""
+    huber: float = 0.00054
+    """Below which distances are squared, times the root of an example's numbers."""
+    data_std: float = 0.5
+    """Standard deviation of the data."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("rho", "huber", "data_std"):
+            require(getattr(self, name) > 0, self, name, "above 0")
+        require(0 < self.least < self.most, self, "least", f"above 0 and below most, {self.most}")
+        require(self.intervals >= 1, self, "intervals", "at least 1")
+        holds = self.intervals <= self.most_intervals <= 2**20
+        wanted = f"at least intervals, {self.intervals}, and at most {2**20:,}"
+        require(holds, self, "most_intervals", wanted)
+        holds = self.doubled_every is None or self.doubled_every >= 1
+        require(holds, self, "doubled_every", "at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsistencySampling:
+    """How noise becomes samples; outside of a run's hash, inside of every score's protocol."""
+
+    steps: int = 1
+    """How many; before each but the first, some noise is added to the data of the one before."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, steps=10**6)
+        require(self.steps >= 1, self, "steps", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,7 +262,11 @@ class DiffusionSampling:
     shift: float = 1.0
     """Of the other paths: how much later the times are, ``shift u / (1 + (shift - 1) u)``."""
     guidance: float = 1.0
-    """How far estimates go from those without label to those with it, and beyond; 1 is there."""
+    """How far estimates go from those without label, or of the guide, to the model's own, and
+    beyond; 1 is there."""
+    guide: str | None = setting(None, run="always")
+    """Run of a lesser model that guides in place of one without labels, such as a smaller one or
+    one that was trained for less long: FOLDER, FOLDER@best or FOLDER@STEP (Karras et al. 2024)."""
     guidance_least: float = 0.0
     """The least noise, sigma / alpha, at which there is guidance."""
     guidance_most: float | None = None

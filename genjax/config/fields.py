@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import math
-from typing import Any
+from typing import Any, Literal
 
 from genjax.errors import UserError
 
@@ -25,6 +25,7 @@ def setting(
     since: int = 0,
     hashed: bool = True,
     choices: str | None = None,
+    run: Literal["training", "always"] | None = None,
 ) -> Any:
     """Declares a field of a configuration.
 
@@ -37,11 +38,13 @@ def setting(
       hashed: whether it counts for the hash; not if it changes no number of a run.
       choices: registry of the words it may hold, ``module:NAME``, which is imported when it is
         asked for; perhaps with further words, ``module:NAME|word``.
+      run: when networks are used as they are of a run that it names: FOLDER, FOLDER@best or
+        FOLDER@STEP, and after a # the digest of its weights, which is added where it is missing.
 
     Returns:
       The field of a dataclass.
     """
-    metadata = {"since": since, "hashed": hashed, "choices": choices}
+    metadata = {"since": since, "hashed": hashed, "choices": choices, "run": run}
     return dataclasses.field(default=default, default_factory=factory, metadata=metadata)
 
 
@@ -53,6 +56,25 @@ def since(field: "dataclasses.Field[Any]") -> int:
 def is_hashed(field: "dataclasses.Field[Any]") -> bool:
     """Whether a field counts for the hash."""
     return bool(field.metadata.get("hashed", True))
+
+
+def named_runs(config: Any, trains: bool) -> dict[str, str]:
+    """The runs whose networks a configuration uses.
+
+    Args:
+      config: a dataclass, or None.
+      trains: include those that are for training alone.
+
+    Returns:
+      What names them, by the name of the field.
+    """
+    if config is None:
+        return {}
+    wanted = ("training", "always") if trains else ("always",)
+    fields = [
+        field.name for field in dataclasses.fields(config) if field.metadata.get("run") in wanted
+    ]
+    return {name: value for name in fields if (value := getattr(config, name)) is not None}
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:

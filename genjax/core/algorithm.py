@@ -121,6 +121,8 @@ class Algorithm(NamedTuple):
       signs: ``(config) -> signs`` of collapse that the family's metrics have.
       latent: what `sample` is made of, where that is a latent and what decodes it; or None.
       log_likelihood: of held-out data, for a score; or None.
+      frozen: the networks of other runs that it was made with, see `genjax.core.frozen`: all that
+        takes a state takes one that has them.
     """
 
     spec: Spec
@@ -134,6 +136,7 @@ class Algorithm(NamedTuple):
     signs: Callable[[MonitorConfig], list[Sign]] = no_signs
     latent: Latent | None = None
     log_likelihood: LogLikelihood | None = None
+    frozen: Mapping[str, Any] = MappingProxyType({})
 
 
 def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:

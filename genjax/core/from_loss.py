@@ -1,7 +1,7 @@
 """The first state and the training step of every family that minimises one loss by one network."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -44,6 +44,7 @@ class Context(NamedTuple):
       key: of the step's draws; an example's own come from its place.
       dropout: key of what a network draws within.
       step: int32 scalar, updates made before.
+      frozen: the networks of other runs, by name.
     """
 
     variables: Variables
@@ -52,6 +53,7 @@ class Context(NamedTuple):
     key: Key
     dropout: Key
     step: Int[Array, ""]
+    frozen: Mapping[str, Any]
 
 
 Loss = Callable[[Params, Batch, Context], tuple[Float[Array, ""], Aux]]
@@ -114,7 +116,8 @@ def from_loss(
         def gradient(examples: tuple[Batch, Index], part: int) -> tuple[Params, Aux]:
             some, index = examples
             dropout = stream(key, "dropout", *([part] if part else []))
-            context = Context(own.variables, index, before.key, key, dropout, before.step)
+            frozen = getattr(before, "frozen", {})
+            context = Context(own.variables, index, before.key, key, dropout, before.step, frozen)
             (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(own.params, some, context)
             return grads, aux
 

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from genjax.config import Mode
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit, traced_for
+from genjax.core.frozen import with_frozen
 from genjax.core.held import Held, hold, pick
 from genjax.core.types import AXIS, Batch, Key, Metrics, State
 from genjax.errors import UserError
@@ -115,6 +116,24 @@ def repeat(step: Callable[[State, Batch], tuple[State, Metrics]]) -> Callable[..
     return steps
 
 
+def compile_init(
+    algorithm: Algorithm, device: jax.Device, sharding: jax.sharding.Sharding | None = None
+) -> Callable[[Key], State]:
+    """Compiles what makes the first state of a run, with the networks of other runs.
+
+    Args:
+      algorithm: of the run.
+      device: that it is compiled for.
+      sharding: of the state; None leaves it to the device.
+
+    Returns:
+      ``(key) -> state``.
+    """
+    init = jit(algorithm.init, device, **({} if sharding is None else {"out_shardings": sharding}))
+    place = jax.device_put if sharding is None else partial(copy_to, sharding)
+    return lambda key: with_frozen(init(key), algorithm.frozen, place)
+
+
 def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]) -> Compiled:
     """Compiles an algorithm's step.
 
@@ -137,7 +156,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
         raise UserError(f"--mode {mode} runs in one process; several need --mode mesh")
     if mode == "jit":
         return Compiled(
-            init=jit(algorithm.init, devices[0]),
+            init=compile_init(algorithm, devices[0]),
             load=lambda arrays: jax.device_put(hold(arrays, devices[0].platform)),
             place=jax.device_put,
             step=jit(steps, devices[0], donate_argnums=0),
@@ -152,7 +171,7 @@ def compile_step(algorithm: Algorithm, mode: Mode, devices: Sequence[jax.Device]
         )
     _, replicated, _ = spread(devices)
     second = NamedSharding(replicated.mesh, PartitionSpec(None, AXIS))
-    init = jit(algorithm.init, devices[0], out_shardings=replicated)
+    init = compile_init(algorithm, devices[0], replicated)
     split = partial(copy_to, second)
 
     def load(arrays: Batch) -> Data:

@@ -8,6 +8,8 @@ import jax
 from genjax.config import (
     AutoregressiveConfig,
     AutoregressiveSampling,
+    ConsistencyConfig,
+    ConsistencySampling,
     DiffusionConfig,
     DiffusionSampling,
     Experiment,
@@ -20,6 +22,7 @@ from genjax.config import (
     VAEGANConfig,
 )
 from genjax.core.algorithm import Algorithm, at_precision
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.players import players
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Schema, Spec
@@ -29,6 +32,7 @@ from genjax.domains.domain import Domain
 from genjax.errors import UserError, lookup
 from genjax.families.autoregressive import make_autoregressive
 from genjax.families.diffusion.algorithm import make_diffusion
+from genjax.families.diffusion.consistency import make_consistency
 from genjax.families.diffusion.mean_flow import make_mean_flow
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.vae.algorithm import make_vae
@@ -39,8 +43,8 @@ class Family(NamedTuple):
     """A family of models.
 
     Attributes:
-      make: ``(config, spec, axis_name, accumulate) -> algorithm``, and one more argument for a
-        family with `sampling`.
+      make: ``(config, spec, axis_name, accumulate) -> algorithm``, one more argument for a family
+        with `sampling`, and ``networks`` where the configuration names runs.
       sampling: dataclass of what its samples depend on beside the model, if anything.
     """
 
@@ -50,6 +54,7 @@ class Family(NamedTuple):
 
 FAMILIES: dict[type[Model], Family] = {
     AutoregressiveConfig: Family(make_autoregressive, AutoregressiveSampling),
+    ConsistencyConfig: Family(make_consistency, ConsistencySampling),
     DiffusionConfig: Family(make_diffusion, DiffusionSampling),
     GANConfig: Family(make_gan, GANSampling),
     MeanFlowConfig: Family(make_mean_flow, MeanFlowSampling),
@@ -93,7 +98,11 @@ def make_spec(experiment: Experiment, schema: Schema) -> Spec:
 
 
 def make_algorithm(
-    experiment: Experiment, schema: Schema, axis_name: str | None = None, sampling: Any = None
+    experiment: Experiment,
+    schema: Schema,
+    axis_name: str | None = None,
+    sampling: Any = None,
+    networks: Networks = NO_NETWORKS,
 ) -> Algorithm:
     """Builds the algorithm of an experiment.
 
@@ -103,6 +112,7 @@ def make_algorithm(
       axis_name: mapped axis over the devices (pmap), if any.
       sampling: how samples are drawn, of the type that the family has for it; None for its
         defaults.
+      networks: of the runs that the configuration and `sampling` name.
 
     Returns:
       An algorithm that takes batches as the data are stored, at the experiment's precision.
@@ -113,7 +123,10 @@ def make_algorithm(
     spec = make_spec(experiment, schema)
     family = FAMILIES[type(experiment.model)]
     options = () if family.sampling is None else (sampling,)
-    algorithm = family.make(experiment.model, spec, axis_name, experiment.accumulate, *options)
+    others = {"networks": networks} if networks else {}
+    algorithm = family.make(
+        experiment.model, spec, axis_name, experiment.accumulate, *options, **others
+    )._replace(frozen=networks)
     unused = set(experiment.data.given or ()) - set(algorithm.spec.given)
     if unused:
         raise UserError(
@@ -173,17 +186,9 @@ def with_stored(
     )
 
 
-def count_parameters(experiment: Experiment, schema: Schema) -> dict[str, int]:
-    """Counts the trainable numbers of each player, without making any.
-
-    Args:
-      experiment: the configuration.
-      schema: of the data.
-
-    Returns:
-      From player to count.
-    """
-    state = jax.eval_shape(make_algorithm(experiment, schema).init, jax.random.key(0))
+def count_parameters(algorithm: Algorithm) -> dict[str, int]:
+    """Counts the trainable numbers of each player, without making any; from player to count."""
+    state = jax.eval_shape(algorithm.init, jax.random.key(0))
     return {
         name: sum(leaf.size for leaf in jax.tree.leaves(player.params))
         for name, player in players(state).items()

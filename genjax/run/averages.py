@@ -22,7 +22,7 @@ from genjax.core.types import NetState, Profiled, State, Variables
 from genjax.errors import UserError
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
-from genjax.run.sampling import Run, open_run
+from genjax.run.opening import Run, open_run
 from genjax.run.scoring import NO_SCORE
 from genjax.run.seals import Damaged
 from genjax.run.weights import describe_weights, export_weights, named_arrays

@@ -16,6 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from genjax.core.frozen import without_frozen
 from genjax.core.types import Key, State
 from genjax.errors import RunFailed, UserError
 from genjax.run.checkpoint_store import FILES, ITEM, Checkpoints, Handler
@@ -74,6 +75,7 @@ def save(manager: Checkpoints, step: int, state: State, score: float, healthy: b
     Raises:
       RunFailed: it can't be written, or the one before, which was still being written.
     """
+    state = without_frozen(state)
     metrics = {_SCORE: score, _HEALTHY: float(healthy)}
     described = seal({**metrics, _LEAVES: _kinds(state)})
     save = ocp.args.StandardSave(state)
@@ -158,7 +160,7 @@ def restore(
       sharding: where each leaf goes; None for the default device.
 
     Returns:
-      The state, bit for bit as it was saved.
+      The state, bit for bit as it was saved; networks of other runs are not in it.
 
     Raises:
       Damaged: what is there is not what was saved.

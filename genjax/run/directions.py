@@ -18,7 +18,8 @@ from genjax.domains import domain_of
 from genjax.domains.domain import Samples
 from genjax.errors import UserError, lookup
 from genjax.run.latents import draw_codes, latent_of
-from genjax.run.sampling import Run, condition_of
+from genjax.run.opening import Run
+from genjax.run.sampling import condition_of
 
 _IN_TURN = 500
 

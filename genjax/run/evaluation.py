@@ -29,11 +29,11 @@ from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_c
 from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
-from genjax.families.registry import make_algorithm
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
 from genjax.run.directory import check_data
-from genjax.run.sampling import HostCondition, Run, open_run, samples_of
+from genjax.run.opening import Run, open_algorithm, open_run
+from genjax.run.sampling import HostCondition, samples_of
 from genjax.run.scoring import held_out_values
 
 _BATCH = 200
@@ -244,7 +244,7 @@ def make_latents(run: Run, condition: HostCondition, sampling: Any) -> Latents |
         wide = dataclasses.replace(
             run.experiment, model=dataclasses.replace(model, dtype="float32")
         )
-        algorithm = make_algorithm(wide, run.schema, sampling=sampling)
+        algorithm = open_algorithm(wide, run.schema, sampling=sampling)
     latent = algorithm.latent
     return None if latent is None else Latents(latent, run.state, condition)
 
@@ -263,7 +263,7 @@ def check_protocol(
     Raises:
       UserError: a metric does not apply, or the feature network isn't there.
     """
-    algorithm = make_algorithm(experiment, real.schema)
+    algorithm = open_algorithm(experiment, real.schema)
     spec = algorithm.spec
     # Metrics ask for the labels alone before they compute anything.
     condition = conditions_as_in(spec, real, protocol.samples)

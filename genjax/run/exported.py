@@ -16,7 +16,7 @@ from genjax.official.roles import Files, player_of, tables_of
 from genjax.official.shapes import Image, Shapes
 from genjax.official.tensors import flatten, left_over, needed, write_tensors
 from genjax.run import checkpoint
-from genjax.run.sampling import open_run
+from genjax.run.opening import open_run
 
 
 def export_weights(

@@ -1,9 +1,7 @@
 """The weights that a run begins with where it takes them from another run."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +12,7 @@ from genjax.core.parallel import copy_to
 from genjax.core.players import players
 from genjax.core.types import NetState, State
 from genjax.errors import UserError
-from genjax.run.checkpoint import Which
-from genjax.run.sampling import open_run
-from genjax.run.weights import named_arrays
+from genjax.run.opening import open_run, parse_run, weights_digest
 
 _PARTS = ("params", "variables", "ema")
 
@@ -36,13 +32,11 @@ class Initial(NamedTuple):
 
     def describe(self) -> dict[str, Any]:
         """What a manifest says of them: the run, the step, and a SHA-256 of all weights."""
-        digest = hashlib.sha256()
-        for player, network in sorted(self.networks.items()):
-            parts = {part: getattr(network, part) for part in _PARTS}
-            for name, array in named_arrays({player: parts}):
-                digest.update(f"{name} {array.dtype}{list(array.shape)}\n".encode())
-                digest.update(array.tobytes())
-        return {"run": self.run, "step": self.step, "digest": digest.hexdigest()}
+        parts = {
+            player: {part: getattr(network, part) for part in _PARTS}
+            for player, network in self.networks.items()
+        }
+        return {"run": self.run, "step": self.step, "digest": weights_digest(parts)}
 
 
 def read_initial(name: str, algorithm: Algorithm) -> Initial:
@@ -61,7 +55,7 @@ def read_initial(name: str, algorithm: Algorithm) -> Initial:
     Raises:
       UserError: not a run, no such checkpoint, or its networks are others.
     """
-    folder, which = _parse(name)
+    folder, which, _ = parse_run(name)
     other = open_run(folder, which)
     theirs = players(other.state)
     ours = players(jax.eval_shape(algorithm.init, jax.random.key(0)))
@@ -106,18 +100,6 @@ def begin_with(initial: Initial, state: State) -> State:
         )
         changed[name] = dataclasses.replace(own[name], **placed)
     return dataclasses.replace(state, **changed)
-
-
-def _parse(name: str) -> tuple[Path, Which]:
-    folder, at, which = name.rpartition("@")
-    # A folder's own name may have an @ in it.
-    if Path(name).is_dir():
-        return Path(name), "last"
-    if at and which in ("last", "best"):
-        return Path(folder), "last" if which == "last" else "best"
-    if at and which.isdecimal() and len(which) < 20:
-        return Path(folder), int(which)
-    return Path(name), "last"
 
 
 def _shapes(tree: Any) -> dict[str, str]:

@@ -17,7 +17,8 @@ from genjax.domains.domain import Samples
 from genjax.errors import UserError
 from genjax.run.checkpoint import Which
 from genjax.run.latents import latent_of
-from genjax.run.sampling import condition_of, open_run
+from genjax.run.opening import open_run
+from genjax.run.sampling import condition_of
 
 Space = Literal["z", "w"]
 

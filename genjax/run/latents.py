@@ -13,7 +13,8 @@ from genjax.core.compiler import jit
 from genjax.core.types import State
 from genjax.errors import UserError
 from genjax.run.checkpoint import Which
-from genjax.run.sampling import HostCondition, Run, open_run
+from genjax.run.opening import Run, open_run
+from genjax.run.sampling import HostCondition
 
 _DRAWN = 10_000
 _CHUNK = 500

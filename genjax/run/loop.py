@@ -17,6 +17,7 @@ from rich.console import Console
 
 from genjax.config import Experiment
 from genjax.config.json import as_written
+from genjax.core.frozen import with_frozen
 from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
 from genjax.core.schema import Source
@@ -34,6 +35,7 @@ from genjax.run.interrupts import Stopped
 from genjax.run.logs import import_wandb, open_log
 from genjax.run.metrics import MetricReader
 from genjax.run.monitor import Diverged, Monitor, check_finite, slow_average
+from genjax.run.opening import pinned
 from genjax.run.patience import Patience, has_ended
 from genjax.run.processes import end_if_several, first_does, is_first, local
 from genjax.run.program import Grouping, Program, compile_runs
@@ -124,7 +126,9 @@ def train_runs(
     Raises:
       Stopped, UserError, RunFailed: as `train` does.
     """
-    members = [member._replace(experiment=as_written(member.experiment)) for member in members]
+    members = [
+        member._replace(experiment=pinned(as_written(member.experiment))) for member in members
+    ]
     experiments = [member.experiment for member in members]
     first = experiments[0]
     check_traced(profile, first)
@@ -265,6 +269,11 @@ def _continue(training: _Training, failure: str | None) -> State:
         partial(print_line, training.console),
     )
     first, states = (0, {}) if found is None else found
+    place_frozen = partial(copy_to, program.sharding) if program.sharding else jax.device_put
+    states = {
+        place: with_frozen(state, program.algorithm.frozen, place_frozen)
+        for place, state in states.items()
+    }
     if found is None:
         states = {place: _first_state(training, place, key) for place, key in keys.items()}
     if first > steps:

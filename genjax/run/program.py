@@ -13,11 +13,11 @@ from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.held import hold
-from genjax.core.parallel import Data, choose_mode, compile_step, mapped_axis, repeat
+from genjax.core.parallel import Data, choose_mode, compile_init, compile_step, mapped_axis, repeat
 from genjax.core.schema import Schema
 from genjax.core.types import Batch, Key, Metrics, State
 from genjax.errors import UserError
-from genjax.families.registry import make_algorithm
+from genjax.run.opening import open_algorithm
 from genjax.run.scalars import varying, with_scalars
 
 Grouping = Literal["single", "vmap", "scan"]
@@ -78,7 +78,7 @@ def compile_runs(
     if grouping == "single":
         [experiment] = experiments
         mode = choose_mode(experiment.mode, devices)
-        algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
+        algorithm = open_algorithm(experiment, schema, mapped_axis(mode))
         compiled = compile_step(algorithm, mode, devices)
         count = 1 if mode == "jit" else len(devices)
         # In the other modes, updates and parts are those of the whole batch.
@@ -112,7 +112,7 @@ def _compile_group(
 
     def one(state: State, own: list[Any], data: Data | None, batches: Any) -> Any:
         experiment = with_scalars(experiments[0], dict(zip(values, own, strict=True)))
-        step = make_algorithm(experiment, schema).step
+        step = open_algorithm(experiment, schema).step
         return repeat(step)(state, data, batches)
 
     def all_runs(states: State, data: Data | None, batches: Any) -> Any:
@@ -121,7 +121,7 @@ def _compile_group(
         own = (states, [jnp.asarray(value) for value in scalars], batches)
         return jax.lax.map(lambda x: one(x[0], x[1], data, x[2]), own)
 
-    algorithm = make_algorithm(experiments[0], schema)
+    algorithm = open_algorithm(experiments[0], schema)
     arguments: dict[str, Any] = {}
     load_on: Callable[[Any], Any] = jax.device_put
     place: Callable[[Any], Any] = jax.device_put
@@ -135,7 +135,7 @@ def _compile_group(
     return Program(
         algorithm,
         where=f"one program ({grouping}) on {count} x {devices[0].device_kind}",
-        init=jit(algorithm.init, devices[0]),
+        init=compile_init(algorithm, devices[0]),
         load=lambda arrays: load_on(hold(arrays, devices[0].platform)),
         place=place,
         step=jit(all_runs, devices[0], donate_argnums=0, **arguments),

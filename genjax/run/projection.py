@@ -22,7 +22,8 @@ from genjax.domains.image import quantize_images, scale_images
 from genjax.errors import UserError
 from genjax.evals.features import FeatureNetwork
 from genjax.run.latents import draw_codes, latent_of
-from genjax.run.sampling import HostCondition, Run
+from genjax.run.opening import Run
+from genjax.run.sampling import HostCondition
 
 Space = Literal["z", "w", "w+"]
 

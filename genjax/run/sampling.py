@@ -1,6 +1,5 @@
 """Samples and previews of a training state, on the host."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -10,12 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from genjax.config import MOST_SAMPLES, Experiment
-from genjax.config.fields import default_of, since
+from genjax.config import MOST_SAMPLES
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
 from genjax.core.parallel import spread
-from genjax.core.players import players
 from genjax.core.schema import Schema, Source
 from genjax.core.types import Condition, Index, Key, State
 from genjax.data.classes import find_class, list_names, names_of
@@ -23,10 +20,9 @@ from genjax.data.digest import content_digest
 from genjax.domains import domain_of
 from genjax.domains.domain import Domain, Layout, Preview, Samples
 from genjax.errors import UserError
-from genjax.families.registry import FAMILIES, make_algorithm
 from genjax.run import checkpoint
-from genjax.run import directory as run_directory
 from genjax.run.conditions import conditions_in_turn, known_to_data
+from genjax.run.opening import Run, open_run
 
 _CHUNK = 256
 _CLASSES = 16
@@ -131,74 +127,6 @@ class RunSamples(NamedTuple):
     names: tuple[str, ...]
     step: int
     schema: Schema
-
-
-class Run(NamedTuple):
-    """A training run, opened to sample from it.
-
-    Attributes:
-      experiment: its configuration.
-      schema: of the data that it learnt from.
-      algorithm: of its model.
-      state: at the checkpoint.
-      step: of the checkpoint.
-      averaged: whether samples come from a moving average of the parameters.
-      sampling: how they are drawn beside that, by name; a part of every score's protocol.
-    """
-
-    experiment: Experiment
-    schema: Schema
-    algorithm: Algorithm
-    state: State
-    step: int
-    averaged: bool
-    sampling: Mapping[str, Any]
-
-
-def open_run(
-    directory: str | Path, which: checkpoint.Which, average: bool = True, sampling: Any = None
-) -> Run:
-    """Opens a run at a checkpoint, without the data it was trained on.
-
-    Args:
-      directory: of the run.
-      which: the checkpoint: last, best, or a step.
-      average: sample from the moving average of the parameters where the run keeps one.
-      sampling: how samples are drawn, see `genjax.families.registry.make_algorithm`.
-
-    Returns:
-      The run.
-
-    Raises:
-      UserError: not a run, or no such checkpoint.
-    """
-    directory = Path(directory)
-    experiment = run_directory.read_config(directory)
-    schema = run_directory.read_schema(directory)
-    algorithm = make_algorithm(experiment, schema, sampling=sampling)
-    folder = directory / "checkpoints"
-    if not folder.is_dir():
-        raise UserError(f"{directory} holds no checkpoints")
-    with checkpoint.open_checkpoints(folder, experiment.keep_checkpoints) as manager:
-        step = checkpoint.find_step(manager, which)
-        state = checkpoint.restore(manager, step, algorithm.init, jax.random.key(0), None)
-    averaged = {name: player for name, player in players(state).items() if player.ema is not None}
-    if averaged and not average:
-        plain = {name: dataclasses.replace(player, ema=None) for name, player in averaged.items()}
-        state = dataclasses.replace(state, **plain)
-    options = FAMILIES[type(experiment.model)].sampling
-    described = {} if options is None else _describe(sampling or options())
-    used = bool(averaged) and average
-    return Run(experiment, schema, algorithm, state, step, used, described)
-
-
-def _describe(sampling: Any) -> dict[str, Any]:
-    """Options of sampling by name; those that came later only where they are not the default."""
-    return {
-        field.name: getattr(sampling, field.name)
-        for field in dataclasses.fields(sampling)
-        if not since(field) or getattr(sampling, field.name) != default_of(field)
-    }
 
 
 def condition_of(run: Run, count: int, label: int | str | None) -> dict[str, np.ndarray]:

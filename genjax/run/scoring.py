@@ -11,6 +11,7 @@ from jaxtyping import Float
 from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
+from genjax.core.frozen import state_shapes
 from genjax.core.rng import stream
 from genjax.core.schema import Schema, Source
 from genjax.core.types import Batch, Key, PerExample, State
@@ -113,7 +114,7 @@ def check_rank(
         missing = "eval.held_out is 0"
     else:
         key = jax.random.key(0)
-        state = jax.eval_shape(algorithm.init, key)
+        state = state_shapes(algorithm)
         found = jax.eval_shape(algorithm.evaluate, state, held_out.read(np.arange(1)), key)
         names += [name.removeprefix("evaluation/") for name in found]
     if config.rank == "held_out" and missing is not None:

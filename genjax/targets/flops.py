@@ -27,8 +27,9 @@ import numpy as np
 
 from genjax.config import Experiment
 from genjax.core.compiler import REFERENCE, traced_for
+from genjax.core.frozen import state_shapes
 from genjax.core.schema import Schema
-from genjax.families.registry import make_algorithm
+from genjax.run.opening import open_algorithm
 
 
 class Product(NamedTuple):
@@ -172,9 +173,9 @@ def count_flops(experiment: Experiment, schema: Schema, part: str = "step") -> i
 
 def step_products(experiment: Experiment, schema: Schema, part: str = "step") -> list[Product]:
     """Lists the convolutions and matrix products of a step; arguments as of `count_flops`."""
-    algorithm = make_algorithm(experiment, schema)
+    algorithm = open_algorithm(experiment, schema)
     function = algorithm.step if part == "step" else algorithm.updates[part]
-    state = jax.eval_shape(algorithm.init, jax.random.key(0))
+    state = state_shapes(algorithm)
     batch = {
         name: jax.ShapeDtypeStruct((algorithm.examples, *field.shape), field.dtype)
         for name, field in schema.fields.items()

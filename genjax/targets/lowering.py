@@ -10,14 +10,15 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from genjax.config import Experiment
 from genjax.core.algorithm import Algorithm
+from genjax.core.frozen import state_shapes
 from genjax.core.held import hold
 from genjax.core.parallel import choose_mode, compile_step, mapped_axis, spread
 from genjax.core.schema import Schema
 from genjax.core.types import AXIS
 from genjax.data.sources import whole_count
 from genjax.errors import UserError
-from genjax.families.registry import make_algorithm
 from genjax.run.feed import worth_holding
+from genjax.run.opening import open_algorithm
 from genjax.targets.devices import Target, devices_of
 
 
@@ -69,7 +70,7 @@ def lower(
     mode = choose_mode(experiment.mode, devices)
     if mode == "pmap":
         raise UserError("--mode pmap compiles only for devices that are there; choices: jit, mesh")
-    algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
+    algorithm = open_algorithm(experiment, schema, mapped_axis(mode))
     compiled = compile_step(algorithm, mode, devices)
     if mode == "jit":
         used = 1
@@ -86,7 +87,7 @@ def lower(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
         )
 
-    state = described(jax.eval_shape(algorithm.init, jax.random.key(0)), whole)
+    state = described(state_shapes(algorithm), whole)
     count = _held(experiment, schema, target, own)
     steps = experiment.steps_per_call
     data: Any = None

@@ -243,7 +243,7 @@ def compile_report(lowered: Lowered) -> Report:
         examples=lowered.algorithm.examples,
         feed="device" if lowered.sizes["data"] else "host",
         compile_s=compile_s,
-        parameters=count_parameters(experiment, lowered.schema),
+        parameters=count_parameters(lowered.algorithm),
         flops=flops,
         product_flops=used * sum(r.times * run_flops(program, r) for r in found) // steps,
         compiler_flops=used * cost["flops"] if cost.get("flops") else None,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from genjax.config import DiffusionConfig, DiffusionSampling, VarianceExploding
 from genjax.core.algorithm import Algorithm, LogLikelihood
 from genjax.core.from_loss import Context, NetworkState
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.players import sampling_variables
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
@@ -28,7 +29,12 @@ from genjax.core.types import (
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import likelihood, solvers
-from genjax.families.diffusion.estimators import Estimate, estimate_by, make_parts
+from genjax.families.diffusion.estimators import (
+    Estimate,
+    estimate_by,
+    make_parts,
+    other_estimate,
+)
 from genjax.families.diffusion.paths import Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, determinant
 from genjax.families.diffusion.times import draw
@@ -59,6 +65,7 @@ def make_diffusion(
     axis_name: str | None = None,
     accumulate: int = 1,
     sampling: DiffusionSampling | None = None,
+    networks: Networks = NO_NETWORKS,
 ) -> Algorithm:
     """Builds a diffusion model.
 
@@ -71,6 +78,7 @@ def make_diffusion(
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
       accumulate: parts of the batch whose gradients are averaged.
       sampling: how samples are drawn.
+      networks: of other runs: ``guide``, where `sampling` names one.
 
     Returns:
       The algorithm. Its latent is the noise that a sample begins with.
@@ -87,6 +95,9 @@ def make_diffusion(
     course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
     is_image = len(spec.shape) == 3
+    guide = None
+    if options.guide is not None:
+        guide = other_estimate(networks["guide"], "guide", spec, classes, course)
 
     def errors(
         say: Callable[[Examples, Time], Examples], x: Examples, u: Time, e: Examples
@@ -129,16 +140,20 @@ def make_diffusion(
         total, _ = jax.lax.scan(add, jnp.zeros(len(index)), jnp.arange(_EVALUATED))
         return {"evaluation/loss": total / _EVALUATED}
 
-    def estimator(state: NetworkState, labels: Labels | None) -> Estimate:
+    def estimator(state: Any, labels: Labels | None) -> Estimate:
         """``D(x_t, t)`` with guidance."""
 
         def by(labels: Labels | None) -> Estimate:
             return estimate_by(parts, sampling_variables(state.network), labels)
 
         plain = by(labels)
-        if labels is None or options.guidance == 1:
+        if options.guidance == 1:
             return plain
-        free = by(jnp.full_like(labels, classes))
+        if guide is not None:
+            free = guide(state.frozen["guide"], labels)
+        else:
+            assert labels is not None
+            free = by(jnp.full_like(labels, classes))
         most = jnp.inf if options.guidance_most is None else options.guidance_most
 
         def guided(noisy: Examples, t: Time) -> Examples:
@@ -216,8 +231,13 @@ def _check(config: DiffusionConfig, options: DiffusionSampling) -> None:
             f"{other} is {getattr(options, other)!r}, but the times of the path "
             f"{config.path.name!r} have none; leave it out"
         )
-    if options.guidance != 1 and not (config.conditional and config.label_dropout):
+    if options.guide is not None:
+        if options.guidance == 1:
+            raise UserError(
+                "guide is given, but guidance is 1, at which nothing guides; set it to 2"
+            )
+    elif options.guidance != 1 and not (config.conditional and config.label_dropout):
         raise UserError(
             f"guidance is {options.guidance:g}, but the model was not trained without labels; "
-            "leave it out, or train one with conditional and label_dropout"
+            "leave it out, train one with conditional and label_dropout, or name a guide"
         )

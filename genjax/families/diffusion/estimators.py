@@ -1,13 +1,16 @@
 """What a trained diffusion model says: from noisy data and their time to the data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.config import DiffusionConfig
+from genjax.core.frozen import Frozen
+from genjax.core.schema import Spec
 from genjax.core.types import Examples, Labels, Variables
+from genjax.errors import UserError
 from genjax.families.diffusion.paths import PATHS, Course, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, recover
 from genjax.families.diffusion.training import sayer
@@ -93,27 +96,55 @@ def estimate_by(parts: Parts, variables: Variables, labels: Labels | None) -> Es
     return estimate
 
 
-def moved(estimate: Estimate, theirs: Course, ours: Course) -> Estimate:
-    """A model's estimate, asked along another path at the same noise.
+def other_estimate(
+    network: Frozen, field: str, spec: Spec, classes: int, ours: Course
+) -> Callable[[Mapping[str, Variables], Labels | None], Estimate]:
+    """The estimate of another run's model, asked along a path at the same noise.
 
     At its own time t' of the same ``sigma / alpha``, or the nearest that it knows, it is asked for
     ``x_t sqrt((alpha'^2 + sigma'^2) / (alpha^2 + sigma^2))``.
 
     Args:
-      estimate: of the model.
-      theirs: the path that it was trained on.
-      ours: the path that it is asked along.
+      network: of the other run.
+      field: that names it, for messages.
+      spec: of the data.
+      classes: labels that there are; 0 for none.
+      ours: the path.
 
     Returns:
-      The estimate.
+      A function of the other's variables, by player, and of the labels to the estimate.
+
+    Raises:
+      UserError: it is no diffusion model, or of other data.
     """
+    config, theirs = network.model, network.spec
+    if not isinstance(config, DiffusionConfig):
+        raise UserError(
+            f"{field} is a run of the family {config.family!r}, which denoises nothing; choices: "
+            "runs of diffusion"
+        )
+    if theirs.shape != spec.shape:
+        raise UserError(f"{field} learnt from {theirs.shape}, but this model makes {spec.shape}")
+    if config.conditional and theirs.classes != classes:
+        raise UserError(
+            f"{field} needs one of {theirs.classes} labels, but this model is given "
+            f"{f'one of {classes}' if classes else 'none'}"
+        )
+    parts = make_parts(config, theirs.shape, theirs.classes if config.conditional else 0)
+    course = parts.course
 
-    def asked(noisy: Examples, t: Time) -> Examples:
-        alpha, sigma = ours.scales(t)
-        # The path flow has no data left at its end.
-        noise = sigma / jnp.maximum(alpha, sigma / _LABEL_RANGE)
-        time = jnp.clip(theirs.time_of(noise), theirs.place(jnp.float32(0)), theirs.most)
-        size = jnp.hypot(*theirs.scales(time)) / jnp.hypot(alpha, sigma)
-        return estimate(over(size, noisy) * noisy, time)
+    def estimate_of(variables: Mapping[str, Variables], labels: Labels | None) -> Estimate:
+        given = labels if config.conditional else None
+        estimate = estimate_by(parts, variables["network"], given)
 
-    return asked
+        def asked(noisy: Examples, t: Time) -> Examples:
+            alpha, sigma = ours.scales(t)
+            # The path flow has no data left at its end.
+            noise = sigma / jnp.maximum(alpha, sigma / _LABEL_RANGE)
+            time = jnp.clip(course.time_of(noise), course.place(jnp.float32(0)), course.most)
+            size = jnp.hypot(*course.scales(time)) / jnp.hypot(alpha, sigma)
+            return estimate(over(size, noisy) * noisy, time)
+
+        return asked
+
+    return estimate_of

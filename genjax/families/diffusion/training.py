@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax.config import Constant, DiffusionConfig, MeanFlowConfig
+from genjax.config import Constant, Denoising
 from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, sample_by
 from genjax.core.from_loss import Context, Loss, Minimiser, NetworkState, from_loss
 from genjax.core.optimizers import make_optimizer
@@ -38,7 +38,7 @@ def normal(key: Key, index: Index, shape: tuple[int, ...]) -> Examples:
     return jax.vmap(lambda key: jax.random.normal(key, shape))(example_keys(key, index))
 
 
-def classes_of(config: DiffusionConfig | MeanFlowConfig, spec: Spec, what: str) -> int:
+def classes_of(config: Denoising, spec: Spec, what: str) -> int:
     """The number of labels that a network is given; 0 for none.
 
     Args:
@@ -102,7 +102,7 @@ def sayer(
 
 
 def minimise(
-    config: DiffusionConfig | MeanFlowConfig,
+    config: Denoising,
     spec: Spec,
     network: Any,
     times: tuple[int, ...],
@@ -153,7 +153,7 @@ def assemble(
     classes: int,
     minimiser: Minimiser,
     decode: Callable[[NetworkState, Array, Key, Index, Condition], Examples],
-    evaluate: Callable[[NetworkState, Batch, Key], dict[str, PerExample]],
+    evaluate: Callable[[Any, Batch, Key], dict[str, PerExample]] | None,
     likelihood: LogLikelihood | None = None,
 ) -> Algorithm:
     """Makes an algorithm whose latent is the noise that a sample begins with.
@@ -164,7 +164,7 @@ def assemble(
       minimiser: from `minimise`.
       decode: ``(state, z, key, index, condition) -> samples`` from z of N(0, I), [batch, numbers of
         an example], of any range; images are clipped to [-1, 1].
-      evaluate: of held-out examples.
+      evaluate: of held-out examples, where that is possible.
       likelihood: of them, where there is one.
 
     Returns:
