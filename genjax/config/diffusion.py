@@ -119,6 +119,12 @@ class Denoising(Model):
     """What all models with a network that denoises have in common."""
 
     network: Denoiser = UNet()
+    autoencoder: str | None = setting(None, since=7, run="always")
+    """Run of a VAE whose latents are generated in place of data (Rombach et al. 2022): FOLDER,
+    FOLDER@best or FOLDER@STEP. None generates data."""
+    latent_scale: float = setting(0.5, since=7)
+    """Factor of those latents; by half they come near a standard deviation of 0.5 where the VAE's
+    are near N(0, I). 0.18215 for Stable Diffusion's, to 1."""
     conditional: bool = False
     """Give the class labels to the network."""
     label_dropout: float = 0.0
@@ -137,6 +143,7 @@ class Denoising(Model):
         check_average(self)
         ramp = self.ema_ramp
         require(ramp is None or ramp > 0, self, "ema_ramp", "above 0")
+        require(self.latent_scale > 0, self, "latent_scale", "above 0")
         require(0 <= self.label_dropout < 1, self, "label_dropout", "in [0, 1)")
 
 
@@ -264,7 +271,7 @@ class DiffusionSampling:
     guidance: float = 1.0
     """How far estimates go from those without label, or of the guide, to the model's own, and
     beyond; 1 is there."""
-    guide: str | None = setting(None, run="always")
+    guide: str | None = setting(None, since=7, run="always")
     """Run of a lesser model that guides in place of one without labels, such as a smaller one or
     one that was trained for less long: FOLDER, FOLDER@best or FOLDER@STEP (Karras et al. 2024)."""
     guidance_least: float = 0.0

@@ -185,6 +185,29 @@ class StyleGAN2(Convolutional):
 
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderKL(Convolutional):
+    """The halves of latent diffusion's autoencoder, whose z is a map (Rombach et al. 2022)."""
+
+    name: Literal["kl"] = "kl"
+    width: int = 128
+    """Channels next to the image, and the unit of the others."""
+    widths: tuple[int, ...] = (1, 2, 4, 4)
+    """Of each stage, as multiples; from stage to stage the map is halved."""
+    blocks: int = 2
+    """Residual blocks of a stage; a decoder has one more."""
+    channels: int = 4
+    """Of the map of latents."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, widths=2**16, blocks=1000, channels=2**16)
+        require(min(self.widths, default=0) >= 1, self, "widths", "one or more, each at least 1")
+        for name in ("blocks", "channels"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MLP(Network):
     """Fully connected layers."""
 

@@ -88,6 +88,8 @@ class Spec(NamedTuple):
       facts: of the schema.
       categories: whether what is given are categories that the model finds by itself, which have
         nothing to do with the classes of the data.
+      coded: whether the target is what an autoencoder makes of data, and no image whatever its
+        shape.
     """
 
     size: int
@@ -96,11 +98,17 @@ class Spec(NamedTuple):
     given: tuple[str, ...] = ()
     facts: Mapping[str, Any] = MappingProxyType({})
     categories: bool = False
+    coded: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of what is generated, without the axis over the batch."""
         return self.fields[self.target].shape
+
+    @property
+    def is_image(self) -> bool:
+        """Whether numbers of the target are pixels, in [-1, 1]."""
+        return len(self.shape) == 3 and not self.coded
 
     @property
     def classes(self) -> int:

@@ -35,6 +35,7 @@ from genjax.families.diffusion.algorithm import make_diffusion
 from genjax.families.diffusion.consistency import make_consistency
 from genjax.families.diffusion.mean_flow import make_mean_flow
 from genjax.families.gan.algorithm import make_gan
+from genjax.families.latent_space import in_any_space
 from genjax.families.vae.algorithm import make_vae
 from genjax.families.vae_gan import make_vae_gan
 
@@ -54,10 +55,10 @@ class Family(NamedTuple):
 
 FAMILIES: dict[type[Model], Family] = {
     AutoregressiveConfig: Family(make_autoregressive, AutoregressiveSampling),
-    ConsistencyConfig: Family(make_consistency, ConsistencySampling),
-    DiffusionConfig: Family(make_diffusion, DiffusionSampling),
+    ConsistencyConfig: Family(in_any_space(make_consistency), ConsistencySampling),
+    DiffusionConfig: Family(in_any_space(make_diffusion), DiffusionSampling),
     GANConfig: Family(make_gan, GANSampling),
-    MeanFlowConfig: Family(make_mean_flow, MeanFlowSampling),
+    MeanFlowConfig: Family(in_any_space(make_mean_flow), MeanFlowSampling),
     VAEConfig: Family(make_vae),
     VAEGANConfig: Family(make_vae_gan),
 }

@@ -15,6 +15,7 @@ from genjax.config import (
     MLP,
     R3GAN,
     SNGAN,
+    AutoencoderKL,
     BigGAN,
     BigGANDeep,
     Convolutional,
@@ -26,6 +27,7 @@ from genjax.config import (
     norm_of,
 )
 from genjax.errors import UserError, suggest
+from genjax.nn.autoencoder_kl import KLDecoder, KLEncoder, latent_map
 from genjax.nn.biggan import BigGANDecoder, BigGANEncoder
 from genjax.nn.biggan_deep import BigGANDeepDecoder, BigGANDeepEncoder
 from genjax.nn.dcgan import DCGANDecoder, DCGANEncoder, TutorialDecoder, TutorialEncoder
@@ -41,6 +43,7 @@ from genjax.nn.wavegan import WaveGANDecoder, WaveGANEncoder
 Built = TypeVar("Built")
 
 DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
+    AutoencoderKL: lambda config, image, layers: KLDecoder(config, layers, image),
     BigGAN: lambda config, image, layers: BigGANDecoder(image, config, layers),
     BigGANDeep: lambda config, image, layers: BigGANDeepDecoder(image, config, layers),
     DCGAN: lambda config, image, layers: DCGANDecoder(image, config.width, layers),
@@ -54,6 +57,7 @@ DECODERS: dict[type[Network], Callable[[Any, Any, Layers], nn.Module]] = {
 }
 
 ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
+    AutoencoderKL: lambda config, layers: KLEncoder(config, layers),
     BigGAN: lambda config, layers: BigGANEncoder(config, layers),
     BigGANDeep: lambda config, layers: BigGANDeepEncoder(config, layers),
     DCGAN: lambda config, layers: DCGANEncoder(config.width, layers),
@@ -68,6 +72,7 @@ ENCODERS: dict[type[Network], Callable[[Any, Layers], nn.Module]] = {
 
 
 AXES: dict[type[Network], tuple[int, str]] = {
+    AutoencoderKL: (3, "images"),
     BigGAN: (3, "images"),
     BigGANDeep: (3, "images"),
     DCGAN: (3, "images"),
@@ -180,3 +185,17 @@ def make_encoder(config: Network, shape: tuple[int, ...], layers: Layers, what: 
     build = _builder(ENCODERS, config, what)
     _check(config, shape, what)
     return _remat(config, build(config, layers))
+
+
+def latent_shape(config: Network, shape: tuple[int, ...], latent: int) -> tuple[int, ...]:
+    """The shape that latents have by themselves: a map for a decoder that takes one.
+
+    Args:
+      config: of the decoder.
+      shape: of what it makes.
+      latent: numbers in a latent.
+
+    Returns:
+      The shape, of so many numbers.
+    """
+    return latent_map(config, shape[0]) if isinstance(config, AutoencoderKL) else (latent,)

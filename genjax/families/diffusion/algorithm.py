@@ -94,10 +94,12 @@ def make_diffusion(
     parts = make_parts(config, spec.shape, classes, axis_name)
     course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
-    is_image = len(spec.shape) == 3
+    is_image = spec.is_image
     guide = None
     if options.guide is not None:
-        guide = other_estimate(networks["guide"], "guide", spec, classes, course)
+        guide = other_estimate(
+            networks["guide"], "guide", spec, classes, course, config.autoencoder
+        )
 
     def errors(
         say: Callable[[Examples, Time], Examples], x: Examples, u: Time, e: Examples

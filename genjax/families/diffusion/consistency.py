@@ -83,7 +83,9 @@ def make_consistency(
     bound = config.huber * math.sqrt(math.prod(spec.shape))
     teacher = None
     if "teacher" in networks:
-        teacher = other_estimate(networks["teacher"], "teacher", spec, classes, course)
+        teacher = other_estimate(
+            networks["teacher"], "teacher", spec, classes, course, config.autoencoder
+        )
 
     def between(share: Time) -> Time:
         """From 0, the least time, to 1, the most."""

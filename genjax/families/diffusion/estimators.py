@@ -97,7 +97,7 @@ def estimate_by(parts: Parts, variables: Variables, labels: Labels | None) -> Es
 
 
 def other_estimate(
-    network: Frozen, field: str, spec: Spec, classes: int, ours: Course
+    network: Frozen, field: str, spec: Spec, classes: int, ours: Course, autoencoder: str | None
 ) -> Callable[[Mapping[str, Variables], Labels | None], Estimate]:
     """The estimate of another run's model, asked along a path at the same noise.
 
@@ -110,6 +110,7 @@ def other_estimate(
       spec: of the data.
       classes: labels that there are; 0 for none.
       ours: the path.
+      autoencoder: the run whose latents are denoised; None for data.
 
     Returns:
       A function of the other's variables, by player, and of the labels to the estimate.
@@ -123,14 +124,19 @@ def other_estimate(
             f"{field} is a run of the family {config.family!r}, which denoises nothing; choices: "
             "runs of diffusion"
         )
-    if theirs.shape != spec.shape:
-        raise UserError(f"{field} learnt from {theirs.shape}, but this model makes {spec.shape}")
+    if config.autoencoder != autoencoder:
+        raise UserError(
+            f"{field} denoises {_space(config.autoencoder)}, but this model {_space(autoencoder)}"
+        )
+    shape = theirs.shape if autoencoder is None else spec.shape
+    if shape != spec.shape:
+        raise UserError(f"{field} learnt from {shape}, but this model makes {spec.shape}")
     if config.conditional and theirs.classes != classes:
         raise UserError(
             f"{field} needs one of {theirs.classes} labels, but this model is given "
             f"{f'one of {classes}' if classes else 'none'}"
         )
-    parts = make_parts(config, theirs.shape, theirs.classes if config.conditional else 0)
+    parts = make_parts(config, shape, theirs.classes if config.conditional else 0)
     course = parts.course
 
     def estimate_of(variables: Mapping[str, Variables], labels: Labels | None) -> Estimate:
@@ -148,3 +154,7 @@ def other_estimate(
         return asked
 
     return estimate_of
+
+
+def _space(autoencoder: str | None) -> str:
+    return "data" if autoencoder is None else f"latents of {autoencoder}"

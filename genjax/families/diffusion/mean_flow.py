@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from genjax.config import MeanFlowConfig, MeanFlowSampling, Straight
 from genjax.core.algorithm import Algorithm
 from genjax.core.from_loss import Context, NetworkState
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.players import sampling_variables
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
@@ -51,6 +52,7 @@ def make_mean_flow(
     axis_name: str | None = None,
     accumulate: int = 1,
     sampling: MeanFlowSampling | None = None,
+    networks: Networks = NO_NETWORKS,
 ) -> Algorithm:
     """Builds a model of the mean velocity ``u(x_t, r, t)`` from a time r to a later t.
 
@@ -65,6 +67,7 @@ def make_mean_flow(
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
       accumulate: parts of the batch whose gradients are averaged.
       sampling: how samples are drawn.
+      networks: of other runs, of which it uses none.
 
     Returns:
       The algorithm. Its latent is the noise that a sample begins with.

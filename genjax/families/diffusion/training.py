@@ -175,7 +175,7 @@ def assemble(
         state: NetworkState, z: Array, key: Key, index: Index, given: Condition
     ) -> Examples:
         samples = decode(state, z, key, index, given)
-        return jnp.clip(samples, -1, 1) if len(spec.shape) == 3 else samples
+        return jnp.clip(samples, -1, 1) if spec.is_image else samples
 
     size = math.prod(spec.shape)
     latent = plain_latent(lambda key, index: latents(key, index, size), clipped)

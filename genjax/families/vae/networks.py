@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.core.types import Embedding, Examples
+from genjax.errors import UserError
 from genjax.families.vae.likelihoods import LogScale
 from genjax.nn.layers import Dense, Layers
 
@@ -54,7 +55,8 @@ def log_density(z: Float[Array, "batch latent"], posterior: Posterior) -> Float[
 
 
 class Encoder(nn.Module):
-    """From images to `Posterior`: an architecture's encoder and one affine layer.
+    """From images to `Posterior`: an architecture's encoder and, but for one whose latents are
+    maps, an affine layer.
 
     The condition comes in as a map made from it, one more channel of the image.
 
@@ -81,7 +83,14 @@ class Encoder(nn.Module):
             label_map = dense(math.prod(places), "label_map", use_bias=False)(condition)
             label_map = label_map.reshape(-1, *places, 1).astype(images.dtype)
             images = jnp.concatenate([images, label_map], -1)
-        moments = dense(2 * self.latent, "moments")(self.network(images, train))
+        moments = self.network(images, train)
+        if not getattr(self.network, "makes_moments", False):
+            moments = dense(2 * self.latent, "moments")(moments)
+        elif moments.shape[1] != 2 * self.latent:
+            raise UserError(
+                f"the encoder makes latents of {moments.shape[1] // 2} numbers; set --model.latent "
+                f"{moments.shape[1] // 2}"
+            )
         return Posterior(*jnp.split(moments.astype(jnp.float32), 2, axis=-1))
 
 
