@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from golden import check_golden, step_numbers
 
-from genjax.config import R3GAN, Decoder, Denoiser, Network, StyleGAN2, UNet
+from genjax.config import R3GAN, Decoder, Denoiser, DiT, Network, Optimizer, StyleGAN2, UNet
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.players import players
 from genjax.data.noise import noise
@@ -41,8 +41,21 @@ def leaf_at(tree, path):
     return tree
 
 
+def expected_still(model, player, names):
+    """Parameters that two steps do not move."""
+    if isinstance(getattr(model, "network", None), DiT):
+        # Its blocks are the identity, and know of no time, until their gates have moved.
+        first = ("patches", "last")
+        return [name for name in names if "modulation" not in name and not name.startswith(first)]
+    known = STILL.get(getattr(model, "loss", ""), {}).get(player, [])
+    return [name for name in known if name in names]
+
+
 def narrow(model):
-    """The same model with thin networks and at most two updates of D, which compile faster."""
+    """The same model with thin networks and at most two updates of D, which compile faster.
+
+    Its steps are not so small at first that float32 has no room for them.
+    """
     fields = {}
     for name, part in vars(model).items():
         if isinstance(part, R3GAN):
@@ -52,8 +65,13 @@ def narrow(model):
             fields[name] = dataclasses.replace(part, channel_max=8, style=8)
         elif isinstance(part, UNet):
             fields[name] = dataclasses.replace(part, width=8, blocks=1)
+        elif isinstance(part, DiT):
+            fields[name] = dataclasses.replace(part, width=8, depth=1, heads=2)
         elif isinstance(part, Network | Decoder | Denoiser) and hasattr(part, "width"):
             fields[name] = dataclasses.replace(part, width=8)
+        elif isinstance(part, Optimizer) and part.schedule.warmup > 10_000:
+            schedule = dataclasses.replace(part.schedule, warmup=0)
+            fields[name] = dataclasses.replace(part, schedule=schedule)
     if getattr(model, "discriminator_updates", 1) > 2:
         fields["discriminator_updates"] = 2
     return dataclasses.replace(model, **fields)
@@ -113,9 +131,8 @@ def test_preset(name, mode, tmp_path):
             )
             for path, a in jax.tree_util.tree_leaves_with_path(old.params)
         }
-        expected = STILL.get(getattr(experiment.model, "loss", ""), {}).get(player, [])
         still = [name for name, same in leaves.items() if same]
-        assert still == [name for name in expected if name in leaves]
+        assert still == expected_still(experiment.model, player, leaves)
 
     with checkpoint.open_checkpoints(tmp_path, 1) as manager:
         key = jax.random.key(1)
