@@ -34,6 +34,7 @@ def weights(arguments: list[str]) -> None:
         preset: str | None = None,
         data: str | None = None,
         step: int = 0,
+        heads: int | None = None,
     ) -> None:
         """Make a run of official weights, to sample from, to evaluate or to train further.
 
@@ -42,30 +43,32 @@ def weights(arguments: list[str]) -> None:
         begin anew.
 
         Args:
-          architecture: biggan, biggan_deep, r3gan or stylegan2.
-          source: File of the generator that samples come from, G_ema of the official code.
+          architecture: biggan, biggan_deep, dit, edm, r3gan or stylegan2.
+          source: File of the network that samples come from, G_ema or ema of the official code.
           out: Folder of the run, new.
-          generator: File of the generator itself, G, which is trained further; without it that is
-            G_ema, too.
-          discriminator: File of the discriminator; without it the run begins with a new one.
+          generator: File of a GAN's generator itself, G, which is trained further; without it that
+            is G_ema, too.
+          discriminator: File of a GAN's discriminator; without it the run begins with a new one.
           preset: Whose losses, optimizers, batch and data a training goes on with; None means
-            biggan-cifar10, r3gan-cifar10 or stylegan2-cifar10.
+            biggan-cifar10, dit-imagenet64, edm-cifar10, r3gan-cifar10 or stylegan2-cifar10.
           data: Data set to go on with, which need not be there yet; None means the preset's.
           step: Step that the run is at.
+          heads: Heads of a dit's attention, which its tensors do not say; None means those of the
+            published DiT of its width.
         """
         check_range("--step", step, 0, _MOST_STEPS)
         from genjax.official.roles import Files
         from genjax.run.imported import import_weights
 
         files = Files(source, generator, discriminator)
-        made = import_weights(architecture, files, out, preset, data, step)
+        made = import_weights(architecture, files, out, preset, data, step, heads)
         height, width, channels = made.image
         classes = f"{made.classes} classes" if made.classes else "without classes"
         say(f"{architecture}: {height}x{width}x{channels}, {classes}, z of {made.latent}")
         for role, count in made.tensors.items():
             say(f"{role}: {count} tensors")
-        if discriminator is None:
-            say("discriminator: new, with random weights, since there is no --discriminator")
+        for note in made.notes:
+            say(note)
         say(f"wrote {out}, at step {step}, with new optimizers; it goes on with {made.data}")
 
     def export(
@@ -79,11 +82,11 @@ def weights(arguments: list[str]) -> None:
         """Write the weights of a run with the names of the official PyTorch code.
 
         Args:
-          architecture: biggan, biggan_deep, r3gan or stylegan2.
+          architecture: biggan, biggan_deep, dit, edm, r3gan or stylegan2.
           run_dir: Folder of the run.
-          out: File for the generator that samples come from: the moving average where there is one.
-          generator: File for the generator itself.
-          discriminator: File for the discriminator.
+          out: File for the network that samples come from: the moving average where there is one.
+          generator: File for a GAN's generator itself.
+          discriminator: File for a GAN's discriminator.
           checkpoint: last, best, or the step of a checkpoint.
         """
         which = parse_checkpoint(checkpoint)

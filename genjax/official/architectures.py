@@ -1,18 +1,29 @@
 """The official networks that weights are exchanged with, by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from genjax.config import R3GAN, BigGAN, BigGANDeep, Network, StyleGAN2
-from genjax.official import biggan, biggan_deep, r3gan, stylegan2
+from genjax.config import (
+    R3GAN,
+    BigGAN,
+    BigGANDeep,
+    Denoiser,
+    DiT,
+    Network,
+    StyleGAN2,
+    UNet,
+    VarianceExploding,
+    VariancePreserving,
+)
+from genjax.official import biggan, biggan_deep, dit, edm, r3gan, stylegan2
 from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import Table
 
 Tabulate = Callable[[Any, Image, bool], Table]
-"""From a network's configuration, what it makes or judges, and whether it is given labels."""
+"""From a network's configuration, its images, and whether it is given labels."""
 
 
-class Architecture(NamedTuple):
+class Adversaries(NamedTuple):
     """A pair of official networks, and their counterparts here.
 
     Attributes:
@@ -40,8 +51,39 @@ class Architecture(NamedTuple):
     zeros: tuple[tuple[str, ...], ...] = ()
 
 
+class Denoising(NamedTuple):
+    """An official network that tells data from noise, and its counterpart here.
+
+    Attributes:
+      network: the configuration of ours.
+      preset: whose losses and optimizers a training goes on with, by default.
+      fixed: fields of a model without which the network means something else.
+      infer: what the tensors say of it.
+      table: its tensors.
+      of_file: from its table and the names in a file to the table of the file, which may hold
+        more, and what is not read, in words.
+      prefix: of the names in the file that the authors' training leaves, if any.
+      chosen: further fields of a model that it is brought into.
+      heads: of attention by the width, where tensors do not say it.
+      zeros: as of `Adversaries`.
+    """
+
+    network: type[Denoiser]
+    preset: str
+    fixed: Mapping[str, Any]
+    infer: Callable[[Shapes], Inferred]
+    table: Tabulate
+    of_file: Callable[[Table, Shapes], tuple[Table, list[str]]]
+    prefix: str = ""
+    chosen: Mapping[str, Any] = {}
+    heads: Mapping[int, int] = {}
+    zeros: tuple[tuple[str, ...], ...] = ()
+
+
+Architecture: TypeAlias = Adversaries | Denoising
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "biggan": Architecture(
+    "biggan": Adversaries(
         BigGAN,
         "biggan-cifar10",
         ("cbn", "projection"),
@@ -51,7 +93,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         biggan.generator,
         biggan.discriminator,
     ),
-    "biggan_deep": Architecture(
+    "biggan_deep": Adversaries(
         BigGANDeep,
         "biggan-cifar10",
         ("cbn", "projection"),
@@ -61,7 +103,27 @@ ARCHITECTURES: dict[str, Architecture] = {
         biggan_deep.generator,
         biggan_deep.discriminator,
     ),
-    "r3gan": Architecture(
+    "dit": Denoising(
+        DiT,
+        "dit-imagenet64",
+        {"path": VariancePreserving(), "prediction": "noise"},
+        dit.infer,
+        dit.table,
+        dit.of_file,
+        heads=dit.HEADS,
+    ),
+    "edm": Denoising(
+        UNet,
+        "edm-cifar10",
+        {"prediction": "edm", "data_std": 0.5},
+        edm.infer,
+        edm.table,
+        edm.of_file,
+        prefix="model.",
+        # On another it would be the same network of the share of noise.
+        chosen={"path": VarianceExploding()},
+    ),
+    "r3gan": Adversaries(
         R3GAN,
         "r3gan-cifar10",
         ("embed", "embed"),
@@ -74,7 +136,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         # A relativistic loss does not change with it.
         zeros=(("params", "logit", "bias"),),
     ),
-    "stylegan2": Architecture(
+    "stylegan2": Adversaries(
         StyleGAN2,
         "stylegan2-cifar10",
         ("mapping", "mapping"),

@@ -1,19 +1,19 @@
-"""The networks of a GAN that official files are of."""
+"""The networks of a run that official files are of."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from genjax.config import GANConfig
-from genjax.official.architectures import Architecture
+from genjax.errors import UserError
+from genjax.official.architectures import Architecture, Denoising
 from genjax.official.shapes import Image
 from genjax.official.tensors import Table
 
 
 class Files(NamedTuple):
-    """Official files of a GAN's networks.
+    """Official files of a run's networks.
 
     Attributes:
-      average: of the generator that samples come from; where it is kept, its moving average.
+      average: of the network that samples come from; where it is kept, its moving average.
       generator: of the generator that is trained on, or None.
       discriminator: of the discriminator, or None.
     """
@@ -23,14 +23,26 @@ class Files(NamedTuple):
     discriminator: Path | None = None
 
 
+def check_roles(name: str, architecture: Architecture, files: Files) -> None:
+    """Refuses files of networks that there are not beside `name`."""
+    for role in ("generator", "discriminator"):
+        if isinstance(architecture, Denoising) and getattr(files, role) is not None:
+            raise UserError(f"--{role} is given, but {name} is one network; leave it out")
+
+
 def tables_of(
-    architecture: Architecture, config: GANConfig, image: Image, conditional: bool
+    architecture: Architecture, model: Any, image: Image, conditional: bool
 ) -> dict[str, Table]:
-    """Of each role among the files."""
-    makes = architecture.generator(config.generator, image, conditional)
-    judges = architecture.discriminator(config.discriminator, image, conditional)
+    """Of each role among the files; `model` is the configuration of a run."""
+    if isinstance(architecture, Denoising):
+        return {"average": architecture.table(model.network, image, conditional)}
+    makes = architecture.generator(model.generator, image, conditional)
+    judges = architecture.discriminator(model.discriminator, image, conditional)
     return {"average": makes, "generator": makes, "discriminator": judges}
 
 
-def player_of(role: str) -> str:
+def player_of(architecture: Architecture, role: str) -> str:
+    """What the run calls the network of a role."""
+    if isinstance(architecture, Denoising):
+        return "network"
     return "discriminator" if role == "discriminator" else "generator"

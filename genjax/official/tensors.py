@@ -11,6 +11,7 @@ Tree = dict[str, Any]
 
 _SINGULAR = "singular value"
 _FIXED = "fixed"
+LEFT_OUT = "left out"
 _VECTORS = ("u", "v")
 
 
@@ -119,6 +120,19 @@ def fixed(name: str, value: np.ndarray) -> Table:
     return {name: Tensor((_FIXED,), SAME, value)}
 
 
+def norm(name: str, place: Place) -> Table:
+    """A norm's gains and biases."""
+    return {
+        f"{name}.weight": Tensor(("params", *place, "scale"), SAME),
+        f"{name}.bias": Tensor(("params", *place, "bias"), SAME),
+    }
+
+
+def left_out(name: str) -> Table:
+    """A tensor of a file that is not read, of any shape."""
+    return {name: Tensor((LEFT_OUT,), SAME)}
+
+
 def shape_of(tensor: Tensor, shapes: Mapping[Place, tuple[int, ...]]) -> tuple[int, ...] | None:
     """The official shape of a tensor.
 
@@ -149,7 +163,7 @@ def left_over(table: Table, places: Iterable[Place]) -> list[Place]:
 def needed(table: Table) -> list[Place]:
     """Our arrays that official tensors are made of."""
     own = [tensor.place for tensor in table.values() if tensor.value is None]
-    return [place for place in own if place[0] != _SINGULAR]
+    return [place for place in own if place[0] not in (_SINGULAR, LEFT_OUT)]
 
 
 def read_tensors(table: Table, tensors: Callable[[str], np.ndarray]) -> Tree:
@@ -164,7 +178,7 @@ def read_tensors(table: Table, tensors: Callable[[str], np.ndarray]) -> Tree:
     """
     tree: Tree = {}
     for name, tensor in table.items():
-        if tensor.value is None and tensor.place[0] != _SINGULAR:
+        if tensor.value is None and tensor.place[0] not in (_SINGULAR, LEFT_OUT):
             array = tensor.layout.read(tensors(name))
             _branch(tree, tensor.place)[tensor.place[-1]] = np.asarray(array, order="C")
     if "spectral" in tree:

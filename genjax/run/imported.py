@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax.config import DataConfig, Experiment, GANConfig, Network
+from genjax.config import DataConfig, Experiment
 from genjax.config.json import as_written
 from genjax.core.algorithm import Algorithm
 from genjax.core.compiler import jit
@@ -22,9 +22,10 @@ from genjax.data.schema import image_schema, schema_to_json
 from genjax.data.sources import find_schema, whole_count
 from genjax.errors import RunFailed, UserError, lookup, reason
 from genjax.families.registry import make_algorithm
-from genjax.official.architectures import ARCHITECTURES, Architecture
+from genjax.official.architectures import ARCHITECTURES, Adversaries, Architecture, Denoising
 from genjax.official.files import Official
-from genjax.official.roles import Files, player_of, tables_of
+from genjax.official.models import model_of
+from genjax.official.roles import Files, check_roles, player_of, tables_of
 from genjax.official.shapes import Image, Inferred
 from genjax.official.tensors import Place, Tree, flatten, left_over
 from genjax.presets import preset
@@ -32,9 +33,6 @@ from genjax.run import checkpoint
 from genjax.run import directory as run_directory
 from genjax.run.scoring import NO_SCORE
 from genjax.run.seals import file_digest
-
-# What the weights do not say of a network.
-_TAKEN_OVER = ("clamp", "convolutions", "initializer", "remat", "stddev")
 
 
 class Imported(NamedTuple):
@@ -46,6 +44,7 @@ class Imported(NamedTuple):
       latent: dimensions of z.
       data: name of the data set that a training goes on with.
       tensors: how many were read of each file, by the name of its role.
+      notes: what is not as it was, in words.
     """
 
     image: Image
@@ -53,6 +52,7 @@ class Imported(NamedTuple):
     latent: int
     data: str
     tensors: Mapping[str, int]
+    notes: Sequence[str]
 
 
 def import_weights(
@@ -62,6 +62,7 @@ def import_weights(
     preset_name: str | None = None,
     data: str | None = None,
     step: int = 0,
+    heads: int | None = None,
 ) -> Imported:
     """Makes a run whose networks are official ones.
 
@@ -75,6 +76,7 @@ def import_weights(
         one.
       data: name of the data set to go on with; None for the preset's.
       step: which its checkpoint is of.
+      heads: of attention, where tensors do not say it; None for the published ones.
 
     Returns:
       What was made.
@@ -86,6 +88,7 @@ def import_weights(
       RunFailed: the run can't be written.
     """
     architecture = lookup(ARCHITECTURES, name, "architecture")
+    check_roles(name, architecture, files)
     run_directory.check_new(directory)
     # What a run that was killed has left can't be replaced.
     if directory.exists() and any(directory.iterdir()):
@@ -97,10 +100,13 @@ def import_weights(
     }
     inferred = architecture.infer(opened["average"].shapes)
     chosen = preset(preset_name or architecture.preset)
-    experiment, schema = _experiment(name, architecture, chosen, inferred, opened, data)
-    experiment = as_written(experiment)
+    model = model_of(name, architecture, chosen, inferred, opened, heads)
+    config = chosen.data if data is None else DataConfig(name=data, flip=chosen.data.flip)
+    config, schema = _data(config, inferred, str(files.average))
+    called = f"{name}-{config.name.replace('/', '-')}"
+    experiment = as_written(dataclasses.replace(chosen, name=called, data=config, model=model))
     algorithm = make_algorithm(experiment, schema)
-    networks = _read(name, architecture, algorithm, experiment, inferred, opened)
+    networks, notes = _read(name, architecture, algorithm, experiment, inferred, opened)
     state = _first_state(algorithm, experiment, networks, step)
     described = {
         "official": name,
@@ -112,55 +118,8 @@ def import_weights(
     }
     _write(directory, experiment, schema, state, step, described)
     counts = {role: len(file.shapes.shapes) for role, file in opened.items()}
-    return Imported(inferred.image, inferred.classes, inferred.latent, experiment.data.name, counts)
-
-
-def _experiment(
-    name: str,
-    architecture: Architecture,
-    base: Experiment,
-    inferred: Inferred,
-    opened: Mapping[str, Official],
-    data: str | None,
-) -> tuple[Experiment, Schema]:
-    """The configuration of a run of inferred networks, and what it would learn from."""
-    model = base.model
-    if not isinstance(model, GANConfig):
-        raise UserError(f"--preset {base.name} is of family {model.family}; name a GAN's")
-    if "generator" in opened and model.ema_decay is None:
-        raise UserError(
-            f"--generator is for a moving average beside it, and --preset {base.name} keeps none; "
-            "give --from alone, or another preset"
-        )
-    judge: Mapping[str, Any] = architecture.counterpart(inferred.network, inferred.image)
-    if "discriminator" in opened:
-        shapes = opened["discriminator"].shapes
-        judge = architecture.infer_discriminator(shapes, inferred.image)
-    pair = architecture.conditional if inferred.classes else ("none", "none")
-    model = dataclasses.replace(
-        model,
-        generator=_like(architecture.network, model.generator, inferred.network),
-        discriminator=_like(architecture.network, model.discriminator, judge),
-        generator_conditioning=pair[0],
-        discriminator_conditioning=pair[1],
-        latent=inferred.latent,
-        minibatch="none",
-        # They would begin in the middle of nothing.
-        ema_profiles=(),
-    )
-    config = base.data if data is None else DataConfig(name=data, flip=base.data.flip)
-    config, schema = _data(config, inferred, str(opened["average"].path))
-    called = f"{name}-{config.name.replace('/', '-')}"
-    return dataclasses.replace(base, name=called, data=config, model=model), schema
-
-
-def _like(kind: type[Network], base: Network, fields: Mapping[str, Any]) -> Network:
-    """A network by its fields, and by those of another that weights do not say."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    kept = {
-        name: getattr(base, name) for name in _TAKEN_OVER if name in known and hasattr(base, name)
-    }
-    return kind(**{**kept, **fields})
+    size = inferred.image, inferred.classes, inferred.latent
+    return Imported(*size, experiment.data.name, counts, notes)
 
 
 def _data(config: DataConfig, inferred: Inferred, file: str) -> tuple[DataConfig, Schema]:
@@ -197,20 +156,22 @@ def _read(
     experiment: Experiment,
     inferred: Inferred,
     opened: Mapping[str, Official],
-) -> dict[str, NetState]:
-    """The networks of a run whose files were opened, without their optimizers."""
+) -> tuple[dict[str, NetState], list[str]]:
+    """The networks of a run whose files were opened, without their optimizers, and notes."""
     template = players(jax.eval_shape(algorithm.init, jax.random.key(0)))
-    config = experiment.model
-    assert isinstance(config, GANConfig)
-    tables = tables_of(architecture, config, inferred.image, inferred.classes > 0)
+    tables = tables_of(architecture, experiment.model, inferred.image, inferred.classes > 0)
     side = inferred.image[0]
     shapes: dict[str, dict[Place, tuple[int, ...]]] = {}
+    notes: list[str] = []
     for role, file in opened.items():
-        own = template[player_of(role)]
+        player = player_of(architecture, role)
+        own = template[player]
         leaves = flatten({"params": own.params, **own.variables})
         shapes[role] = {place: tuple(leaf.shape) for place, leaf in leaves.items()}
-        words = f"{player_of(role)} of {name} for {side} pixels"
-        file.check(tables[role], shapes[role], words)
+        if isinstance(architecture, Denoising):
+            tables[role], more = architecture.of_file(tables[role], file.shapes)
+            notes += more
+        file.check(tables[role], shapes[role], f"{player} of {name} for {side} pixels")
     trees = {}
     for role, file in opened.items():
         trees[role] = file.read(tables[role])
@@ -218,11 +179,15 @@ def _read(
             assert place in architecture.zeros, place
             _put(trees[role], place, np.zeros(shapes[role][place], np.float32))
     found = {}
-    average = trees["average"] if config.ema_decay is not None else None
-    found["generator"] = _player_state(trees.get("generator", trees["average"]), average)
+    kept = getattr(experiment.model, "ema_decay", None) is not None
+    average = trees["average"] if kept else None
+    trained = trees.get("generator", trees["average"])
+    found[player_of(architecture, "average")] = _player_state(trained, average)
     if "discriminator" in trees:
         found["discriminator"] = _player_state(trees["discriminator"], None)
-    return found
+    elif isinstance(architecture, Adversaries):
+        notes.append("discriminator: new, with random weights, since there is no --discriminator")
+    return found, notes
 
 
 def _put(tree: Tree, place: Place, value: np.ndarray) -> None:

@@ -1,0 +1,189 @@
+"""Models that official networks are brought into, and those that they can be taken out of."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from genjax.config import DiffusionConfig, Experiment, GANConfig, Model, Path
+from genjax.errors import UserError
+from genjax.official.architectures import Adversaries, Architecture, Denoising
+from genjax.official.files import Official
+from genjax.official.shapes import Inferred
+
+# What the weights do not say of a network.
+_TAKEN_OVER = ("clamp", "convolutions", "dropout", "initializer", "remat", "stddev")
+_Configuration = TypeVar("_Configuration")
+
+
+def model_of(
+    name: str,
+    architecture: Architecture,
+    base: Experiment,
+    inferred: Inferred,
+    opened: Mapping[str, Official],
+    heads: int | None,
+) -> Model:
+    """The model of a run of inferred networks.
+
+    Args:
+      name: of the architecture.
+      architecture: of the networks.
+      base: whose losses and optimizers it has.
+      inferred: from the network that samples come from.
+      opened: files by the networks' roles.
+      heads: of attention, where tensors do not say it; None for the published ones.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: the base is of another family, a file that it has no place for, or heads that are
+        not known, or not asked for.
+    """
+    file = str(opened["average"].path)
+    if isinstance(architecture, Denoising):
+        return _denoising(name, architecture, base, inferred, file, heads)
+    if heads is not None:
+        raise UserError(f"--heads is {heads}, but tensors of {name} say all; leave it out")
+    return _adversaries(architecture, base, inferred, opened)
+
+
+def _adversaries(
+    architecture: Adversaries,
+    base: Experiment,
+    inferred: Inferred,
+    opened: Mapping[str, Official],
+) -> GANConfig:
+    model = base.model
+    if not isinstance(model, GANConfig):
+        raise UserError(f"--preset {base.name} is of family {model.family}; name a GAN's")
+    if "generator" in opened and model.ema_decay is None:
+        raise UserError(
+            f"--generator is for a moving average beside it, and --preset {base.name} keeps none; "
+            "give --from alone, or another preset"
+        )
+    judge: Mapping[str, Any] = architecture.counterpart(inferred.network, inferred.image)
+    if "discriminator" in opened:
+        shapes = opened["discriminator"].shapes
+        judge = architecture.infer_discriminator(shapes, inferred.image)
+    pair = architecture.conditional if inferred.classes else ("none", "none")
+    return dataclasses.replace(
+        model,
+        generator=_like(architecture.network, model.generator, inferred.network),
+        discriminator=_like(architecture.network, model.discriminator, judge),
+        generator_conditioning=pair[0],
+        discriminator_conditioning=pair[1],
+        latent=inferred.latent,
+        minibatch="none",
+        # They would begin in the middle of nothing.
+        ema_profiles=(),
+    )
+
+
+def _denoising(
+    name: str,
+    architecture: Denoising,
+    base: Experiment,
+    inferred: Inferred,
+    file: str,
+    heads: int | None,
+) -> DiffusionConfig:
+    model = base.model
+    if not isinstance(model, DiffusionConfig):
+        raise UserError(f"--preset {base.name} is of family {model.family}; name one of diffusion")
+    fields = dict(inferred.network)
+    if architecture.heads:
+        fields["heads"] = heads or architecture.heads.get(fields["width"])
+        if fields["heads"] is None:
+            raise UserError(
+                f"{file} is of width {fields['width']}, of which no {name} is published, and "
+                "tensors do not say how many heads it has; give --heads"
+            )
+    elif heads is not None:
+        raise UserError(f"--heads is {heads}, but tensors of {name} say all; leave it out")
+    return dataclasses.replace(
+        model,
+        network=_like(architecture.network, model.network, fields),
+        **architecture.fixed,
+        **architecture.chosen,
+        conditional=inferred.classes > 0,
+        label_dropout=model.label_dropout if inferred.classes else 0.0,
+        ema_profiles=(),
+    )
+
+
+def _like(kind: type[_Configuration], base: Any, fields: Mapping[str, Any]) -> _Configuration:
+    """A network by its fields, and by those of another that weights do not say."""
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    kept = {
+        name: getattr(base, name) for name in _TAKEN_OVER if name in known and hasattr(base, name)
+    }
+    return kind(**{**kept, **fields})
+
+
+def check_exportable(
+    name: str, architecture: Architecture, directory: pathlib.Path, model: Model
+) -> None:
+    """Refuses runs that have no counterpart in the official code.
+
+    Args:
+      name: of the architecture.
+      architecture: that is asked for.
+      directory: of the run.
+      model: of the run.
+
+    Raises:
+      UserError: it is another network, or the official code uses it in another way.
+    """
+    if isinstance(architecture, Denoising):
+        _check_denoising(name, architecture, directory, model)
+        return
+    if not isinstance(model, GANConfig):
+        raise UserError(f"{directory} is of family {model.family}, not a GAN, and has no {name}")
+    for role in ("generator", "discriminator"):
+        network = getattr(model, role)
+        if type(network) is not architecture.network:
+            raise UserError(
+                f"the {role} of {directory} is a {network.name}, not a {name}; export what it is"
+            )
+    pair = model.generator_conditioning, model.discriminator_conditioning
+    if pair not in (architecture.conditional, ("none", "none")):
+        raise UserError(
+            f"{directory} has labels by {' and '.join(pair)}, and the official {name} by "
+            f"{' and '.join(architecture.conditional)}"
+        )
+    if model.minibatch != "none":
+        raise UserError(
+            f"the discriminator of {directory} has minibatch {model.minibatch!r}, and the official "
+            f"{name} none"
+        )
+
+
+def _check_denoising(
+    name: str, architecture: Denoising, directory: pathlib.Path, model: Model
+) -> None:
+    if not isinstance(model, DiffusionConfig):
+        raise UserError(
+            f"{directory} is of family {model.family}, not diffusion, and has no {name}"
+        )
+    if type(model.network) is not architecture.network:
+        raise UserError(
+            f"the network of {directory} is a {model.network.name}, not that of {name}; export "
+            "what it is"
+        )
+    for field, wanted in architecture.fixed.items():
+        if (own := getattr(model, field)) != wanted:
+            raise UserError(
+                f"{directory} has {field} {_said(own)}, and the official {name} {_said(wanted)}, "
+                "to which other weights belong; export what it is"
+            )
+
+
+def _said(value: Any) -> str:
+    """A path by its name, and numbers where it has some."""
+    if not isinstance(value, Path):
+        return str(value)
+    fields = dataclasses.asdict(value)
+    name = fields.pop("name")
+    return " ".join([name, *(f"{field} {number:g}" for field, number in fields.items())])

@@ -1,0 +1,166 @@
+"""Weights of EDM's and DiT's official networks: imported, they say the same of noisy images."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import official_denoisers as official
+import pytest
+from in_process import contents, genjax, refusal
+from official_networks import CLASSES
+from safetensors.numpy import load_file, save_file
+
+from genjax.config import VarianceExploding, VariancePreserving
+from genjax.nn.denoisers import make_denoiser
+from genjax.run.opening import open_run
+
+CASES = {
+    "ddpmpp": ("edm", functools.partial(official.edm, 0, False, augmented=True)),
+    "ddpmpp without labels": ("edm", functools.partial(official.edm, 1, False, conditional=False)),
+    "adm": ("edm", functools.partial(official.edm, 2, True, width=64)),
+    "dit": ("dit", functools.partial(official.dit, 3)),
+    "dit without variances": ("dit", functools.partial(official.dit, 4, sigma=False, patch=4)),
+}
+FLAGS = {"edm": ("--data", "digits"), "dit": ("--data", "digits", "--heads", 2)}
+SAYS = {"edm": official.edm_says, "dit": official.dit_says}
+LAST = "final_layer.linear"
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Imports the network of a case; gives its architecture, the run, what was said."""
+
+    def run(case, *more):
+        name, make = CASES[case]
+        file, out = tmp_path / "ema.safetensors", tmp_path / "run"
+        save_file(make(), file)
+        flags = ("--from", file, *FLAGS[name], *more, "--out", out)
+        outcome = genjax("weights", "import", name, *flags)
+        assert outcome.status == 0, outcome
+        return name, out, outcome.out.replace("\n", " ")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.full if case != "dit" else []) for case in CASES]
+)
+def test_they_say_what_the_official_networks_say(torch, imported, case, tmp_path):
+    name, out, said = imported(case)
+    run = open_run(out, "last")
+    model = run.experiment.model
+    path = VarianceExploding() if name == "edm" else VariancePreserving()
+    assert (model.path, model.prediction) == (path, {"edm": "edm", "dit": "noise"}[name])
+    assert run.averaged
+    rng = np.random.default_rng(0)
+    x = np.float32(rng.normal(size=(4, 8, 8, 1)))
+    noise = np.float32(rng.normal(size=4) if name == "edm" else [0, 1.5, 250, 999])
+    labels = np.array([0, 3, 9, CLASSES]) if model.conditional else None
+    classes = CLASSES if model.conditional else 0
+    network = make_denoiser(model.network, (8, 8, 1), classes, jnp.float32, None)
+    ours = jax.jit(network.apply, static_argnums=2)(run.state.network.ema, x, False, noise, labels)
+    # In the order of the layers, which a file does not keep.
+    tensors = CASES[case][1]()
+    given = None if labels is None else torch.tensor(labels)
+    pictures = torch.tensor(x).permute(0, 3, 1, 2)
+    theirs = SAYS[name](torch, tensors, pictures, torch.tensor(noise), given)
+    theirs = theirs.permute(0, 2, 3, 1).numpy()
+    assert theirs.std() > 0.1
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+    back = tmp_path / "back.safetensors"
+    outcome = genjax("weights", "export", name, out, "--out", back)
+    assert outcome.status == 0, outcome
+    if "model.map_augment.weight" in tensors:
+        assert "left out map_augment.weight" in said
+        del tensors["model.map_augment.weight"]
+    if len(tensors.get(f"{LAST}.bias", ())) == 8:
+        assert f"left out half of {LAST}" in said
+        for part in ("weight", "bias"):
+            # Of each pixel of a patch, the noise and then the variance.
+            tensors[f"{LAST}.{part}"] = tensors[f"{LAST}.{part}"][::2]
+    written = load_file(back)
+    assert written.keys() == tensors.keys()
+    for key, tensor in tensors.items():
+        np.testing.assert_array_equal(written[key], tensor, err_msg=key)
+
+
+@pytest.mark.full
+def test_they_sample_and_are_trained_further(imported, tmp_path):
+    name, out, _ = imported("dit", "--preset", "diffusion-digits", "--step", 3)
+    assert genjax("sample", out, "--n", 4, "--out", tmp_path / "grid.png").status == 0
+    assert "began with imported weights" in refusal("rerun", out)
+    outcome = genjax("resume", out, "--steps", 5)
+    assert outcome.status == 0, outcome
+    outcome = genjax("weights", "export", name, out, "--out", tmp_path / "back.safetensors")
+    assert "the weights of step 5" in outcome.out
+    initial = json.loads((out / "manifest.json").read_text())["sessions"][0]["initial"]
+    assert initial["official"] == name
+    assert initial["average"]["file"] == "ema.safetensors"
+
+
+def broken(tensors, change):
+    """Tensors with one thing wrong."""
+    match change:
+        case "augment":
+            tensors["model.map_augment.weight"] = np.zeros((8, 9), np.float32)
+        case "shape":
+            tensors["model.enc.8x8_block0.conv0.bias"] = np.zeros(3, np.float32)
+        case "missing":
+            del tensors["model.dec.4x4_in0.qkv.weight"]
+        case "ncsnpp":
+            tensors["model.map_noise.freqs"] = np.zeros(4, np.float32)
+        case "iddpm":
+            tensors["u"] = np.zeros(4, np.float32)
+        case "filter":
+            tensors["model.enc.4x4_down.conv0.resample_filter"] *= 2
+        case "heads":
+            tensors = official.edm(0, True)
+        case "latents":
+            tensors = official.dit(0, channels=4)
+        case "positions":
+            tensors = official.dit(0)
+            tensors["pos_embed"] += 0.1
+        case "one class":
+            tensors = official.dit(0)
+            name = "y_embedder.embedding_table.weight"
+            tensors[name] = tensors[name][:1]
+        case "width":
+            tensors = official.dit(0)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said", "flags"),
+    [
+        ("edm", "shape", "enc.8x8_block0.conv0.bias of shape [3], but in a network of edm", ()),
+        ("edm", "missing", "it lacks dec.4x4_in0.qkv.weight; save the whole state_dict()", ()),
+        ("edm", "ncsnpp", "is of NCSN++, by map_noise.freqs", ()),
+        ("edm", "iddpm", "has no tensor map_layer0.weight; it has", ()),
+        ("edm", "filter", "another enc.4x4_down.conv0.resample_filter than the official", ()),
+        ("edm", "heads", "the official ADM has attention in heads of 64 channels", ()),
+        ("edm", "none", "--heads is 2, but tensors of edm say all", ("--heads", 2)),
+        ("edm", "none", "is of family gan; name one of diffusion", ("--preset", "dcgan-digits")),
+        ("edm", "none", "--generator is given, but edm is one network", ("--generator", "G")),
+        ("dit", "none", "has no tensor x_embedder.proj.weight", ("--heads", 2)),
+        ("dit", "latents", "is of maps of 4 channels, such as latents", ("--heads", 2)),
+        ("dit", "positions", "has another pos_embed than the official", ("--heads", 2)),
+        ("dit", "one class", "embedding_table.weight of no class", ("--heads", 2)),
+        ("dit", "width", "is of width 8, of which no dit is published", ()),
+        ("dit", "width", "heads is 3", ("--heads", 3)),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(tmp_path, name, change, said, flags):
+    file = tmp_path / "ema.safetensors"
+    save_file(broken(official.edm(0, False), change), file)
+    before = contents(tmp_path)
+    command = ("weights", "import", name, "--from", file, "--data", "digits", *flags)
+    assert said in refusal(*command, "--out", tmp_path / "new" / "run")
+    assert contents(tmp_path) == before
