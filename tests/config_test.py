@@ -232,7 +232,7 @@ def edited(**changes):
         ({"model__generator_optimizer__schedule": "linear"}, "it must be an object"),
         ({"data": 3}, "data is 3; it must be an object"),
         ({"data__given": "label"}, "given is 'label'; it must be a list"),
-        ({"format": 7}, "is of format 7; this genjax reads up to 6"),
+        ({"format": 8}, "is of format 8; this genjax reads up to 7"),
         ({"format": "3"}, "format is '3'; it must be a number"),
         ({"plugins": ["/nowhere.py"]}, r"the plugin /nowhere\.py is gone"),
     ],
