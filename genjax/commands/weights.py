@@ -15,6 +15,7 @@ from genjax.commands.arguments import (
     say,
     show_help,
 )
+from genjax.config import LARGEST_SIDE
 from genjax.errors import UserError, suggest
 
 _MOST_STEPS = 2**31 - 1
@@ -35,6 +36,7 @@ def weights(arguments: list[str]) -> None:
         data: str | None = None,
         step: int = 0,
         heads: int | None = None,
+        resolution: int | None = None,
     ) -> None:
         """Make a run of official weights, to sample from, to evaluate or to train further.
 
@@ -43,25 +45,29 @@ def weights(arguments: list[str]) -> None:
         begin anew.
 
         Args:
-          architecture: biggan, biggan_deep, dit, edm, r3gan or stylegan2.
+          architecture: biggan, biggan_deep, dit, edm, kl, r3gan or stylegan2.
           source: File of the network that samples come from, G_ema or ema of the official code.
           out: Folder of the run, new.
           generator: File of a GAN's generator itself, G, which is trained further; without it that
             is G_ema, too.
           discriminator: File of a GAN's discriminator; without it the run begins with a new one.
           preset: Whose losses, optimizers, batch and data a training goes on with; None means
-            biggan-cifar10, dit-imagenet64, edm-cifar10, r3gan-cifar10 or stylegan2-cifar10.
+            biggan-cifar10, dit-imagenet64, edm-cifar10, kl-clothing, r3gan-cifar10 or
+            stylegan2-cifar10.
           data: Data set to go on with, which need not be there yet; None means the preset's.
           step: Step that the run is at.
           heads: Heads of a dit's attention, which its tensors do not say; None means those of the
             published DiT of its width.
+          resolution: Side in pixels of the images of kl, an autoencoder, which its tensors do not
+            say; None means that of the data.
         """
         check_range("--step", step, 0, _MOST_STEPS)
+        check_range("--resolution", resolution, 1, LARGEST_SIDE)
         from genjax.official.roles import Files
         from genjax.run.imported import import_weights
 
         files = Files(source, generator, discriminator)
-        made = import_weights(architecture, files, out, preset, data, step, heads)
+        made = import_weights(architecture, files, out, preset, data, step, heads, resolution)
         height, width, channels = made.image
         classes = f"{made.classes} classes" if made.classes else "without classes"
         say(f"{architecture}: {height}x{width}x{channels}, {classes}, z of {made.latent}")
@@ -82,7 +88,7 @@ def weights(arguments: list[str]) -> None:
         """Write the weights of a run with the names of the official PyTorch code.
 
         Args:
-          architecture: biggan, biggan_deep, dit, edm, r3gan or stylegan2.
+          architecture: biggan, biggan_deep, dit, edm, kl, r3gan or stylegan2.
           run_dir: Folder of the run.
           out: File for the network that samples come from: the moving average where there is one.
           generator: File for a GAN's generator itself.

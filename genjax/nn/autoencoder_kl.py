@@ -84,9 +84,12 @@ class _Attention(_Part):
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
         batch, height, width, channels = x.shape
-        qkv = self.conv(3 * channels, 1, self.norm(x, "norm"), "qkv")
-        qkv = qkv.reshape(batch, height * width, 3, 1, channels)
-        seen = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, 2, 0))
+        y = self.norm(x, "norm")
+        parts = (
+            self.conv(channels, 1, y, name).reshape(batch, height * width, 1, channels)
+            for name in ("query", "key", "value")
+        )
+        seen = jax.nn.dot_product_attention(*parts)
         return x + self.conv(channels, 1, seen.reshape(x.shape), "out")
 
 

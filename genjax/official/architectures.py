@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from genjax.config import (
     R3GAN,
+    AutoencoderKL,
     BigGAN,
     BigGANDeep,
     Denoiser,
@@ -15,7 +16,7 @@ from genjax.config import (
     VarianceExploding,
     VariancePreserving,
 )
-from genjax.official import biggan, biggan_deep, dit, edm, r3gan, stylegan2
+from genjax.official import biggan, biggan_deep, dit, edm, kl, r3gan, stylegan2
 from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import Table
 
@@ -80,7 +81,29 @@ class Denoising(NamedTuple):
     zeros: tuple[tuple[str, ...], ...] = ()
 
 
-Architecture: TypeAlias = Adversaries | Denoising
+class Autoencoding(NamedTuple):
+    """An official autoencoder, and its counterpart here.
+
+    Attributes:
+      network: the configuration of both halves of ours.
+      preset: whose optimizer a training goes on with, by default.
+      infer: what the tensors say of it, beside the side of its images.
+      table: its tensors.
+      of_file: as of `Denoising`.
+      prefix: of the names in the file that the authors' training leaves, if any.
+      zeros: as of `Adversaries`.
+    """
+
+    network: type[Network]
+    preset: str
+    infer: Callable[[Shapes, int], Inferred]
+    table: Callable[[Any], Table]
+    of_file: Callable[[Table, Shapes], tuple[Table, list[str]]]
+    prefix: str = ""
+    zeros: tuple[tuple[str, ...], ...] = ()
+
+
+Architecture: TypeAlias = Adversaries | Autoencoding | Denoising
 
 ARCHITECTURES: dict[str, Architecture] = {
     "biggan": Adversaries(
@@ -123,6 +146,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         # On another it would be the same network of the share of noise.
         chosen={"path": VarianceExploding()},
     ),
+    "kl": Autoencoding(AutoencoderKL, "kl-clothing", kl.infer, kl.table, kl.of_file),
     "r3gan": Adversaries(
         R3GAN,
         "r3gan-cifar10",

@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from genjax.config import DiffusionConfig, Experiment, GANConfig, Model, Path
+from genjax.config import DiffusionConfig, Experiment, GANConfig, Model, Path, VAEConfig
 from genjax.errors import UserError
-from genjax.official.architectures import Adversaries, Architecture, Denoising
+from genjax.official.architectures import Adversaries, Architecture, Autoencoding, Denoising
 from genjax.official.files import Official
 from genjax.official.shapes import Inferred
 
@@ -46,6 +46,8 @@ def model_of(
         return _denoising(name, architecture, base, inferred, file, heads)
     if heads is not None:
         raise UserError(f"--heads is {heads}, but tensors of {name} say all; leave it out")
+    if isinstance(architecture, Autoencoding):
+        return _autoencoding(architecture, base, inferred)
     return _adversaries(architecture, base, inferred, opened)
 
 
@@ -77,6 +79,23 @@ def _adversaries(
         latent=inferred.latent,
         minibatch="none",
         # They would begin in the middle of nothing.
+        ema_profiles=(),
+    )
+
+
+def _autoencoding(architecture: Autoencoding, base: Experiment, inferred: Inferred) -> VAEConfig:
+    model = base.model
+    if not isinstance(model, VAEConfig):
+        raise UserError(f"--preset {base.name} is of family {model.family}; name a VAE's")
+    return dataclasses.replace(
+        model,
+        encoder=_like(architecture.network, model.encoder, inferred.network),
+        decoder=_like(architecture.network, model.decoder, inferred.network),
+        likelihood="gaussian",
+        # A learned one is no part of the official network.
+        scale=model.scale or 1.0,
+        latent=inferred.latent,
+        conditional=False,
         ema_profiles=(),
     )
 
@@ -139,6 +158,9 @@ def check_exportable(
     if isinstance(architecture, Denoising):
         _check_denoising(name, architecture, directory, model)
         return
+    if isinstance(architecture, Autoencoding):
+        _check_autoencoding(name, architecture, directory, model)
+        return
     if not isinstance(model, GANConfig):
         raise UserError(f"{directory} is of family {model.family}, not a GAN, and has no {name}")
     for role in ("generator", "discriminator"):
@@ -157,6 +179,19 @@ def check_exportable(
         raise UserError(
             f"the discriminator of {directory} has minibatch {model.minibatch!r}, and the official "
             f"{name} none"
+        )
+
+
+def _check_autoencoding(
+    name: str, architecture: Autoencoding, directory: pathlib.Path, model: Model
+) -> None:
+    if not isinstance(model, VAEConfig):
+        raise UserError(f"{directory} is of family {model.family}, not a VAE, and has no {name}")
+    halves = model.encoder, model.decoder
+    if halves[0] != halves[1] or type(halves[0]) is not architecture.network or model.conditional:
+        raise UserError(
+            f"encoder and decoder of {directory} are no {name} of one size without labels; export "
+            "what they are"
         )
 
 

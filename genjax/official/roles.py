@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genjax.errors import UserError
-from genjax.official.architectures import Architecture, Denoising
+from genjax.official.architectures import Adversaries, Architecture, Autoencoding, Denoising
 from genjax.official.shapes import Image
 from genjax.official.tensors import Table
 
@@ -26,7 +26,7 @@ class Files(NamedTuple):
 def check_roles(name: str, architecture: Architecture, files: Files) -> None:
     """Refuses files of networks that there are not beside `name`."""
     for role in ("generator", "discriminator"):
-        if isinstance(architecture, Denoising) and getattr(files, role) is not None:
+        if not isinstance(architecture, Adversaries) and getattr(files, role) is not None:
             raise UserError(f"--{role} is given, but {name} is one network; leave it out")
 
 
@@ -36,6 +36,8 @@ def tables_of(
     """Of each role among the files; `model` is the configuration of a run."""
     if isinstance(architecture, Denoising):
         return {"average": architecture.table(model.network, image, conditional)}
+    if isinstance(architecture, Autoencoding):
+        return {"average": architecture.table(model.encoder)}
     makes = architecture.generator(model.generator, image, conditional)
     judges = architecture.discriminator(model.discriminator, image, conditional)
     return {"average": makes, "generator": makes, "discriminator": judges}
@@ -45,4 +47,6 @@ def player_of(architecture: Architecture, role: str) -> str:
     """What the run calls the network of a role."""
     if isinstance(architecture, Denoising):
         return "network"
+    if isinstance(architecture, Autoencoding):
+        return "autoencoder"
     return "discriminator" if role == "discriminator" else "generator"

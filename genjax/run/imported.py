@@ -22,7 +22,7 @@ from genjax.data.schema import image_schema, schema_to_json
 from genjax.data.sources import find_schema, whole_count
 from genjax.errors import RunFailed, UserError, lookup, reason
 from genjax.families.registry import make_algorithm
-from genjax.official.architectures import ARCHITECTURES, Adversaries, Architecture, Denoising
+from genjax.official.architectures import ARCHITECTURES, Adversaries, Architecture, Autoencoding
 from genjax.official.files import Official
 from genjax.official.models import model_of
 from genjax.official.roles import Files, check_roles, player_of, tables_of
@@ -63,6 +63,7 @@ def import_weights(
     data: str | None = None,
     step: int = 0,
     heads: int | None = None,
+    resolution: int | None = None,
 ) -> Imported:
     """Makes a run whose networks are official ones.
 
@@ -77,6 +78,7 @@ def import_weights(
       data: name of the data set to go on with; None for the preset's.
       step: which its checkpoint is of.
       heads: of attention, where tensors do not say it; None for the published ones.
+      resolution: of images, where tensors do not say it; None for that of the data.
 
     Returns:
       What was made.
@@ -98,10 +100,16 @@ def import_weights(
         for role, path in files._asdict().items()
         if path is not None
     }
-    inferred = architecture.infer(opened["average"].shapes)
     chosen = preset(preset_name or architecture.preset)
-    model = model_of(name, architecture, chosen, inferred, opened, heads)
     config = chosen.data if data is None else DataConfig(name=data, flip=chosen.data.flip)
+    shapes = opened["average"].shapes
+    if isinstance(architecture, Autoencoding):
+        inferred = architecture.infer(shapes, _side(config, resolution))
+    elif resolution is not None:
+        raise UserError(f"--resolution is {resolution}, but tensors of {name} say it; leave it out")
+    else:
+        inferred = architecture.infer(shapes)
+    model = model_of(name, architecture, chosen, inferred, opened, heads)
     config, schema = _data(config, inferred, str(files.average))
     called = f"{name}-{config.name.replace('/', '-')}"
     experiment = as_written(dataclasses.replace(chosen, name=called, data=config, model=model))
@@ -120,6 +128,19 @@ def import_weights(
     counts = {role: len(file.shapes.shapes) for role, file in opened.items()}
     size = inferred.image, inferred.classes, inferred.latent
     return Imported(*size, experiment.data.name, counts, notes)
+
+
+def _side(config: DataConfig, resolution: int | None) -> int:
+    """Of the images of an autoencoder, which takes any."""
+    if resolution is not None:
+        return resolution
+    schema = find_schema(config)
+    if schema is None or schema.domain != "image":
+        raise UserError(
+            f"the tensors do not say of which images they are, and of {config.name} it isn't known "
+            "here; give --resolution"
+        )
+    return schema.fields["image"].shape[0]
 
 
 def _data(config: DataConfig, inferred: Inferred, file: str) -> tuple[DataConfig, Schema]:
@@ -168,7 +189,7 @@ def _read(
         own = template[player]
         leaves = flatten({"params": own.params, **own.variables})
         shapes[role] = {place: tuple(leaf.shape) for place, leaf in leaves.items()}
-        if isinstance(architecture, Denoising):
+        if not isinstance(architecture, Adversaries):
             tables[role], more = architecture.of_file(tables[role], file.shapes)
             notes += more
         file.check(tables[role], shapes[role], f"{player} of {name} for {side} pixels")
