@@ -2,6 +2,7 @@
 
 import functools
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,18 @@ from in_process import contents, genjax, refusal
 from official_networks import CLASSES
 from safetensors.numpy import load_file, save_file
 
-from genjax.config import VarianceExploding, VariancePreserving
+from genjax.config import (
+    DiffusionConfig,
+    DiT,
+    GANConfig,
+    MeanFlowConfig,
+    VarianceExploding,
+    VariancePreserving,
+)
+from genjax.errors import UserError
 from genjax.nn.denoisers import make_denoiser
+from genjax.official.architectures import ARCHITECTURES
+from genjax.official.models import check_exportable
 from genjax.run.opening import open_run
 
 CASES = {
@@ -164,3 +175,34 @@ def test_mistakes_are_named(tmp_path, name, change, said, flags):
     command = ("weights", "import", name, "--from", file, "--data", "digits", *flags)
     assert said in refusal(*command, "--out", tmp_path / "new" / "run")
     assert contents(tmp_path) == before
+
+
+FAST = DiffusionConfig(network=DiT(), prediction="noise", path=VariancePreserving(fastest=10.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "said"),
+    [
+        ("edm", DiffusionConfig(prediction="v"), "has prediction v, and the official edm edm, to"),
+        ("edm", DiffusionConfig(data_std=1.0), "has data_std 1.0, and the official edm 0.5"),
+        ("edm", DiffusionConfig(network=DiT()), "is a dit, not that of edm; export what it is"),
+        ("edm", GANConfig(), "is of family gan, not diffusion, and has no edm"),
+        ("dit", MeanFlowConfig(network=DiT()), "is of family mean_flow, not diffusion"),
+        ("dit", FAST, "path vp slowest 0.1 fastest 10, and the official dit vp slowest 0.1 fast"),
+        ("biggan", DiffusionConfig(), "is of family diffusion, not a GAN, and has no biggan"),
+    ],
+)
+def test_what_the_official_code_has_not_is_not_exported(name, model, said):
+    with pytest.raises(UserError) as error:
+        check_exportable(name, ARCHITECTURES[name], Path("runs/a"), model)
+    assert said in str(error.value)
+    assert "runs/a" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [DiffusionConfig(), DiffusionConfig(path=VariancePreserving())],
+    ids=lambda model: model.path.name,
+)
+def test_the_prediction_edm_is_the_official_one_on_every_path(model):
+    check_exportable("edm", ARCHITECTURES["edm"], Path("runs/a"), model)

@@ -115,6 +115,8 @@ def import_weights(
     experiment = as_written(dataclasses.replace(chosen, name=called, data=config, model=model))
     algorithm = make_algorithm(experiment, schema)
     networks, notes = _read(name, architecture, algorithm, experiment, inferred, opened)
+    if isinstance(architecture, Denoising) and architecture.heads and heads is None:
+        notes.append("heads: those of the published one of this width, since there is no --heads")
     state = _first_state(algorithm, experiment, networks, step)
     described = {
         "official": name,
