@@ -18,15 +18,22 @@ def inputs(side=8, channels=2, classes=CLASSES, batch=2):
     return x, noise, jnp.arange(batch) + classes - batch + 1 if classes else None
 
 
-def draw(network, x, noise, labels):
-    """Parameters of which none is at a special value; those of matrices keep the scale of maps."""
+def draw_all(network, x, noise, labels):
+    """Variables of which none is at a special value; those of matrices keep the scale of maps."""
 
     def value(path, p):
         fan = math.prod(p.shape[:-1]) if path[-1].key == "kernel" else 4
         return jnp.float32(RNG.normal(size=p.shape) / fan**0.5)
 
     variables = jax.eval_shape(lambda: network.init(KEY, x, False, noise, labels))
-    return jax.tree_util.tree_map_with_path(value, variables["params"])
+    return jax.tree_util.tree_map_with_path(value, variables)
+
+
+def draw(network, x, noise, labels):
+    """The parameters alone, of a network that has nothing else."""
+    variables = draw_all(network, x, noise, labels)
+    assert set(variables) == {"params"}
+    return variables["params"]
 
 
 def close(actual, wanted):
@@ -38,22 +45,25 @@ def close(actual, wanted):
 def equals(torch, network, config, theirs, given):
     """Compares output and gradients, by the image and by all parameters, with PyTorch's.
 
-    `theirs` is called with torch, the configuration, the parameters, the image [batch, channels,
-    side, side], and the noise and labels as they are given.
+    `theirs` is called with torch, the configuration, the parameters and other collections, the
+    image [batch, channels, side, side], and the noise and labels as they are given.
     """
     x, noise, labels = given
-    params = draw(network, *given)
+    others = draw_all(network, *given)
+    params = others.pop("params")
     weight = jnp.float32(RNG.normal(size=x.shape))
 
     def loss(params, x):
-        made = network.apply({"params": params}, x, True, noise, labels)
+        made = network.apply({"params": params, **others}, x, True, noise, labels)
         return jnp.sum(made * weight), made
 
     gradients, made = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
     assert made.dtype == jnp.float32
     double = jax.tree.map(lambda p: torch.tensor(np.float64(p), requires_grad=True), params)
     image = torch.tensor(np.float64(x)).permute(0, 3, 1, 2).requires_grad_()
-    expected = theirs(torch, config, double, image, noise, labels).permute(0, 2, 3, 1)
+    fixed = jax.tree.map(lambda p: torch.tensor(np.float64(p)), others)
+    expected = theirs(torch, config, {**double, **fixed}, image, noise, labels)
+    expected = expected.permute(0, 2, 3, 1)
     (expected * torch.tensor(np.float64(weight))).sum().backward()
     close(made, expected.detach())
     close(gradients[1], image.grad.permute(0, 2, 3, 1))

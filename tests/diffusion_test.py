@@ -56,6 +56,7 @@ def build(config, sampling=None):
 def said(state, x, label, labels=None):
     """What the network says: a dense layer, SiLU, and another."""
     params = jax.device_get(state.network.params)
+    params = params.get("network", params)
     frequencies = 10_000.0 ** (-np.arange(16) / 16)
     angles = np.asarray(label)[:, None] * frequencies
     parts = [np.asarray(x).reshape(len(x), -1), np.cos(angles), np.sin(angles)]
@@ -93,6 +94,34 @@ def test_edms_loss(batch):
     weight = (s**2 + 0.25) / (s * 0.5) ** 2
     expected = np.mean(spread(weight) * (data - x) ** 2)
     np.testing.assert_allclose(metrics["network/loss"], expected, rtol=1e-4)
+
+
+def test_learned_weights(batch):
+    """Karras et al. 2024, equation 21, with u linear in Fourier features that stay as drawn."""
+    config = dataclasses.replace(PLAIN, weighting="learned", ema_decay=0.5)
+    spec = image_spec(6, IMAGE, CLASSES)
+    algorithm, state = moved(make_diffusion(config, spec, accumulate=3), KEY)
+    after, metrics = algorithm.step(state, batch)
+    u, noise = drawn(stream(KEY, "network update", 0))
+    s = np.exp(-1.2 + 1.2 * stats.norm.ppf(u))
+    size = np.sqrt(s**2 + 0.25)
+    x = np.float64(batch["image"])
+    label = np.log(s) / 4
+    f = said(state, (x + spread(s) * noise) / spread(size), label)
+    wanted = (spread(s**2) * x - spread(0.25 * s) * noise) / spread(size * s * 0.5)
+    errors = np.mean((wanted - f) ** 2, axis=(1, 2, 3))
+    constants = state.network.variables["constants"]
+    waves = {name: np.float64(value) for name, value in constants["fourier"].items()}
+    features = 2**0.5 * np.cos(np.outer(label, waves["frequencies"]) + waves["phases"])
+    direction = np.float64(state.network.params["linear"]["direction"])[:, 0]
+    doubt = features @ direction / np.linalg.norm(direction)
+    expected = np.mean(errors / np.exp(doubt) + doubt)
+    np.testing.assert_allclose(metrics["network/loss"], expected, rtol=1e-3)
+    brought = after.network.params["linear"]["direction"]
+    np.testing.assert_allclose(np.mean(np.square(brought)), 1, rtol=1e-3)
+    assert np.abs(brought - state.network.params["linear"]["direction"]).max() > 1e-3
+    for kept in (after.network.variables, after.network.ema):
+        jax.tree.map(np.testing.assert_array_equal, kept["constants"], constants)
 
 
 def test_flow_matching(batch):

@@ -7,7 +7,7 @@ from genjax.config.fields import check_numbers, require
 from genjax.config.networks import Convolutions, Remat
 from genjax.config.tags import Tagged, register
 
-UNetVariant = Literal["ddpmpp", "adm"]
+UNetVariant = Literal["ddpmpp", "adm", "edm2"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,13 @@ class Denoiser(Tagged, what="denoiser"):
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UNet(Denoiser):
-    """Residual blocks that halve the image and double it again, as in EDM (Karras et al. 2022)."""
+    """Residual blocks that halve the image and double it again (Karras et al. 2022 and 2024)."""
 
     name: Literal["unet"] = "unet"
     variant: UNetVariant = "ddpmpp"
     """Of the blocks: ddpmpp adds the level of noise to their channels and has one head of attention
-    (Song et al. 2021), adm scales and shifts channels by it (Dhariwal & Nichol 2021)."""
+    (Song et al. 2021), adm scales and shifts channels by it (Dhariwal & Nichol 2021), edm2 scales
+    them, and all its layers keep magnitudes (Karras et al. 2024)."""
     width: int = 64
     """Channels that `widths` multiplies; even."""
     widths: tuple[int, ...] = (1, 2, 2)
@@ -46,7 +47,7 @@ class UNet(Denoiser):
     attention: tuple[int, ...] = ()
     """Sides of the maps with self-attention, beside the smallest, which has it in any case."""
     head: int = 64
-    """Channels of each head of attention in adm; fewer channels than that are one head."""
+    """Channels of each head of attention in adm and edm2; fewer channels than that are one head."""
     convolutions: Convolutions = "auto"
     """Form of the convolutions and of their derivatives: auto is the fastest that is known for the
     platform, stock is XLA's own. They are equal up to rounding."""

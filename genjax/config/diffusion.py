@@ -159,7 +159,8 @@ class DiffusionConfig(Denoising):
     times: Times = LogNormal()
     weighting: str = setting("plain", choices="genjax.families.diffusion.weightings:WEIGHTINGS")
     """Of the squared errors at different times; plain are those of the network's output, which for
-    the prediction edm are weighted as in EDM."""
+    the prediction edm are weighted as in EDM; learned divides those by their expected size, which
+    is learned too (Karras et al. 2024)."""
     snr_bound: float = 5.0
     """Of min_snr: the most that the square of alpha / sigma weighs an error of the data."""
     data_std: float = 0.5

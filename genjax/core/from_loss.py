@@ -57,7 +57,8 @@ class Context(NamedTuple):
 
 
 Loss = Callable[[Params, Batch, Context], tuple[Float[Array, ""], Aux]]
-"""The mean loss of some examples, its metrics and the network's other collections afterwards."""
+"""The mean loss of some examples, its metrics, and those of the network's other collections that
+change, afterwards."""
 
 
 class Minimiser(NamedTuple):
@@ -122,9 +123,9 @@ def from_loss(
             return grads, aux
 
         index = example_index(jax.tree.leaves(batch)[0].shape[0], axis_name)
-        grads, (metrics, variables) = mean_over_parts(gradient, (batch, index), accumulate)
+        grads, (metrics, changed) = mean_over_parts(gradient, (batch, index), accumulate)
         grads = pmean(grads, axis_name)
-        own = update_player(own, grads, variables, optimizer)
+        own = update_player(own, grads, {**own.variables, **changed}, optimizer)
         if ema_decay is not None:
             decay = ema_decay(before.step + 1) if callable(ema_decay) else ema_decay
             own = move_average(own, decay)

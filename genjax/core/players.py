@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from genjax.config import Constant, Schedule
 from genjax.core.algorithm import ema_update
 from genjax.core.averages import new_share
+from genjax.core.magnitude import bring_back
 from genjax.core.optimizers import scheduled
 from genjax.core.spectral import COLLECTION, power_iteration
 from genjax.core.types import Key, NetState, Number, Params, Profiled, State, Variables
@@ -91,7 +92,9 @@ def update_player(
     variables: Variables,
     optimizer: optax.GradientTransformation,
 ) -> NetState:
-    """Applies one optimizer update, and one power iteration of spectral normalisation if any.
+    """Applies one optimizer update, and what layers want after one.
+
+    That is one power iteration of spectral normalisation, and directions at their magnitude.
 
     Args:
       player: its state.
@@ -103,7 +106,7 @@ def update_player(
       The new state, with the moving average as it was.
     """
     updates, opt = optimizer.update(grads, player.opt, player.params)
-    params = optax.apply_updates(player.params, updates)
+    params = bring_back(optax.apply_updates(player.params, updates))
     if COLLECTION in variables:
         variables = {**variables, COLLECTION: power_iteration(params, variables[COLLECTION])}
     return dataclasses.replace(player, params=params, variables=variables, opt=opt)

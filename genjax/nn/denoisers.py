@@ -10,6 +10,7 @@ from genjax.config import DiT as DiTConfig
 from genjax.config import UNet as UNetConfig
 from genjax.errors import UserError
 from genjax.nn.dit import DiT
+from genjax.nn.edm2 import EDM2UNet
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MLPDenoiser
 from genjax.nn.unet import UNet
@@ -25,7 +26,9 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
     DiTConfig: lambda config, shape, classes, dtype, axis_name: DiT(
         config, Layers(dtype=dtype, axis_name=axis_name), classes
     ),
-    UNetConfig: lambda config, shape, classes, dtype, axis_name: UNet(
+    UNetConfig: lambda config, shape, classes, dtype, axis_name: (
+        EDM2UNet if config.variant == "edm2" else UNet
+    )(
         config,
         Layers(dtype=dtype, axis_name=axis_name, convolutions=config.convolutions),
         classes,
@@ -36,6 +39,11 @@ the mapped axis to a network ``(x, train, noise, labels) -> float32 like x``."""
 
 OF_IMAGES = (DiTConfig, UNetConfig)
 """Those that are for square images alone."""
+
+
+def pace(config: Denoiser) -> float:
+    """By what times in [0, 1] are multiplied for a network, whose waves of them are as slow."""
+    return 1.0 if isinstance(config, UNetConfig) and config.variant == "edm2" else 1000.0
 
 
 def make_denoiser(

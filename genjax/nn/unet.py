@@ -1,6 +1,7 @@
 """U-Nets of DDPM++ and ADM, in EDM's form (Karras et al. 2022)."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -119,6 +120,59 @@ def stage_sides(side: int, config: Config) -> list[int]:
                 f"{', '.join(map(str, sides))}"
             )
     return sides
+
+
+def through_stages(
+    x: Float[Array, "batch h w c"],
+    config: Config,
+    block: Callable[..., Array],
+    join: Callable[[Array, Array], Array],
+    all_attend: bool = True,
+) -> Float[Array, "batch h w features"]:
+    """Goes down from stage to stage and up again, beside what was on the way down.
+
+    Args:
+      x: of the first stage, what the first convolution makes.
+      config: of the network; its stages must fit.
+      block: ``(x, features, name, decodes, resampling, attends) -> x``, where it decodes on the way
+        up and the last two may be left out.
+      join: from a map and the one that was kept of the way down to what a block is given.
+      all_attend: on the way up, attention follows every block, not the stage's last one alone.
+
+    Returns:
+      The first stage's last map.
+    """
+    stages = list(enumerate(config.width * multiple for multiple in config.widths))
+    side = x.shape[1]
+    kept = [x]
+    for stage, width in stages:
+        if stage:
+            x = block(x, x.shape[-1], f"down_{stage}", False, resampling="down")
+            kept.append(x)
+        attends = side // 2**stage in config.attention
+        for number in range(config.blocks):
+            x = block(x, width, f"encoder_{stage}_{number}", False, attends=attends)
+            kept.append(x)
+    x = block(x, x.shape[-1], "middle_0", True, attends=True)
+    x = block(x, x.shape[-1], "middle_1", True)
+    for stage, width in reversed(stages):
+        if stage + 1 < len(stages):
+            x = block(x, x.shape[-1], f"up_{stage}", True, resampling="up")
+        for number in range(config.blocks + 1):
+            chosen = all_attend or number == config.blocks
+            attends = chosen and side // 2**stage in config.attention
+            joint = join(x, kept.pop())
+            x = block(joint, width, f"decoder_{stage}_{number}", True, attends=attends)
+    return x
+
+
+def one_hot(
+    labels: Int[Array, "batch"] | None, classes: int, batch: int
+) -> Float[Array, "batch classes"]:
+    """Labels as vectors, all zeros of the label `classes` and where there are no labels."""
+    if labels is None:
+        labels = jnp.full(batch, classes)
+    return jax.nn.one_hot(labels, classes)
 
 
 class _Part(nn.Module):
@@ -268,37 +322,22 @@ class UNet(_Part):
           UserError: the side can't be halved as often as the network does.
         """
         config, variant = self.config, self.variant
-        sides = stage_sides(x.shape[1], config)
+        stage_sides(x.shape[1], config)
         embedding = self.embed(noise, labels)
         kind: Any = rematerialized(_Block, config.remat, (3,))
 
-        def block(y: Array, features: int, name: str, **options: Any) -> Array:
+        def block(y: Array, features: int, name: str, decodes: bool, **options: Any) -> Array:
             made = kind(config, self.layers, features, **options, name=name)
             result: Array = made(y, embedding, train)
             return result
 
-        stages = [config.width * multiple for multiple in config.widths]
+        def join(x: Array, kept: Array) -> Array:
+            return jnp.concatenate([x, kept], axis=-1)
+
         channels = x.shape[-1]
-        x = self.conv(stages[0] if variant.widens else config.width, 3, x, "first")
-        kept = [x]
-        for stage, (side, width) in enumerate(zip(sides, stages, strict=True)):
-            if stage:
-                x = block(x, x.shape[-1], f"down_{stage}", resampling="down")
-                kept.append(x)
-            for number in range(config.blocks):
-                attends = side in config.attention
-                x = block(x, width, f"encoder_{stage}_{number}", attends=attends)
-                kept.append(x)
-        x = block(x, x.shape[-1], "middle_0", attends=True)
-        x = block(x, x.shape[-1], "middle_1")
-        for stage, (side, width) in reversed(list(enumerate(zip(sides, stages, strict=True)))):
-            if stage + 1 < len(stages):
-                x = block(x, x.shape[-1], f"up_{stage}", resampling="up")
-            for number in range(config.blocks + 1):
-                chosen = variant.all_attend or number == config.blocks
-                attends = chosen and side in config.attention
-                x = jnp.concatenate([x, kept.pop()], axis=-1)
-                x = block(x, width, f"decoder_{stage}_{number}", attends=attends)
+        first = config.width * (config.widths[0] if variant.widens else 1)
+        x = self.conv(first, 3, x, "first")
+        x = through_stages(x, config, block, join, variant.all_attend)
         x = nn.silu(self.norm(x, "last_norm"))
         return self.last(channels, 3, x, "last").astype(jnp.float32)
 
@@ -308,12 +347,7 @@ class UNet(_Part):
         """Embeds levels of noise and labels, in float32."""
         config = self.config
         size = _EMBEDDING * config.width
-        given = None
-        if self.classes:
-            if labels is None:
-                labels = jnp.full(noise.shape[:1], self.classes)
-            # All zeros where there is none.
-            given = jax.nn.one_hot(labels, self.classes)
+        given = one_hot(labels, self.classes, len(noise)) if self.classes else None
         if config.variant == "ddpmpp":
             cosines, sines = sinusoids(noise, config.width // 2, endpoint=True)
             x = jnp.concatenate([sines, cosines], axis=-1).reshape(len(noise), -1)

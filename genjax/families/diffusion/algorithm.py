@@ -102,13 +102,21 @@ def make_diffusion(
         )
 
     def errors(
-        say: Callable[[Examples, Time], Examples], x: Examples, u: Time, e: Examples
+        say: Callable[[Examples, Time], Examples],
+        variables: Variables,
+        x: Examples,
+        u: Time,
+        e: Examples,
     ) -> PerExample:
         """Weighted squared errors of examples at the times of u."""
         t, density = draw(config.times, course, u)
         alpha, sigma, p, q = mixed(t)
         said = say(over(alpha, x) * x + over(sigma, x) * e, t)
         error = jnp.mean((over(p, x) * x + over(q, x) * e - said) ** 2, tuple(range(1, x.ndim)))
+        if config.weighting == "learned":
+            doubt: Any = parts.network.apply(variables, parts.level(t), method="uncertainty")
+            expected: PerExample = error / jnp.exp(doubt) + doubt
+            return expected
         if weighting is None:
             return error
         noise = Noise(alpha, sigma, config.data_std, config.snr_bound, density)
@@ -123,8 +131,8 @@ def make_diffusion(
         say = sayer(parts.network, parts.inputs, variables, labels, context.dropout)
         u = uniform(stream(context.key, "time"), place)
         e = normal(stream(context.key, "noise"), place, spec.shape)
-        total = jnp.mean(errors(say, x, u, e))
-        return total, ({"network/loss": total}, context.variables)
+        total = jnp.mean(errors(say, variables, x, u, e))
+        return total, ({"network/loss": total}, {})
 
     def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
@@ -137,7 +145,8 @@ def make_diffusion(
         def add(total: PerExample, number: Int[Array, ""]) -> tuple[PerExample, None]:
             # One of each share of all times.
             e = normal(stream(key, "noise", number), index, spec.shape)
-            return total + errors(say, x, (number + shift) / _EVALUATED, e), None
+            u = (number + shift) / _EVALUATED
+            return total + errors(say, variables, x, u, e), None
 
         total, _ = jax.lax.scan(add, jnp.zeros(len(index)), jnp.arange(_EVALUATED))
         return {"evaluation/loss": total / _EVALUATED}

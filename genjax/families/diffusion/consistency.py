@@ -167,7 +167,7 @@ def make_consistency(
         guide = guided(context.frozen, labels)
         total = jnp.mean(errors(say, guide, x, u, e, context.step))
         metrics = {"network/loss": total, "network/intervals": intervals(context.step)}
-        return total, (metrics, context.variables)
+        return total, (metrics, {})
 
     def evaluate(state: Any, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]

@@ -14,7 +14,8 @@ from genjax.errors import UserError
 from genjax.families.diffusion.paths import PATHS, Course, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, recover
 from genjax.families.diffusion.training import sayer
-from genjax.nn.denoisers import make_denoiser
+from genjax.nn.denoisers import make_denoiser, pace
+from genjax.nn.uncertainty import WithUncertainty
 
 _LABEL_RANGE = 1e5
 
@@ -28,12 +29,14 @@ class Parts(NamedTuple):
     Attributes:
       course: its path.
       network: what is trained.
+      level: of times, EDM's ``ln(s) / 4``.
       inputs: from noisy data and their times to what the network is given for both.
       mixed: from times to alpha, sigma, p and q, see `genjax.families.diffusion.predictions`.
     """
 
     course: Course
     network: Any
+    level: Callable[[Time], Time]
     inputs: Callable[[Examples, Time], tuple[Examples, Time]]
     mixed: Callable[[Time], tuple[Time, Time, Time, Time]]
 
@@ -58,22 +61,26 @@ def make_parts(
     course = PATHS[type(config.path)](config.path)
     mixture = PREDICTIONS[config.prediction]
     network = make_denoiser(config.network, shape, classes, jnp.dtype(config.dtype), axis_name)
+    if config.weighting == "learned":
+        network = WithUncertainty(network)
     scaled = course.exploding or config.prediction == "edm"
+
+    def level(t: Time) -> Time:
+        # Only the path flow has no data left at its end.
+        return jnp.log(jnp.clip(ratio(course, t), 1 / _LABEL_RANGE, _LABEL_RANGE)) / 4
 
     def inputs(x: Examples, t: Time) -> tuple[Examples, Time]:
         if not scaled:
-            return x, 1000 * t
+            return x, pace(config.network) * t
         alpha, sigma = course.scales(t)
         scale = 1 / jnp.sqrt(sigma**2 + (alpha * config.data_std) ** 2)
-        # Only the path flow has no data left at its end.
-        s = jnp.clip(ratio(course, t), 1 / _LABEL_RANGE, _LABEL_RANGE)
-        return over(scale, x) * x, jnp.log(s) / 4
+        return over(scale, x) * x, level(t)
 
     def mixed(t: Time) -> tuple[Time, Time, Time, Time]:
         alpha, sigma = course.scales(t)
         return alpha, sigma, *mixture(alpha, sigma, config.data_std)
 
-    return Parts(course, network, inputs, mixed)
+    return Parts(course, network, level, inputs, mixed)
 
 
 def estimate_by(parts: Parts, variables: Variables, labels: Labels | None) -> Estimate:

@@ -125,7 +125,7 @@ def make_mean_flow(
         weight = jax.lax.stop_gradient((error + _SMALL) ** -config.power)
         total = jnp.mean(weight * error)
         metrics = {"network/loss": total, "network/error": jnp.mean(error) / size}
-        return total, (metrics, context.variables)
+        return total, (metrics, {})
 
     def sampled(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
         return sayer(network, inputs, sampling_variables(state.network), labels)

@@ -51,5 +51,7 @@ WEIGHTINGS: dict[str, Callable[[Noise], Float[Array, "batch"]] | None] = {
     # Hang et al. 2023, section 3.4.
     "min_snr": lambda noise: jnp.minimum(_snr(noise), noise.bound),
     "likelihood": _likelihood,
+    # Beside what is learned: ``error / exp(u) + u`` (Karras et al. 2024, equation 21).
+    "learned": None,
 }
 """None weighs all errors of the network's own output alike."""
