@@ -13,6 +13,7 @@ from genjax.config import (
     Adam,
     Constant,
     Cosine,
+    InverseSqrt,
     Linear,
     Optimizer,
     Piecewise,
@@ -101,7 +102,18 @@ def piecewise(config, n):
     return passed[-1] if passed else 1.0
 
 
-COURSES = {Constant: constant, Linear: linear, Cosine: cosine, Piecewise: piecewise}
+def inverse_sqrt(config, n):
+    """As in EDM2's code."""
+    return 1 / np.sqrt(max(n / config.reference, 1))
+
+
+COURSES = {
+    Constant: constant,
+    Linear: linear,
+    Cosine: cosine,
+    InverseSqrt: inverse_sqrt,
+    Piecewise: piecewise,
+}
 SCHEDULED = [
     Constant(),
     Constant(warmup=3),
@@ -115,6 +127,8 @@ SCHEDULED = [
     Piecewise(boundaries=(3,), factors=(2.0,), warmup=2),
     Linear(length=30, warmup=10, unit="images"),
     Piecewise(boundaries=(16,), factors=(0.1,), unit="images"),
+    InverseSqrt(reference=2, warmup=3),
+    InverseSqrt(reference=20, unit="images"),
 ]
 
 

@@ -100,6 +100,20 @@ class Piecewise(Schedule):
         return max((1.0, *self.factors))
 
 
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InverseSqrt(Schedule):
+    """The value falls as ``(reference / n)^(1/2)`` after n units (Karras et al. 2024, EDM2)."""
+
+    name: Literal["inverse_sqrt"] = "inverse_sqrt"
+    reference: int = 70_000
+    """Units up to which the value stays; updates in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.reference >= 1, self, "reference", "at least 1")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Tagged, what="optimizer"):
     """How one player's parameters are updated."""

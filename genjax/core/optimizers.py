@@ -13,6 +13,7 @@ from genjax.config import (
     Adam,
     Constant,
     Cosine,
+    InverseSqrt,
     Linear,
     Optimizer,
     Piecewise,
@@ -105,6 +106,7 @@ def _piecewise(config: Piecewise, count: Scalar) -> Scalar:
 SCHEDULES: dict[type[Schedule], Callable[[Any, Scalar], Scalar]] = {
     Constant: lambda config, count: jnp.ones(()),
     Cosine: _cosine,
+    InverseSqrt: lambda config, count: jax.lax.rsqrt(jnp.maximum(1, count / config.reference)),
     Linear: _linear,
     Piecewise: _piecewise,
 }
