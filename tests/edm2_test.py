@@ -10,6 +10,8 @@ import numpy as np
 import optax
 import pytest
 from denoiser_inputs import CLASSES, KEY, close, draw_all, equals, inputs
+from in_process import genjax
+from safetensors.numpy import load_file
 
 from genjax.config import UNet
 from genjax.core.magnitude import DIRECTION, bring_back, unit_magnitude
@@ -297,3 +299,47 @@ def test_sides_and_several_times():
     assert (made.shape, made.dtype) == (x.shape, jnp.float32)
     assert variables["params"]["embed_noise"][DIRECTION].shape == (128, 128)
     assert math.prod(variables["constants"]["fourier"]["phases"].shape) == 64
+
+
+TRAIN = ["diffusion-digits", "--batch-size", 12, "--accumulate", 3, "--mode", "jit"]
+TRAIN += ["--model.network.variant", "edm2", "--model.network.width", 4]
+TRAIN += ["--model.network.widths", 1, "--model.conditional", True, "--model.weighting", "learned"]
+TRAIN += ["--model.optimizer.schedule.name", "inverse_sqrt", "--model.ema-profiles", 0.1, 0.2]
+TRAIN += ["--eval.rank", "none", "--eval.every", 100, "--checkpoint-every", 2]
+
+
+def succeed(*words):
+    outcome = genjax(*words)
+    assert outcome.status == 0, outcome
+
+
+@pytest.mark.full
+def test_runs_go_on_and_have_averages_of_any_width(tmp_path):
+    """Waves are exported with the weights, and are the same after resuming and in averages."""
+    whole, parted, average = (tmp_path / name for name in ("whole", "parted", "average"))
+    succeed("train", *TRAIN, "--steps", 6, "--out", whole)
+    succeed("train", *TRAIN, "--steps", 4, "--out", parted)
+    first = load_file(parted / "network.safetensors")
+    succeed("resume", parted, "--steps", 6)
+    weights, again = (load_file(path / "network.safetensors") for path in (whole, parted))
+    assert weights.keys() == again.keys()
+    waves = [name for name in weights if "constants/" in name]
+    assert len(waves) == 8
+    for name, value in weights.items():
+        np.testing.assert_array_equal(value, again[name])
+        if name in waves:
+            np.testing.assert_array_equal(value, first[name])
+        elif name.endswith(DIRECTION) and not name.startswith("ema"):
+            own = magnitude(value, tuple(range(value.ndim - 1)))
+            np.testing.assert_allclose(own, 1, rtol=1e-3)
+    succeed("average", whole, "--width", 0.2, "--out", average)
+    kept = load_file(whole / "averages" / "6.safetensors")
+    made = load_file(average / "network.safetensors")
+    for name, value in weights.items():
+        if name.startswith("ema/params"):
+            wanted = kept[f"network/0.2/{name.removeprefix('ema/')}"]
+            np.testing.assert_allclose(made[name], wanted, rtol=1e-5, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(made[name], value)
+    succeed("sample", average, "--n", 2, "--steps", 2, "--npz", tmp_path / "samples.npz")
+    assert np.load(tmp_path / "samples.npz")["images"].shape == (2, 8, 8, 1)

@@ -135,9 +135,10 @@ def _with_average(name: str, player: Profiled, sums: Mapping[str, np.ndarray]) -
     def find(path: Any, leaf: Any) -> Any:
         tensor = "/".join([name, *(str(key.key) for key in path)])
         found = sums.get(tensor)
-        if found is None or found.shape != leaf.shape:
+        # A single number is stored as an array of one.
+        if found is None or found.shape != (leaf.shape or (1,)):
             raise Damaged(f"the averages that were stored have no {tensor} like that of the run")
-        return jax.numpy.asarray(found, leaf.dtype)
+        return jax.numpy.asarray(found.reshape(leaf.shape), leaf.dtype)
 
     averaged: Variables = jax.tree_util.tree_map_with_path(find, player.profiles[0])
     ema = {**variables, **averaged}
