@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from genjax.core.compiler import traced_for
 from genjax.errors import UserError
 from genjax.families.gan import ada
-from genjax.families.gan.warp import reflected
+from genjax.families.warp import reflected
 
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(0)

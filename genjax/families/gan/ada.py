@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,9 @@ from jaxtyping import Array, Float
 from genjax.core.rng import example_keys, stream
 from genjax.core.types import Examples, Index, Key, Number
 from genjax.errors import UserError, suggest
-from genjax.families.gan.warp import reflected, warp
+from genjax.families.warp import Matrix, product, reflected, rotate, scale, shift, warp
 
 Image = Float[Array, "height width channels"]
-Matrix = Float[Array, "rows columns"]
 Four = Float[Array, "4"]
 Changes = Mapping[str, Array]
 """The numbers of each operation for one example, float32."""
@@ -136,23 +135,6 @@ def draw(key: Key, p: Number, shares: Mapping[str, float], shape: tuple[int, ...
 # ---- geometry ----
 
 
-def _product(*matrices: Any) -> Matrix:
-    return functools.reduce(partial(jnp.matmul, precision="highest"), matrices)
-
-
-def _scale(x: Number, y: Number) -> Matrix:
-    return jnp.array([[x, 0, 0], [0, y, 0], [0, 0, 1]], jnp.float32)
-
-
-def _rotate(angle: Number) -> Matrix:
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return jnp.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-
-
-def _shift(x: Number, y: Number) -> Matrix:
-    return jnp.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
-
-
 def inverse_geometry(changes: Changes, height: int, width: int) -> Matrix:
     """From places in the changed image to places in the image, from the centre on, [3, 3]."""
     neutral = {
@@ -161,15 +143,15 @@ def inverse_geometry(changes: Changes, height: int, width: int) -> Matrix:
     }
     of = {**neutral, **changes}
     sides = jnp.array([width, height])
-    return _product(
-        _scale(1 - 2 * of["xflip"], 1),
-        _rotate(of["rotate90"] * (math.pi / 2)),
-        _shift(*-jnp.round(of["xint"] * sides)),
-        _scale(1 / of["scale"], 1 / of["scale"]),
-        _rotate(of["rotate"][0]),
-        _scale(1 / of["aniso"], of["aniso"]),
-        _rotate(of["rotate"][1]),
-        _shift(*-of["xfrac"] * sides),
+    return product(
+        scale(1 - 2 * of["xflip"], 1),
+        rotate(of["rotate90"] * (math.pi / 2)),
+        shift(*-jnp.round(of["xint"] * sides)),
+        scale(1 / of["scale"], 1 / of["scale"]),
+        rotate(of["rotate"][0]),
+        scale(1 / of["aniso"], of["aniso"]),
+        rotate(of["rotate"][1]),
+        shift(*-of["xfrac"] * sides),
     )
 
 
@@ -190,7 +172,7 @@ def color_matrix(changes: Changes) -> Matrix:
     hue = unit + jnp.sin(of["hue"]) * _TURN + (jnp.cos(of["hue"]) - 1) * zeros
     saturation = unit + (of["saturation"] - 1) * zeros
     lumaflip = unit - 2 * of["lumaflip"] * _GREY
-    return _product(saturation, hue, lumaflip, contrast, brightness)
+    return product(saturation, hue, lumaflip, contrast, brightness)
 
 
 def recolor(image: Image, matrix: Matrix) -> Image:

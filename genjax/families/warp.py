@@ -18,10 +18,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from genjax.core.compiler import target_platform
-from genjax.core.types import Examples
+from genjax.core.types import Examples, Number
 
 Maps = Float[Array, "batch height width channels"]
 Places = Float[Array, "batch rows columns"]
+Matrix = Float[Array, "rows columns"]
 
 # Daubechies' least asymmetric wavelet with six vanishing moments: its low-pass filter.
 _SYM6 = np.array(
@@ -239,3 +240,27 @@ def warp(images: Examples, inverse: Float[Array, "batch 3 3"]) -> Examples:
         for i in (0, 1)
     )
     return _both_ways(_halving(height), read(sides, doubled, x, y), _halving(width))
+
+
+# ---- maps ----
+
+
+def product(*matrices: Any) -> Matrix:
+    """Of matrices from left to right: the last is done first."""
+    return functools.reduce(partial(jnp.matmul, precision="highest"), matrices)
+
+
+def scale(x: Number, y: Number) -> Matrix:
+    """From places to those so many times as far from the centre, [3, 3]."""
+    return jnp.array([[x, 0, 0], [0, y, 0], [0, 0, 1]], jnp.float32)
+
+
+def rotate(angle: Number) -> Matrix:
+    """From places to those turned by an angle in radians, from right to down, [3, 3]."""
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return jnp.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+
+
+def shift(x: Number, y: Number) -> Matrix:
+    """From places to those so many pixels away, [3, 3]."""
+    return jnp.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
