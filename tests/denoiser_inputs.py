@@ -18,14 +18,14 @@ def inputs(side=8, channels=2, classes=CLASSES, batch=2):
     return x, noise, jnp.arange(batch) + classes - batch + 1 if classes else None
 
 
-def draw_all(network, x, noise, labels):
+def draw_all(network, x, *given):
     """Variables of which none is at a special value; those of matrices keep the scale of maps."""
 
     def value(path, p):
         fan = math.prod(p.shape[:-1]) if path[-1].key == "kernel" else 4
         return jnp.float32(RNG.normal(size=p.shape) / fan**0.5)
 
-    variables = jax.eval_shape(lambda: network.init(KEY, x, False, noise, labels))
+    variables = jax.eval_shape(lambda: network.init(KEY, x, False, *given))
     return jax.tree_util.tree_map_with_path(value, variables)
 
 

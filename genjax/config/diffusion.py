@@ -165,9 +165,14 @@ class DiffusionConfig(Denoising):
     """Of min_snr: the most that the square of alpha / sigma weighs an error of the data."""
     data_std: float = 0.5
     """Standard deviation of the data, for the prediction edm and the path ve."""
+    augment: float = setting(0.0, since=7)
+    """Probability of each change of an image in training, of which the network is told so that none
+    shows in samples: flip along y, scale, rotation, anisotropy, translation; 0.12 in EDM. Above 0,
+    half of the images are flipped along x, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(0 <= self.augment <= 1, self, "augment", "in [0, 1]")
         for name in ("snr_bound", "data_std"):
             require(getattr(self, name) > 0, self, name, "above 0")
 

@@ -35,7 +35,7 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
     ),
 }
 """From a configuration, the shape of images, the number of classes, the type of the computation and
-the mapped axis to a network ``(x, train, noise, labels) -> float32 like x``."""
+the mapped axis to a network ``(x, train, noise, labels, changes) -> float32 like x``."""
 
 OF_IMAGES = (DiTConfig, UNetConfig)
 """Those that are for square images alone."""
@@ -59,8 +59,9 @@ def make_denoiser(
       axis_name: mapped axis over the devices, if any.
 
     Returns:
-      A module from float32 [batch, *shape], bool, float32 [batch] and perhaps int [batch], labels
-      of which the value `classes` stands for none, to float32 [batch, *shape] of any range.
+      A module from float32 [batch, *shape], bool, float32 [batch], perhaps int [batch], labels of
+      which the value `classes` stands for none, and perhaps float32 [batch, numbers], what is told
+      of the examples' augmentation, to float32 [batch, *shape] of any range.
 
     Raises:
       UserError: no square images, or of a side that it can't take, for a network that is for them.

@@ -140,6 +140,7 @@ class DiT(_Part):
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
+        changes: Float[Array, "batch numbers"] | None = None,
     ) -> Images:
         """Judges images.
 
@@ -149,6 +150,7 @@ class DiT(_Part):
           noise: a function of each image's level of noise, in the paper steps of 0 to 999; or
             several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
+          changes: what is told of the augmentation of each image; None, as zeros, for no change.
 
         Returns:
           float32 [batch, side, side, channels] of any range.
@@ -162,7 +164,7 @@ class DiT(_Part):
         x = x.reshape(batch, count, patch, count, patch, channels).swapaxes(2, 3)
         y = self.rows(width, x.reshape(batch, count**2, patch**2 * channels), "patches")
         y = y + positions(count, width).astype(y.dtype)
-        embedding = self.embed(noise, labels)
+        embedding = self.embed(noise, labels, changes)
         kind: Any = rematerialized(_Block, config.remat, (3,))
         for number in range(config.depth):
             y = kind(config, self.layers, name=f"block_{number}")(y, embedding, train)
@@ -173,13 +175,19 @@ class DiT(_Part):
         return y.reshape(batch, side, side, channels).astype(jnp.float32)
 
     def embed(
-        self, noise: Float[Array, "batch *times"], labels: Int[Array, "batch"] | None
+        self,
+        noise: Float[Array, "batch *times"],
+        labels: Int[Array, "batch"] | None,
+        changes: Float[Array, "batch numbers"] | None,
     ) -> Float[Array, "batch width"]:
-        """Embeds levels of noise and labels, in float32."""
+        """Embeds levels of noise, labels and changes, in float32."""
         width = self.config.width
         x = jnp.concatenate(sinusoids(noise, _FREQUENCIES), axis=-1).reshape(len(noise), -1)
         x = nn.silu(self.vector(width, x, "noise_0", _NORMAL))
         x = self.vector(width, x, "noise_1", _NORMAL)
+        if changes is not None:
+            layers = self.layers._replace(dtype=jnp.float32)
+            x = x + layers.dense(width, _ZEROS, use_bias=False, name="changes")(changes)
         if not self.classes:
             return x
         table = self.param("labels", _NORMAL, (self.classes + 1, width))

@@ -132,6 +132,7 @@ class EDM2UNet(_Part):
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
+        changes: Float[Array, "batch numbers"] | None = None,
     ) -> Images:
         """Judges images; arguments, result and errors as of `genjax.nn.unet.UNet`.
 
@@ -141,6 +142,7 @@ class EDM2UNet(_Part):
           noise: a function of each image's level of noise, of size near 1, such as EDM's
             ``log(sigma) / 4``, or several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
+          changes: what is told of the augmentation of each image; None, as zeros, for no change.
 
         Returns:
           float32 [batch, side, side, channels] of any range.
@@ -150,7 +152,7 @@ class EDM2UNet(_Part):
         """
         config = self.config
         stage_sides(x.shape[1], config)
-        embedding = self.embed(noise, labels)
+        embedding = self.embed(noise, labels, changes)
         kind: Any = rematerialized(_Block, config.remat, (3,))
 
         def block(y: Array, features: int, name: str, decodes: bool, **options: Any) -> Array:
@@ -166,9 +168,12 @@ class EDM2UNet(_Part):
         return last.astype(jnp.float32)
 
     def embed(
-        self, noise: Float[Array, "batch *times"], labels: Int[Array, "batch"] | None
+        self,
+        noise: Float[Array, "batch *times"],
+        labels: Int[Array, "batch"] | None,
+        changes: Float[Array, "batch numbers"] | None,
     ) -> Float[Array, "batch e"]:
-        """Embeds levels of noise and labels, in float32."""
+        """Embeds levels of noise, labels and changes, in float32."""
         config = self.config
         size = config.width * max(config.widths)
         x = MPFourier(config.width * config.widths[0], name="fourier")(noise)
@@ -177,4 +182,6 @@ class EDM2UNet(_Part):
             # Of magnitude 1 where there is a label.
             given = one_hot(labels, self.classes, len(noise)) * math.sqrt(self.classes)
             x = mp_sum(x, MPDense(size, name="embed_label")(given), _LABEL)
+        if changes is not None:
+            x = x + MPDense(size, name="embed_changes")(changes, self.gain("changes_gain"))
         return mp_silu(x)

@@ -144,14 +144,19 @@ class MLPDenoiser(nn.Module):
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
+        changes: Float[Array, "batch numbers"] | None = None,
     ) -> Examples:
         batch = x.shape[0]
         parts = [part.reshape(batch, -1) for part in (x, *sinusoids(noise, _FREQUENCIES))]
         if labels is not None:
             parts.append(jax.nn.one_hot(labels, self.classes))
         y = jnp.concatenate(parts, axis=-1)
-        for _ in range(self.depth):
-            y = nn.silu(self.layers.dense(self.width, _INIT)(y))
+        for number in range(self.depth):
+            y = self.layers.dense(self.width, _INIT)(y)
+            if changes is not None and number == 0:
+                tell = self.layers.dense(self.width, _INIT, use_bias=False, name="changes")
+                y = y + tell(changes)
+            y = nn.silu(y)
             y = Dropout(self.dropout, self.layers.axis_name)(y, train)
         y = self.layers.dense(math.prod(x.shape[1:]), nn.initializers.zeros)(y)
         return y.reshape(x.shape).astype(jnp.float32)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -305,6 +306,7 @@ class UNet(_Part):
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
+        changes: Float[Array, "batch numbers"] | None = None,
     ) -> Images:
         """Judges images.
 
@@ -314,6 +316,7 @@ class UNet(_Part):
           noise: a function of each image's level of noise, such as EDM's ``log(sigma) / 4``, or
             several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
+          changes: what is told of the augmentation of each image; None, as zeros, for no change.
 
         Returns:
           float32 [batch, side, side, channels] of any range.
@@ -323,7 +326,7 @@ class UNet(_Part):
         """
         config, variant = self.config, self.variant
         stage_sides(x.shape[1], config)
-        embedding = self.embed(noise, labels)
+        embedding = self.embed(noise, labels, changes)
         kind: Any = rematerialized(_Block, config.remat, (3,))
 
         def block(y: Array, features: int, name: str, decodes: bool, **options: Any) -> Array:
@@ -342,12 +345,16 @@ class UNet(_Part):
         return self.last(channels, 3, x, "last").astype(jnp.float32)
 
     def embed(
-        self, noise: Float[Array, "batch *times"], labels: Int[Array, "batch"] | None
+        self,
+        noise: Float[Array, "batch *times"],
+        labels: Int[Array, "batch"] | None,
+        changes: Float[Array, "batch numbers"] | None,
     ) -> Float[Array, "batch e"]:
-        """Embeds levels of noise and labels, in float32."""
+        """Embeds levels of noise, labels and changes, in float32."""
         config = self.config
         size = _EMBEDDING * config.width
         given = one_hot(labels, self.classes, len(noise)) if self.classes else None
+        bare = partial(self.layers._replace(dtype=jnp.float32).dense, use_bias=False)
         if config.variant == "ddpmpp":
             cosines, sines = sinusoids(noise, config.width // 2, endpoint=True)
             x = jnp.concatenate([sines, cosines], axis=-1).reshape(len(noise), -1)
@@ -355,13 +362,15 @@ class UNet(_Part):
                 # So that its units have variance 1, as the noise's.
                 given = given * math.sqrt(self.classes)
                 x = x + self.dense(x.shape[-1], given, "embed_label")
+            if changes is not None:
+                x = x + bare(x.shape[-1], self.variant.init, name="embed_changes")(changes)
             x = nn.silu(self.dense(size, x, "embed_0"))
             return nn.silu(self.dense(size, x, "embed_1"))
         x = jnp.concatenate(sinusoids(noise, config.width // 2), axis=-1).reshape(len(noise), -1)
+        if changes is not None:
+            x = x + bare(x.shape[-1], self.variant.last, name="embed_changes")(changes)
         x = nn.silu(self.dense(size, x, "embed_0"))
         x = self.dense(size, x, "embed_1")
         if given is not None:
-            init = nn.initializers.normal(1.0)
-            layers = self.layers._replace(dtype=jnp.float32)
-            x = x + layers.dense(size, init, use_bias=False, name="embed_label")(given)
+            x = x + bare(size, nn.initializers.normal(1.0), name="embed_label")(given)
         return nn.silu(x)

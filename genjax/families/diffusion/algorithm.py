@@ -28,7 +28,7 @@ from genjax.core.types import (
 )
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
-from genjax.families.diffusion import likelihood, solvers
+from genjax.families.diffusion import augment, likelihood, solvers
 from genjax.families.diffusion.estimators import (
     Estimate,
     estimate_by,
@@ -90,7 +90,7 @@ def make_diffusion(
     """
     classes = classes_of(config, spec, "a diffusion model")
     options = sampling or DiffusionSampling()
-    _check(config, options)
+    _check(config, spec, options)
     parts = make_parts(config, spec.shape, classes, axis_name)
     course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
@@ -128,7 +128,11 @@ def make_diffusion(
         x, place = batch[spec.target], context.place
         labels = some_labels(batch, context, classes, config.label_dropout)
         variables = {"params": params, **context.variables}
-        say = sayer(parts.network, parts.inputs, variables, labels, context.dropout)
+        told = None
+        if config.augment:
+            changes = augment.draw(stream(context.key, "augment"), place, config.augment)
+            x, told = augment.change(x, changes), augment.told(changes)
+        say = sayer(parts.network, parts.inputs, variables, labels, context.dropout, told)
         u = uniform(stream(context.key, "time"), place)
         e = normal(stream(context.key, "noise"), place, spec.shape)
         total = jnp.mean(errors(say, variables, x, u, e))
@@ -218,13 +222,20 @@ def make_diffusion(
     if is_image:
         flow = {**_FLOW, "dequantization": "uniform"}
         parameters = {"bits_per_dim": flow, "bits_per_dim_bound": _BOUND}
-    minimiser = minimise(config, spec, parts.network, (), loss, accumulate, axis_name)
+    told = augment.TOLD if config.augment else 0
+    minimiser = minimise(config, spec, parts.network, (), loss, accumulate, axis_name, told)
     likelihoods = LogLikelihood(log_likelihood, parameters, slow=True)
     return assemble(spec, classes, minimiser, decode, evaluate, likelihoods)
 
 
-def _check(config: DiffusionConfig, options: DiffusionSampling) -> None:
+def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> None:
     """Refuses what does not fit together."""
+    if config.augment and not spec.is_image:
+        what = "latents" if spec.coded else "examples"
+        raise UserError(
+            f"augment is {config.augment:g}, but it is for images, and this model's {what} have "
+            f"shape {spec.shape}; leave it out"
+        )
     lookup(PREDICTIONS, config.prediction, "prediction")
     lookup(WEIGHTINGS, config.weighting, "weighting")
     lookup(solvers.SOLVERS, options.solver, "solver")

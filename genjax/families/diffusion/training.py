@@ -77,6 +77,7 @@ def sayer(
     variables: Variables,
     labels: Labels | None,
     dropout: Key | None = None,
+    changes: Array | None = None,
 ) -> Callable[..., Examples]:
     """What a network says of noisy examples.
 
@@ -86,6 +87,7 @@ def sayer(
       variables: of the network.
       labels: int32 [batch], or None.
       dropout: key of what it drops; None where it does not train.
+      changes: what it is told of their augmentation, [batch, numbers]; None where there is none.
 
     Returns:
       A function of noisy examples [batch, ...] and their times, [batch] each, to [batch, ...].
@@ -94,7 +96,8 @@ def sayer(
 
     def say(noisy: Examples, *times: Array) -> Examples:
         x, label = inputs(noisy, *times)
-        said: Any = network.apply(variables, x, rngs is not None, label, labels, rngs=rngs)
+        given = (label, labels, changes)
+        said: Any = network.apply(variables, x, rngs is not None, *given, rngs=rngs)
         found: Examples = said
         return found
 
@@ -109,6 +112,7 @@ def minimise(
     loss: Loss,
     accumulate: int,
     axis_name: str | None,
+    told: int = 0,
 ) -> Minimiser:
     """Makes the first state and the step.
 
@@ -120,6 +124,7 @@ def minimise(
       loss: what is minimised.
       accumulate: parts of the batch whose gradients are averaged.
       axis_name: mapped axis over the devices, if any.
+      told: numbers that the network is told of an example's augmentation.
 
     Returns:
       The functions.
@@ -127,8 +132,9 @@ def minimise(
 
     def variables(key: Key) -> Variables:
         labels = jnp.zeros(1, jnp.int32) if config.conditional else None
-        images, noise = jnp.zeros((1, *spec.shape)), jnp.zeros((1, *times))
-        found: Variables = network.init(stream(key, "init network"), images, False, noise, labels)
+        changes = jnp.zeros((1, told)) if told else None
+        given = (jnp.zeros((1, *spec.shape)), False, jnp.zeros((1, *times)), labels, changes)
+        found: Variables = network.init(stream(key, "init network"), *given)
         return found
 
     def decay(step: Int[Array, ""]) -> Any:
