@@ -22,7 +22,13 @@ from genjax.data.schema import image_schema, schema_to_json
 from genjax.data.sources import find_schema, whole_count
 from genjax.errors import RunFailed, UserError, lookup, reason
 from genjax.families.registry import make_algorithm
-from genjax.official.architectures import ARCHITECTURES, Adversaries, Architecture, Autoencoding
+from genjax.official.architectures import (
+    ARCHITECTURES,
+    Adversaries,
+    Architecture,
+    Autoencoding,
+    Denoising,
+)
 from genjax.official.files import Official
 from genjax.official.models import model_of
 from genjax.official.roles import Files, check_roles, player_of, tables_of
