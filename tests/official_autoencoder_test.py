@@ -177,7 +177,7 @@ def test_halves_are_those_of_the_official_autoencoder(torch, former, tmp_path):
         (("--data", "nowhere"), "of which images they are, and of nowhere it isn't known"),
         (("--resolution", 6), "can't halve images of 6 pixels 2 times"),
         (("--preset", "dcgan-digits"), "is of family gan; name a VAE's"),
-        (("--heads", 2), "tensors of kl say all; leave it out"),
+        (("--heads", 2), "--heads is 2, which kl does not take; leave it out"),
     ],
 )
 def test_what_does_not_fit_is_refused(flags, message, tmp_path):

@@ -117,6 +117,36 @@ def test_they_sample_and_are_trained_further(imported, tmp_path):
     assert initial["average"]["file"] == "ema.safetensors"
 
 
+@pytest.mark.full
+def test_a_dit_of_latents_is_one_of_a_run_s_autoencoder(tmp_path):
+    vae, file, out = tmp_path / "vae", tmp_path / "ema.safetensors", tmp_path / "run"
+    flags = ["--steps", 1, "--batch-size", 8, "--eval.samples", 4, "--mode", "jit"]
+    for half in ("encoder", "decoder"):
+        own = {"name": "kl", "width": 4, "blocks": 1, "channels": 4}
+        flags += [w for field, value in own.items() for w in (f"--model.{half}.{field}", value)]
+        flags += [f"--model.{half}.widths", 1, 2]
+    outcome = genjax("train", "vae-digits", *flags, "--model.latent", 64, "--out", vae)
+    assert outcome.status == 0, outcome
+    save_file(official.dit(0, sigma=False, side=4, channels=4), file)
+    command = ("weights", "import", "dit", "--from", file, "--heads", 2, "--autoencoder", vae)
+    outcome = genjax(*command, "--out", out)
+    assert outcome.status == 0, outcome
+    assert "dit: 4x4x4" in outcome.out
+    model = open_run(out, "last").experiment.model
+    assert model.latent_scale == 0.18215
+    assert model.autoencoder.startswith(f"{vae}@1#")
+    outcome = genjax("sample", out, "--n", 2, "--steps", 2, "--npz", tmp_path / "a.npz")
+    assert outcome.status == 0, outcome
+    assert np.load(tmp_path / "a.npz")["images"].shape == (2, 8, 8, 1)
+    back = tmp_path / "back.safetensors"
+    assert genjax("weights", "export", "dit", out, "--out", back).status == 0
+    tensors, written = load_file(file), load_file(back)
+    assert written.keys() == tensors.keys()
+    assert all(np.array_equal(written[name], tensors[name]) for name in tensors)
+    save_file(official.dit(0, sigma=False, side=8, channels=4), file)
+    assert "of shape (8, 8, 4), but latents of" in refusal(*command, "--out", tmp_path / "b")
+
+
 def broken(tensors, change):
     """Tensors with one thing wrong."""
     match change:
@@ -157,11 +187,13 @@ def broken(tensors, change):
         ("edm", "iddpm", "has no tensor map_layer0.weight; it has", ()),
         ("edm", "filter", "another enc.4x4_down.conv0.resample_filter than the official", ()),
         ("edm", "heads", "the official ADM has attention in heads of 64 channels", ()),
-        ("edm", "none", "--heads is 2, but tensors of edm say all", ("--heads", 2)),
+        ("edm", "none", "--heads is 2, which edm does not take", ("--heads", 2)),
         ("edm", "none", "is of family gan; name one of diffusion", ("--preset", "dcgan-digits")),
         ("edm", "none", "--generator is given, but edm is one network", ("--generator", "G")),
         ("dit", "none", "has no tensor x_embedder.proj.weight", ("--heads", 2)),
-        ("dit", "latents", "is of maps of 4 channels, such as latents", ("--heads", 2)),
+        ("dit", "latents", "is of maps of 4 channels, such as latents; give", ("--heads", 2)),
+        ("dit", "latents", "no-run is not a folder", ("--heads", 2, "--autoencoder", "no-run")),
+        ("biggan", "none", "--autoencoder is a, which biggan does not", ("--autoencoder", "a")),
         ("dit", "positions", "has another pos_embed than the official", ("--heads", 2)),
         ("dit", "one class", "embedding_table.weight of no class", ("--heads", 2)),
         ("dit", "width", "is of width 8, of which no dit is published", ()),

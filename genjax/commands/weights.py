@@ -37,6 +37,7 @@ def weights(arguments: list[str]) -> None:
         step: int = 0,
         heads: int | None = None,
         resolution: int | None = None,
+        autoencoder: str | None = None,
     ) -> None:
         """Make a run of official weights, to sample from, to evaluate or to train further.
 
@@ -60,14 +61,17 @@ def weights(arguments: list[str]) -> None:
             published DiT of its width.
           resolution: Side in pixels of the images of kl, an autoencoder, which its tensors do not
             say; None means that of the data.
+          autoencoder: Run of the VAE of whose latents a dit is: FOLDER, FOLDER@best or FOLDER@STEP.
         """
         check_range("--step", step, 0, _MOST_STEPS)
         check_range("--resolution", resolution, 1, LARGEST_SIDE)
+        from genjax.official.models import Unsaid
         from genjax.official.roles import Files
         from genjax.run.imported import import_weights
 
         files = Files(source, generator, discriminator)
-        made = import_weights(architecture, files, out, preset, data, step, heads, resolution)
+        unsaid = Unsaid(heads, resolution, autoencoder)
+        made = import_weights(architecture, files, out, preset, data, step, unsaid)
         height, width, channels = made.image
         classes = f"{made.classes} classes" if made.classes else "without classes"
         say(f"{architecture}: {height}x{width}x{channels}, {classes}, z of {made.latent}")

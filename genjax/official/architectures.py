@@ -66,6 +66,7 @@ class Denoising(NamedTuple):
       prefix: of the names in the file that the authors' training leaves, if any.
       chosen: further fields of a model that it is brought into.
       heads: of attention by the width, where tensors do not say it.
+      coded: fields of a model of latents beside those.
       zeros: as of `Adversaries`.
     """
 
@@ -78,6 +79,7 @@ class Denoising(NamedTuple):
     prefix: str = ""
     chosen: Mapping[str, Any] = {}
     heads: Mapping[int, int] = {}
+    coded: Mapping[str, Any] = {}
     zeros: tuple[tuple[str, ...], ...] = ()
 
 
@@ -134,6 +136,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         dit.table,
         dit.of_file,
         heads=dit.HEADS,
+        coded={"latent_scale": 0.18215},
     ),
     "edm": Denoising(
         UNet,

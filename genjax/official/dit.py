@@ -28,11 +28,6 @@ _LAST = "final_layer.linear"
 def infer(shapes: Shapes) -> Inferred:
     """Finds what a DiT is, but for its heads; see `genjax.official.biggan`."""
     width, channels, patch, _ = shapes.of("x_embedder.proj.weight", 4)
-    if channels not in (1, 3):
-        raise UserError(
-            f"{shapes.file} is of maps of {channels} channels, such as latents of an autoencoder; "
-            "a model here is of images of 1 or 3 channels"
-        )
     side = patch * math.isqrt(shapes.of("pos_embed", 3)[1])
     classes = shapes.of("y_embedder.embedding_table.weight", 2)[0] - 1
     if not classes:

@@ -3,17 +3,46 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from genjax.config import DiffusionConfig, Experiment, GANConfig, Model, Path, VAEConfig
+from genjax.core.frozen import Networks
 from genjax.errors import UserError
+from genjax.nn.networks import latent_shape
 from genjax.official.architectures import Adversaries, Architecture, Autoencoding, Denoising
 from genjax.official.files import Official
-from genjax.official.shapes import Inferred
+from genjax.official.shapes import Image, Inferred
 
 # What the weights do not say of a network.
 _TAKEN_OVER = ("clamp", "convolutions", "dropout", "initializer", "remat", "stddev")
 _Configuration = TypeVar("_Configuration")
+
+
+class Unsaid(NamedTuple):
+    """What tensors do not say of a network.
+
+    Attributes:
+      heads: of attention; None for those of the published network of this width.
+      resolution: of images; None for that of the data.
+      autoencoder: run of a VAE, of whose latents a network that denoises is; None for one of
+        images.
+    """
+
+    heads: int | None = None
+    resolution: int | None = None
+    autoencoder: str | None = None
+
+
+def check_unsaid(name: str, architecture: Architecture, unsaid: Unsaid) -> None:
+    """Refuses to be told what an architecture's tensors say, or what it has not."""
+    taken: tuple[str, ...] = ()
+    if isinstance(architecture, Denoising):
+        taken = ("heads", "autoencoder") if architecture.heads else ("autoencoder",)
+    elif isinstance(architecture, Autoencoding):
+        taken = ("resolution",)
+    for field, value in unsaid._asdict().items():
+        if value is not None and field not in taken:
+            raise UserError(f"--{field} is {value}, which {name} does not take; leave it out")
 
 
 def model_of(
@@ -22,7 +51,7 @@ def model_of(
     base: Experiment,
     inferred: Inferred,
     opened: Mapping[str, Official],
-    heads: int | None,
+    unsaid: Unsaid,
 ) -> Model:
     """The model of a run of inferred networks.
 
@@ -32,20 +61,18 @@ def model_of(
       base: whose losses and optimizers it has.
       inferred: from the network that samples come from.
       opened: files by the networks' roles.
-      heads: of attention, where tensors do not say it; None for the published ones.
+      unsaid: what tensors do not say.
 
     Returns:
       The model.
 
     Raises:
-      UserError: the base is of another family, a file that it has no place for, or heads that are
-        not known, or not asked for.
+      UserError: the base is of another family, a file that it has no place for, or something
+        unsaid that is not known, or not asked for.
     """
-    file = str(opened["average"].path)
     if isinstance(architecture, Denoising):
-        return _denoising(name, architecture, base, inferred, file, heads)
-    if heads is not None:
-        raise UserError(f"--heads is {heads}, but tensors of {name} say all; leave it out")
+        file = str(opened["average"].path)
+        return _denoising(name, architecture, base, inferred, file, unsaid)
     if isinstance(architecture, Autoencoding):
         return _autoencoding(architecture, base, inferred)
     return _adversaries(architecture, base, inferred, opened)
@@ -106,26 +133,31 @@ def _denoising(
     base: Experiment,
     inferred: Inferred,
     file: str,
-    heads: int | None,
+    unsaid: Unsaid,
 ) -> DiffusionConfig:
     model = base.model
     if not isinstance(model, DiffusionConfig):
         raise UserError(f"--preset {base.name} is of family {model.family}; name one of diffusion")
+    if unsaid.autoencoder is None and inferred.image[-1] not in (1, 3):
+        raise UserError(
+            f"{file} is of maps of {inferred.image[-1]} channels, such as latents; give by "
+            "--autoencoder the run of a VAE whose latents they are"
+        )
     fields = dict(inferred.network)
     if architecture.heads:
-        fields["heads"] = heads or architecture.heads.get(fields["width"])
+        fields["heads"] = unsaid.heads or architecture.heads.get(fields["width"])
         if fields["heads"] is None:
             raise UserError(
                 f"{file} is of width {fields['width']}, of which no {name} is published, and "
                 "tensors do not say how many heads it has; give --heads"
             )
-    elif heads is not None:
-        raise UserError(f"--heads is {heads}, but tensors of {name} say all; leave it out")
     return dataclasses.replace(
         model,
         network=_like(architecture.network, model.network, fields),
         **architecture.fixed,
         **architecture.chosen,
+        **({} if unsaid.autoencoder is None else architecture.coded),
+        autoencoder=unsaid.autoencoder,
         conditional=inferred.classes > 0,
         label_dropout=model.label_dropout if inferred.classes else 0.0,
         ema_profiles=(),
@@ -139,6 +171,15 @@ def _like(kind: type[_Configuration], base: Any, fields: Mapping[str, Any]) -> _
         name: getattr(base, name) for name in _TAKEN_OVER if name in known and hasattr(base, name)
     }
     return kind(**{**kept, **fields})
+
+
+def denoised(networks: Networks, image: Image) -> tuple[int, ...]:
+    """The shape of what a model's own network sees: of latents, or of the images themselves."""
+    if "autoencoder" not in networks:
+        return image
+    theirs = networks["autoencoder"]
+    assert isinstance(theirs.model, VAEConfig)
+    return latent_shape(theirs.model.decoder, theirs.spec.shape, theirs.model.latent)
 
 
 def check_exportable(

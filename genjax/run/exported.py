@@ -12,7 +12,7 @@ from genjax.domains import domain_of
 from genjax.errors import UserError, lookup
 from genjax.official.architectures import ARCHITECTURES, Adversaries
 from genjax.official.files import write_official
-from genjax.official.models import check_exportable
+from genjax.official.models import check_exportable, denoised
 from genjax.official.roles import Files, check_roles, player_of, tables_of
 from genjax.official.shapes import Shapes
 from genjax.official.tensors import flatten, left_over, needed, write_tensors
@@ -55,7 +55,9 @@ def export_weights(
         if (player := player_of(architecture, role)) in trained
     }
     trees["average"] = sampling_variables(found[player_of(architecture, "average")])
-    tables = tables_of(architecture, model, image, run.algorithm.spec.classes > 0)
+    height, width, channels = denoised(run.algorithm.frozen, image)
+    size, conditional = (height, width, channels), run.algorithm.spec.classes > 0
+    tables = tables_of(architecture, model, size, conditional)
     ready, notes = {}, []
     for role, path in files._asdict().items():
         if path is None:

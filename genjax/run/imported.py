@@ -21,7 +21,6 @@ from genjax.core.types import NetState, State
 from genjax.data.schema import image_schema, schema_to_json
 from genjax.data.sources import find_schema, whole_count
 from genjax.errors import RunFailed, UserError, lookup, reason
-from genjax.families.registry import make_algorithm
 from genjax.official.architectures import (
     ARCHITECTURES,
     Adversaries,
@@ -30,15 +29,18 @@ from genjax.official.architectures import (
     Denoising,
 )
 from genjax.official.files import Official
-from genjax.official.models import model_of
+from genjax.official.models import Unsaid, check_unsaid, denoised, model_of
 from genjax.official.roles import Files, check_roles, player_of, tables_of
 from genjax.official.shapes import Image, Inferred
 from genjax.official.tensors import Place, Tree, flatten, left_over
 from genjax.presets import preset
 from genjax.run import checkpoint
 from genjax.run import directory as run_directory
+from genjax.run.opening import open_algorithm, parse_run, pinned
 from genjax.run.scoring import NO_SCORE
 from genjax.run.seals import file_digest
+
+NOTHING = Unsaid()
 
 
 class Imported(NamedTuple):
@@ -68,8 +70,7 @@ def import_weights(
     preset_name: str | None = None,
     data: str | None = None,
     step: int = 0,
-    heads: int | None = None,
-    resolution: int | None = None,
+    unsaid: Unsaid = NOTHING,
 ) -> Imported:
     """Makes a run whose networks are official ones.
 
@@ -81,10 +82,9 @@ def import_weights(
       directory: of the run, new.
       preset_name: whose losses, optimizers and data a training goes on with; None for the usual
         one.
-      data: name of the data set to go on with; None for the preset's.
+      data: name of the data set to go on with; None for the preset's, or the autoencoder's.
       step: which its checkpoint is of.
-      heads: of attention, where tensors do not say it; None for the published ones.
-      resolution: of images, where tensors do not say it; None for that of the data.
+      unsaid: what tensors do not say.
 
     Returns:
       What was made.
@@ -97,6 +97,7 @@ def import_weights(
     """
     architecture = lookup(ARCHITECTURES, name, "architecture")
     check_roles(name, architecture, files)
+    check_unsaid(name, architecture, unsaid)
     run_directory.check_new(directory)
     # What a run that was killed has left can't be replaced.
     if directory.exists() and any(directory.iterdir()):
@@ -107,21 +108,31 @@ def import_weights(
         if path is not None
     }
     chosen = preset(preset_name or architecture.preset)
-    config = chosen.data if data is None else DataConfig(name=data, flip=chosen.data.flip)
+    config, image = chosen.data, None
+    if unsaid.autoencoder is not None:
+        config, image = _coded(unsaid.autoencoder)
+    config = config if data is None else DataConfig(name=data)
+    config = dataclasses.replace(config, flip=chosen.data.flip)
     shapes = opened["average"].shapes
     if isinstance(architecture, Autoencoding):
-        inferred = architecture.infer(shapes, _side(config, resolution))
-    elif resolution is not None:
-        raise UserError(f"--resolution is {resolution}, but tensors of {name} say it; leave it out")
+        inferred = architecture.infer(shapes, _side(config, unsaid.resolution))
     else:
         inferred = architecture.infer(shapes)
-    model = model_of(name, architecture, chosen, inferred, opened, heads)
-    config, schema = _data(config, inferred, str(files.average))
+    model = model_of(name, architecture, chosen, inferred, opened, unsaid)
+    seen = inferred if image is None else inferred._replace(image=image)
+    config, schema = _data(config, seen, str(files.average))
     called = f"{name}-{config.name.replace('/', '-')}"
-    experiment = as_written(dataclasses.replace(chosen, name=called, data=config, model=model))
-    algorithm = make_algorithm(experiment, schema)
+    experiment = dataclasses.replace(chosen, name=called, data=config, model=model)
+    experiment = pinned(as_written(experiment))
+    algorithm = open_algorithm(experiment, schema)
+    size = denoised(algorithm.frozen, seen.image)
+    if size != inferred.image:
+        raise UserError(
+            f"{files.average} is of maps of shape {inferred.image}, but latents of "
+            f"{unsaid.autoencoder} have {size}"
+        )
     networks, notes = _read(name, architecture, algorithm, experiment, inferred, opened)
-    if isinstance(architecture, Denoising) and architecture.heads and heads is None:
+    if isinstance(architecture, Denoising) and architecture.heads and unsaid.heads is None:
         notes.append("heads: those of the published one of this width, since there is no --heads")
     state = _first_state(algorithm, experiment, networks, step)
     described = {
@@ -134,8 +145,18 @@ def import_weights(
     }
     _write(directory, experiment, schema, state, step, described)
     counts = {role: len(file.shapes.shapes) for role, file in opened.items()}
-    size = inferred.image, inferred.classes, inferred.latent
-    return Imported(*size, experiment.data.name, counts, notes)
+    sizes = inferred.image, inferred.classes, inferred.latent
+    return Imported(*sizes, experiment.data.name, counts, notes)
+
+
+def _coded(autoencoder: str) -> tuple[DataConfig, Image]:
+    """The data of a VAE's run, and what its images are."""
+    folder = parse_run(autoencoder).folder
+    data, schema = run_directory.read_config(folder).data, run_directory.read_schema(folder)
+    if schema.domain != "image":
+        raise UserError(f"{autoencoder} makes {schema.domain}, not images; name another run")
+    height, width, channels = schema.fields["image"].shape
+    return data, (height, width, channels)
 
 
 def _side(config: DataConfig, resolution: int | None) -> int:
