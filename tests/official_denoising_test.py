@@ -89,9 +89,7 @@ def test_they_say_what_the_official_networks_say(torch, imported, case, tmp_path
     back = tmp_path / "back.safetensors"
     outcome = genjax("weights", "export", name, out, "--out", back)
     assert outcome.status == 0, outcome
-    if "model.map_augment.weight" in tensors:
-        assert "left out map_augment.weight" in said
-        del tensors["model.map_augment.weight"]
+    assert (model.augment > 0) == ("model.map_augment.weight" in tensors)
     if len(tensors.get(f"{LAST}.bias", ())) == 8:
         assert f"left out half of {LAST}" in said
         for part in ("weight", "bias"):
@@ -101,6 +99,16 @@ def test_they_say_what_the_official_networks_say(torch, imported, case, tmp_path
     assert written.keys() == tensors.keys()
     for key, tensor in tensors.items():
         np.testing.assert_array_equal(written[key], tensor, err_msg=key)
+
+
+@pytest.mark.full
+def test_what_is_told_of_augmentation_is_left_out_without_any(imported, tmp_path):
+    name, out, said = imported("ddpmpp", "--preset", "diffusion-digits")
+    assert "left out map_augment.weight" in said
+    assert open_run(out, "last").experiment.model.augment == 0
+    outcome = genjax("weights", "export", name, out, "--out", tmp_path / "back.safetensors")
+    assert outcome.status == 0, outcome
+    assert "model.map_augment.weight" not in load_file(tmp_path / "back.safetensors")
 
 
 @pytest.mark.full

@@ -18,7 +18,7 @@ from genjax.config import (
 )
 from genjax.official import biggan, biggan_deep, dit, edm, kl, r3gan, stylegan2
 from genjax.official.shapes import Image, Inferred, Shapes
-from genjax.official.tensors import Table
+from genjax.official.tensors import Table, Tensor
 
 Tabulate = Callable[[Any, Image, bool], Table]
 """From a network's configuration, its images, and whether it is given labels."""
@@ -67,6 +67,7 @@ class Denoising(NamedTuple):
       chosen: further fields of a model that it is brought into.
       heads: of attention by the width, where tensors do not say it.
       coded: fields of a model of latents beside those.
+      augmented: further tensors of a network that learnt from augmented images.
       zeros: as of `Adversaries`.
     """
 
@@ -80,6 +81,7 @@ class Denoising(NamedTuple):
     chosen: Mapping[str, Any] = {}
     heads: Mapping[int, int] = {}
     coded: Mapping[str, Any] = {}
+    augmented: Mapping[str, Tensor] = {}
     zeros: tuple[tuple[str, ...], ...] = ()
 
 
@@ -148,6 +150,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         prefix="model.",
         # On another it would be the same network of the share of noise.
         chosen={"path": VarianceExploding()},
+        augmented=edm.AUGMENTED,
     ),
     "kl": Autoencoding(AutoencoderKL, "kl-clothing", kl.infer, kl.table, kl.of_file),
     "r3gan": Adversaries(

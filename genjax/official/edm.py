@@ -8,12 +8,25 @@ from genjax.config import UNet
 from genjax.errors import UserError
 from genjax.nn.unet import stage_sides
 from genjax.official.shapes import Image, Inferred, Shapes
-from genjax.official.tensors import CONV, DENSE, Layout, Table, fixed, layer, left_out, norm, then
+from genjax.official.tensors import (
+    CONV,
+    DENSE,
+    Layout,
+    Table,
+    Tensor,
+    fixed,
+    layer,
+    left_out,
+    norm,
+    then,
+)
 
 _HEAD = 64
 """Channels of a head of the official ADM."""
 _TAPS = np.full((1, 1, 2, 2), 0.25, np.float32)
 _AUGMENTED = "map_augment.weight"
+AUGMENTED: Table = {_AUGMENTED: Tensor(("params", "embed_changes", "kernel"), DENSE)}
+"""What is told of augmentation, of a network that learnt from augmented images."""
 
 
 def _split(x: np.ndarray) -> np.ndarray:
@@ -127,7 +140,7 @@ def of_file(made: Table, shapes: Shapes) -> tuple[Table, list[str]]:
     Returns:
       The table of the file, and what is not read, in words.
     """
-    if _AUGMENTED not in shapes:
+    if _AUGMENTED not in shapes or _AUGMENTED in made:
         return made, []
     note = f"left out {_AUGMENTED}: samples are those without augmentation, whose labels are 0"
     return made | left_out(_AUGMENTED), [note]

@@ -71,8 +71,9 @@ def model_of(
         unsaid that is not known, or not asked for.
     """
     if isinstance(architecture, Denoising):
+        augmented = architecture.augmented.keys() & opened["average"].shapes.shapes.keys()
         file = str(opened["average"].path)
-        return _denoising(name, architecture, base, inferred, file, unsaid)
+        return _denoising(name, architecture, base, inferred, file, unsaid, bool(augmented))
     if isinstance(architecture, Autoencoding):
         return _autoencoding(architecture, base, inferred)
     return _adversaries(architecture, base, inferred, opened)
@@ -134,6 +135,7 @@ def _denoising(
     inferred: Inferred,
     file: str,
     unsaid: Unsaid,
+    augmented: bool,
 ) -> DiffusionConfig:
     model = base.model
     if not isinstance(model, DiffusionConfig):
@@ -160,6 +162,7 @@ def _denoising(
         autoencoder=unsaid.autoencoder,
         conditional=inferred.classes > 0,
         label_dropout=model.label_dropout if inferred.classes else 0.0,
+        augment=model.augment if augmented else 0.0,
         ema_profiles=(),
     )
 

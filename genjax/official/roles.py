@@ -35,7 +35,8 @@ def tables_of(
 ) -> dict[str, Table]:
     """Of each role among the files; `model` is the configuration of a run."""
     if isinstance(architecture, Denoising):
-        return {"average": architecture.table(model.network, image, conditional)}
+        table = architecture.table(model.network, image, conditional)
+        return {"average": {**table, **architecture.augmented} if model.augment else table}
     if isinstance(architecture, Autoencoding):
         return {"average": architecture.table(model.encoder)}
     makes = architecture.generator(model.generator, image, conditional)
