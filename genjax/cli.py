@@ -15,6 +15,7 @@ from genjax.commands.compile import compile
 from genjax.commands.config import config
 from genjax.commands.data import data, presets
 from genjax.commands.directions import directions
+from genjax.commands.editing import edit
 from genjax.commands.interpolation import interpolate
 from genjax.commands.mixing import mix
 from genjax.commands.projection import project
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "mix": mix,
     "directions": directions,
     "project": project,
+    "edit": edit,
     "evaluate": evaluate,
     "average": average,
     "runs": runs,

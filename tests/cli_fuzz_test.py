@@ -31,6 +31,7 @@ FLAGS = {
     "mix": ["--rows", "--columns", "--layers", "--seed", "--out", "--checkpoint", "--label"],
     "directions": ["--method", "--count", "--layers", "--names", "--load", "--span", "--columns"],
     "project": ["--image", "--examples", "--space", "--features", "--steps", "--label", "--out"],
+    "edit": ["--image", "--examples", "--mask", "--strength", "--invert", "--frames", "--out"],
     "average": ["--width", "--out", "--checkpoint"],
     "compare": ["--metrics", "--ignore"],
     "ablate": ["--seeds", "--steps", "--only", "--seed-mode", "--cluster"],

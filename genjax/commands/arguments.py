@@ -91,6 +91,13 @@ def check_file(file: Path | None) -> None:
         raise UserError(f"cannot write {file}: it is a folder or a device; name a file")
 
 
+def check_arrays(file: Path | None) -> None:
+    """`check_file` of arrays, whose ending NumPy would add; raises UserError for another."""
+    check_file(file)
+    if file is not None and file.suffix.lower() != ".npz":
+        raise UserError(f"--npz is {file}; it must end in .npz, which is what is written")
+
+
 def check_empty(folder: Path | None) -> None:
     """Refuses a folder to write into that holds anything, before there is anything to write.
 

@@ -14,16 +14,13 @@ from genjax.commands.arguments import (
     progress,
     say,
 )
+from genjax.commands.given import check_given, read_images
 from genjax.config import LARGEST_SEED
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
-    from genjax.data.given import Given
     from genjax.evals.features import FeatureNetwork
     from genjax.run.opening import Run
-    from genjax.run.sampling import HostCondition
-
-_MOST = 256
 
 
 def project(arguments: list[str]) -> None:
@@ -70,8 +67,7 @@ def project(arguments: list[str]) -> None:
         """
         check_range("--steps", steps, 1, 1_000_000)
         check_range("--seed", seed, 0, LARGEST_SEED)
-        if bool(image) == bool(examples):
-            raise UserError("give either --image FILE ... or --examples NUMBER ...")
+        check_given(image, examples)
         which = parse_checkpoint(checkpoint)
         check_file(out)
         import numpy as np
@@ -89,10 +85,7 @@ def project(arguments: list[str]) -> None:
         check_ending(picture, domain_of(opened.schema.domain))
         search = Search(steps, seed, space, optimize_noise)
         check_search(opened, search)
-        if image:
-            given, condition = _read_images(opened, image, label)
-        else:
-            given, condition = _read_examples(opened, examples, label)
+        given, condition = read_images(opened, image, examples, label)
         network = _find_network(opened, features)
         found = find(opened, given.images, condition, search, network, progress)
         apart = np.abs(np.int16(found.images) - given.images).astype(np.uint8)
@@ -111,53 +104,6 @@ def project(arguments: list[str]) -> None:
         say(f"wrote {written} and {file}")
 
     parse(run, arguments, "genjax project")
-
-
-def _read_images(
-    opened: "Run", paths: tuple[Path, ...], label: str | None
-) -> "tuple[Given, HostCondition]":
-    from genjax.data.classes import list_names
-    from genjax.data.given import read_given
-    from genjax.run.sampling import class_names_of, condition_of
-
-    spec = opened.algorithm.spec
-    if label is None and spec.given:
-        names = class_names_of(opened) or tuple(map(str, spec.labels))
-        raise UserError(
-            f"{opened.experiment.name!r} makes images of a class; give --label; classes of this "
-            f"model: {list_names(names)}"
-        )
-    given = read_given(paths, spec.shape, _MOST)
-    return given, condition_of(opened, len(given.names), label)
-
-
-def _read_examples(
-    opened: "Run", numbers: tuple[int, ...], label: str | None
-) -> "tuple[Given, HostCondition]":
-    import numpy as np
-
-    from genjax.data.given import Given
-    from genjax.data.sources import load_held_out
-    from genjax.run.sampling import condition_of
-
-    spec = opened.algorithm.spec
-    held_out = load_held_out(opened.experiment.data, progress)
-    if held_out is None:
-        raise UserError(
-            "--examples are of a test split, which these data do not have; give --image"
-        )
-    for number in numbers:
-        check_range("--examples", number, 0, held_out.count - 1)
-    if len(numbers) > _MOST:
-        raise UserError(f"there are {len(numbers)} images; at most {_MOST} are taken at once")
-    rows = held_out.read(np.array(numbers))
-    names = [f"{held_out.name}:{held_out.split}[{number}]" for number in numbers]
-    given = Given(names, np.asarray(rows[spec.target]))
-    if label is None and spec.given and not spec.categories:
-        return given, {name: np.asarray(rows[name], np.int32) for name in spec.given}
-    if label is None and spec.given:
-        raise UserError(f"{opened.experiment.name!r} found its categories itself; give --label")
-    return given, condition_of(opened, len(numbers), label)
 
 
 def _find_network(opened: "Run", features: str) -> "FeatureNetwork | None":

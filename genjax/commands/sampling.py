@@ -9,6 +9,7 @@ import tyro
 from tyro.conf import Positional
 
 from genjax.commands.arguments import (
+    check_arrays,
     check_empty,
     check_file,
     check_range,
@@ -109,12 +110,10 @@ def sample(arguments: list[str]) -> None:
         folder = None if out is None or not _is_folder(out) else Path(out)
         file = Path(out) if out is not None and folder is None else None
         check_file(file)
-        check_file(npz)
+        check_arrays(npz)
         check_empty(folder)
         if npz is not None and file is not None and npz.absolute() == file.absolute():
             raise UserError(f"--out and --npz are both {npz}; name two files")
-        if npz is not None and npz.suffix.lower() != ".npz":
-            raise UserError(f"--npz is {npz}; it must end in .npz, which is what is written")
         import numpy as np
 
         from genjax.data.classes import list_names

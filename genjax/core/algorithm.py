@@ -85,6 +85,28 @@ def sample_by(latent: Latent) -> Callable[[State, Key, Index, Condition], Array]
     return sample
 
 
+class Editing(NamedTuple):
+    """What a model that was trained on others makes of given examples; nothing is trained for it.
+
+    z is a latent, as `Latent.draw` gives it, and all else that is drawn is that of the samples
+    `index` of the series. `known` is bool, broadcasts to the examples and says which of their
+    numbers stay. Settings come last and are no arrays; all functions raise UserError for those
+    that do not fit how samples are drawn.
+
+    Attributes:
+      sdedit: ``(state, z, examples, key, index, condition, strength) -> samples``: as much like the
+        examples as a strength in [0, 1] leaves: 0 all, 1 next to nothing.
+      repaint: ``(state, z, examples, known, key, index, condition, jump, resamplings) -> samples``.
+      guide: ``(state, z, examples, known, key, index, condition, weight) -> samples``.
+      invert: ``(state, examples, condition) -> z``, of which `Latent.decode` makes the examples.
+    """
+
+    sdedit: Callable[[State, Array, Array, Key, Index, Condition, float], Array]
+    repaint: Callable[[State, Array, Array, Array, Key, Index, Condition, int, int], Array]
+    guide: Callable[[State, Array, Array, Array, Key, Index, Condition, float], Array]
+    invert: Callable[[State, Array, Condition], Array]
+
+
 class LogLikelihood(NamedTuple):
     """How likely a model finds held-out examples, or bounds on it.
 
@@ -123,6 +145,7 @@ class Algorithm(NamedTuple):
       log_likelihood: of held-out data, for a score; or None.
       frozen: the networks of other runs that it was made with, see `genjax.core.frozen`: all that
         takes a state takes one that has them.
+      editing: of given examples, where there is a latent; or None.
     """
 
     spec: Spec
@@ -137,6 +160,7 @@ class Algorithm(NamedTuple):
     latent: Latent | None = None
     log_likelihood: LogLikelihood | None = None
     frozen: Mapping[str, Any] = MappingProxyType({})
+    editing: Editing | None = None
 
 
 def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
@@ -156,6 +180,8 @@ def at_precision(algorithm: Algorithm, precision: Precision) -> Algorithm:
     if (likelihood := algorithm.log_likelihood) is not None:
         values = with_precision(precision, likelihood.values)
         changed["log_likelihood"] = likelihood._replace(values=values)
+    if (editing := algorithm.editing) is not None:
+        changed["editing"] = Editing(*(with_precision(precision, x) for x in editing))
     return algorithm._replace(updates=updates, **changed)
 
 

@@ -128,7 +128,7 @@ def in_latents(algorithm: Algorithm, coder: Coder, spec: Spec, axis_name: str | 
 
     Returns:
       The algorithm. Each time an example is seen, another latent of its posterior is drawn. Losses
-      on held-out data are those on their latents; there is no likelihood.
+      on held-out data are those on their latents; there is no likelihood, and no editing.
     """
     numbers = math.prod(coder.spec.shape)
 
@@ -164,4 +164,5 @@ def in_latents(algorithm: Algorithm, coder: Coder, spec: Spec, axis_name: str | 
         evaluate=algorithm.evaluate and evaluate,
         latent=latent,
         log_likelihood=None,
+        editing=None,
     )

@@ -29,6 +29,7 @@ from genjax.core.types import (
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import augment, likelihood, solvers
+from genjax.families.diffusion.editing import make_editing
 from genjax.families.diffusion.estimators import (
     Estimate,
     estimate_by,
@@ -41,6 +42,7 @@ from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
     assemble,
     classes_of,
+    clipper,
     minimise,
     normal,
     sayer,
@@ -206,17 +208,25 @@ def make_diffusion(
     start = course.most
     if config.prediction == "noise":
         start = min(start, float(course.time_of(jnp.float32(_LARGEST_NOISE))))
-    grid = solvers.times(config.path, options, start)
 
-    def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
+    def problem(
+        state: NetworkState, key: Key, index: Index, given: Condition, strength: float
+    ) -> solvers.Problem:
         def noise(number: Int[Array, ""]) -> Examples:
             return normal(stream(key, "solver", number), index, spec.shape)
 
-        labels = given["label"] if classes else None
-        estimate = estimator(state, labels)
-        problem = solvers.Problem(course, grid, estimate, noise, options)
-        x = course.scales(jnp.float32(grid[0]))[1] * z.reshape(-1, *spec.shape)
-        return solvers.solve(problem, x)
+        begin = start
+        if strength < 1:
+            with jax.ensure_compile_time_eval():
+                begin = min(start, float(course.place(jnp.float32(strength))))
+        grid = solvers.times(config.path, options, begin)
+        estimate = estimator(state, given["label"] if classes else None)
+        return solvers.Problem(course, grid, estimate, noise, options)
+
+    def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
+        solved = problem(state, key, index, given, 1.0)
+        x = course.scales(jnp.float32(solved.grid[0]))[1] * z.reshape(-1, *spec.shape)
+        return solvers.solve(solved, x)
 
     parameters: dict[str, dict[str, Any]] = {"log_likelihood": _FLOW, "elbo": _BOUND}
     if is_image:
@@ -224,8 +234,11 @@ def make_diffusion(
         parameters = {"bits_per_dim": flow, "bits_per_dim_bound": _BOUND}
     told = augment.TOLD if config.augment else 0
     minimiser = minimise(config, spec, parts.network, (), loss, accumulate, axis_name, told)
-    likelihoods = LogLikelihood(log_likelihood, parameters, slow=True)
-    return assemble(spec, classes, minimiser, decode, evaluate, likelihoods)
+    algorithm = assemble(spec, classes, minimiser, decode, evaluate)
+    return algorithm._replace(
+        log_likelihood=LogLikelihood(log_likelihood, parameters, slow=True),
+        editing=make_editing(problem, clipper(spec)),
+    )
 
 
 def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> None:

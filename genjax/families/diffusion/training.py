@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import Constant, Denoising
-from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, sample_by
+from genjax.core.algorithm import Algorithm, plain_latent, sample_by
 from genjax.core.from_loss import Context, Loss, Minimiser, NetworkState, from_loss
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import ramped_decay
@@ -154,13 +154,17 @@ def minimise(
     )
 
 
+def clipper(spec: Spec) -> Callable[[Examples], Examples]:
+    """What becomes of samples at last: images are clipped to [-1, 1]."""
+    return lambda x: jnp.clip(x, -1, 1) if spec.is_image else x
+
+
 def assemble(
     spec: Spec,
     classes: int,
     minimiser: Minimiser,
     decode: Callable[[NetworkState, Array, Key, Index, Condition], Examples],
     evaluate: Callable[[Any, Batch, Key], dict[str, PerExample]] | None,
-    likelihood: LogLikelihood | None = None,
 ) -> Algorithm:
     """Makes an algorithm whose latent is the noise that a sample begins with.
 
@@ -171,17 +175,17 @@ def assemble(
       decode: ``(state, z, key, index, condition) -> samples`` from z of N(0, I), [batch, numbers of
         an example], of any range; images are clipped to [-1, 1].
       evaluate: of held-out examples, where that is possible.
-      likelihood: of them, where there is one.
 
     Returns:
       The algorithm.
     """
 
+    clip = clipper(spec)
+
     def clipped(
         state: NetworkState, z: Array, key: Key, index: Index, given: Condition
     ) -> Examples:
-        samples = decode(state, z, key, index, given)
-        return jnp.clip(samples, -1, 1) if spec.is_image else samples
+        return clip(decode(state, z, key, index, given))
 
     size = math.prod(spec.shape)
     latent = plain_latent(lambda key, index: latents(key, index, size), clipped)
@@ -193,5 +197,4 @@ def assemble(
         sample=sample_by(latent),
         evaluate=evaluate,
         latent=latent,
-        log_likelihood=likelihood,
     )
