@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from genjax.core.schema import Source
@@ -130,7 +130,8 @@ def compare_runs(one: str | Path, other: str | Path) -> Repetition:
         different.append(f"there are {len(ours)} lines of metrics, and {len(theirs)}")
     files = {path.name for run in (one, other) for path in run.glob("*.safetensors")}
     for name in sorted(files):
-        different += _weights_differ(name, one / name, other / name)
+        if _is_of_player(one / name) or _is_of_player(other / name):
+            different += _weights_differ(name, one / name, other / name)
     sessions = [read_manifest(run)["sessions"] for run in (one, other)]
     last, latest = ({**own[-1], "initial": own[0].get("initial")} for own in sessions)
     changed = []
@@ -188,6 +189,18 @@ def _weights_differ(name: str, one: Path, other: Path) -> list[str]:
     if not wrong:
         return []
     return [f"{len(wrong)} of {len(ours)} tensors differ in {name}, first {wrong[0]}"]
+
+
+def _is_of_player(path: Path) -> bool:
+    """Whether training wrote a file, and not a command such as genjax directions."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return "genjax" in (file.metadata() or {})
+    except FileNotFoundError:
+        return False
+    # Of a damaged file nobody knows.
+    except (OSError, SafetensorError):
+        return True
 
 
 def _weights(path: Path) -> dict[str, np.ndarray]:
