@@ -103,29 +103,32 @@ def test_the_network_learns_of_changes_and_samples_without():
     x = jnp.float32(np.random.default_rng(1).uniform(-1, 1, (6, *IMAGE)))
     algorithm, state = moved(make_diffusion(dataclasses.replace(PLAIN, augment=0.5), spec), KEY)
     params = state.network.params
-    assert params["changes"]["kernel"].shape == (augment.TOLD, 8)
+    tell = params["changes"]["kernel"]
+    assert tell.shape == (augment.TOLD, 8)
     after, metrics = algorithm.step(state, {"image": x, "label": jnp.zeros(6, int)})
-    key = stream(KEY, "network update", 0)
-    changes = augment.draw(stream(key, "augment"), index, 0.5)
-    x = np.asarray(augment.change(x, changes))
-    u = jax.vmap(jax.random.uniform)(example_keys(stream(key, "time"), index))
-    noise = jax.vmap(lambda k: jax.random.normal(k, IMAGE))(
-        example_keys(stream(key, "noise"), index)
-    )
-    s = np.exp(-1.2 + 1.2 * stats.norm.ppf(u))[:, None, None, None]
-    size = np.sqrt(s**2 + 0.25)
+    assert np.abs(after.network.params["changes"]["kernel"] - tell).max() > 1e-4
     network = make_denoiser(PLAIN.network, IMAGE, 0, jnp.float32, None)
-    given = jnp.float32(np.log(s)[:, 0, 0, 0] / 4), None, augment.told(changes)
-    said = network.apply({"params": params}, jnp.float32((x + s * noise) / size), True, *given)
-    wanted = (s**2 * x - 0.25 * s * noise) / (size * s * 0.5)
-    np.testing.assert_allclose(metrics["network/loss"], np.mean((wanted - said) ** 2), rtol=1e-4)
-    moved_by = after.network.params["changes"]["kernel"] - params["changes"]["kernel"]
-    assert np.abs(moved_by).max() > 1e-4
-    # A sample is that of a network without what is told.
-    rest = {name: value for name, value in params.items() if name != "changes"}
-    without = dataclasses.replace(state, network=dataclasses.replace(state.network, params=rest))
-    plain = jax.jit(make_diffusion(PLAIN, spec).sample)
-    drawn = [algorithm.sample(state, KEY, index, {}), plain(without, KEY, index, {})]
+
+    @jax.jit
+    def expected():
+        key = stream(KEY, "network update", 0)
+        changes = augment.draw(stream(key, "augment"), index, 0.5)
+        data = augment.change(x, changes)
+        u = jax.vmap(jax.random.uniform)(example_keys(stream(key, "time"), index))
+        keys = example_keys(stream(key, "noise"), index)
+        noise = jax.vmap(lambda key: jax.random.normal(key, IMAGE))(keys)
+        logarithm = -1.2 + 1.2 * jax.scipy.special.ndtri(u)
+        s = jnp.exp(logarithm)[:, None, None, None]
+        size = jnp.sqrt(s**2 + 0.25)
+        given = logarithm / 4, None, augment.told(changes)
+        said = network.apply({"params": params}, (data + s * noise) / size, True, *given)
+        wanted = (s**2 * data - 0.25 * s * noise) / (size * s * 0.5)
+        return jnp.mean((wanted - said) ** 2)
+
+    np.testing.assert_allclose(metrics["network/loss"], expected(), rtol=1e-4)
+    deaf = {**params, "changes": {"kernel": jnp.zeros_like(tell)}}
+    without = dataclasses.replace(state, network=dataclasses.replace(state.network, params=deaf))
+    drawn = [algorithm.sample(own, KEY, index[:2], {}) for own in (state, without)]
     np.testing.assert_array_equal(*drawn)
 
 
