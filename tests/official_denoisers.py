@@ -10,7 +10,7 @@ import numpy as np
 from official_networks import CLASSES, Network, Weights, double
 
 
-def edm(seed, adm, conditional=True, augmented=False, width=8, multiples=(1, 2), side=8):
+def edm(seed, adm, conditional=True, told=0, width=8, multiples=(1, 2), side=8):
     """A network of images of one channel with a block a stage and attention at half the side."""
     made, embedded = Weights(seed), 4 * width
     widths = [width * multiple for multiple in multiples]
@@ -43,8 +43,8 @@ def edm(seed, adm, conditional=True, augmented=False, width=8, multiples=(1, 2),
     layer("map_layer1", embedded, embedded)
     if conditional:
         layer("map_label", embedded if adm else width, CLASSES, bias=not adm)
-    if augmented:
-        layer("map_augment", width, 9, bias=False)
+    if told:
+        layer("map_augment", width, told, bias=False)
     first, (wide, narrow) = widths[0] if adm else width, widths[::-1]
     full, half = f"{side}x{side}", f"{side // 2}x{side // 2}"
     layer(f"enc.{full}_conv", first, 1, 3, 3)
@@ -101,8 +101,9 @@ def _waves(torch, x, count, endpoint=False):
     return angles.cos(), angles.sin()
 
 
-def edm_says(torch, tensors, x, noise, labels):
-    """F of images [batch, 1, side, side], levels of noise, and labels of which CLASSES is none."""
+def edm_says(torch, tensors, x, noise, labels, changes=None):
+    """F of images [batch, 1, side, side], levels of noise, labels of which CLASSES is none, and
+    perhaps what is told of the images' augmentation."""
     net = Network(torch, {name.removeprefix("model."): x for name, x in tensors.items()})
     silu, adm = net.functional.silu, "out_norm.weight" in net
     width = net.weight("map_layer0").shape[1]
@@ -110,12 +111,13 @@ def edm_says(torch, tensors, x, noise, labels):
     if labels is not None:
         one_hot = net.functional.one_hot(labels, CLASSES + 1)[:, :CLASSES].float()
     cosines, sines = _waves(torch, noise, width // 2, endpoint=not adm)
+    told = 0 if changes is None else net.dense("map_augment", changes)
     if adm:
-        e = silu(net.dense("map_layer0", torch.cat([cosines, sines], 1)))
+        e = silu(net.dense("map_layer0", torch.cat([cosines, sines], 1) + told))
         e = net.dense("map_layer1", e)
         e = silu(e if one_hot is None else e + net.dense("map_label", one_hot))
     else:
-        e = torch.cat([sines, cosines], 1)
+        e = torch.cat([sines, cosines], 1) + told
         e = e if one_hot is None else e + net.dense("map_label", one_hot * CLASSES**0.5)
         e = silu(net.dense("map_layer1", silu(net.dense("map_layer0", e))))
 
@@ -163,7 +165,7 @@ def edm_says(torch, tensors, x, noise, labels):
     return net.conv(f"{last}_conv", silu(norm(f"{last}_norm", x)))
 
 
-def dit_says(torch, tensors, x, noise, labels, heads=2):
+def dit_says(torch, tensors, x, noise, labels, changes=None, heads=2):
     """The noise in images, likewise; noise are steps of 0 to 999."""
     net = Network(torch, tensors)
     silu, width = net.functional.silu, net.weight("x_embedder.proj").shape[0]

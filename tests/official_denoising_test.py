@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from genjax.config import (
     DiT,
     GANConfig,
     MeanFlowConfig,
+    UNet,
     VarianceExploding,
     VariancePreserving,
 )
@@ -25,12 +27,13 @@ from genjax.errors import UserError
 from genjax.nn.denoisers import make_denoiser
 from genjax.official.architectures import ARCHITECTURES
 from genjax.official.models import check_exportable
+from genjax.official.roles import tables_of
 from genjax.run.opening import open_run
 
 CASES = {
-    "ddpmpp": ("edm", functools.partial(official.edm, 0, False, augmented=True)),
+    "ddpmpp": ("edm", functools.partial(official.edm, 0, False, told=9)),
     "ddpmpp without labels": ("edm", functools.partial(official.edm, 1, False, conditional=False)),
-    "adm": ("edm", functools.partial(official.edm, 2, True, width=64)),
+    "adm": ("edm", functools.partial(official.edm, 2, True, told=9, width=64)),
     "dit": ("dit", functools.partial(official.dit, 3)),
     "dit without variances": ("dit", functools.partial(official.dit, 4, sigma=False, patch=4)),
 }
@@ -76,12 +79,14 @@ def test_they_say_what_the_official_networks_say(torch, imported, case, tmp_path
     labels = np.array([0, 3, 9, CLASSES]) if model.conditional else None
     classes = CLASSES if model.conditional else 0
     network = make_denoiser(model.network, (8, 8, 1), classes, jnp.float32, None)
-    ours = jax.jit(network.apply, static_argnums=2)(run.state.network.ema, x, False, noise, labels)
+    changes = np.float32(rng.normal(size=(4, 9))) if model.augment else None
+    given = x, False, noise, labels, changes
+    ours = jax.jit(network.apply, static_argnums=2)(run.state.network.ema, *given)
     # In the order of the layers, which a file does not keep.
     tensors = CASES[case][1]()
-    given = None if labels is None else torch.tensor(labels)
-    pictures = torch.tensor(x).permute(0, 3, 1, 2)
-    theirs = SAYS[name](torch, tensors, pictures, torch.tensor(noise), given)
+    images = torch.tensor(x).permute(0, 3, 1, 2)
+    given = (None if part is None else torch.tensor(part) for part in (noise, labels, changes))
+    theirs = SAYS[name](torch, tensors, images, *given)
     theirs = theirs.permute(0, 2, 3, 1).numpy()
     assert theirs.std() > 0.1
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
@@ -159,7 +164,7 @@ def broken(tensors, change):
     """Tensors with one thing wrong."""
     match change:
         case "augment":
-            tensors["model.map_augment.weight"] = np.zeros((8, 9), np.float32)
+            tensors["model.map_augment.weight"] = np.zeros((8, 6), np.float32)
         case "shape":
             tensors["model.enc.8x8_block0.conv0.bias"] = np.zeros(3, np.float32)
         case "missing":
@@ -190,6 +195,7 @@ def broken(tensors, change):
     ("name", "change", "said", "flags"),
     [
         ("edm", "shape", "enc.8x8_block0.conv0.bias of shape [3], but in a network of edm", ()),
+        ("edm", "augment", "has map_augment.weight of shape [8, 6], but in a network of", ()),
         ("edm", "missing", "it lacks dec.4x4_in0.qkv.weight; save the whole state_dict()", ()),
         ("edm", "ncsnpp", "is of NCSN++, by map_noise.freqs", ()),
         ("edm", "iddpm", "has no tensor map_layer0.weight; it has", ()),
@@ -237,6 +243,19 @@ def test_what_the_official_code_has_not_is_not_exported(name, model, said):
         check_exportable(name, ARCHITECTURES[name], Path("runs/a"), model)
     assert said in str(error.value)
     assert "runs/a" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "said"),
+    [
+        ("edm", UNet(variant="edm2"), "has DDPM++ and ADM, and this unet is of EDM2"),
+        ("dit", DiT(), "the official DiT is always given labels"),
+    ],
+)
+def test_networks_that_the_official_code_has_not_are_named(name, network, said):
+    model = DiffusionConfig(network=network)
+    with pytest.raises(UserError, match=re.escape(said)):
+        tables_of(ARCHITECTURES[name], model, (8, 8, 1), False)
 
 
 @pytest.mark.parametrize(

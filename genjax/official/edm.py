@@ -85,6 +85,8 @@ def table(config: UNet, image: Image, conditional: bool) -> Table:
     Raises:
       UserError: the official code has no such network.
     """
+    if config.variant == "edm2":
+        raise UserError("the official edm has DDPM++ and ADM, and this unet is of EDM2")
     adm = config.variant == "adm"
     sides = stage_sides(image[0], config)
     stages = list(zip(sides, (config.width * multiple for multiple in config.widths), strict=True))

@@ -140,6 +140,11 @@ def _denoising(
     model = base.model
     if not isinstance(model, DiffusionConfig):
         raise UserError(f"--preset {base.name} is of family {model.family}; name one of diffusion")
+    if model.weighting == "learned":
+        raise UserError(
+            f"--preset {base.name} has the weighting 'learned', whose weights are in no file of "
+            f"{name}; name another"
+        )
     if unsaid.autoencoder is None and inferred.image[-1] not in (1, 3):
         raise UserError(
             f"{file} is of maps of {inferred.image[-1]} channels, such as latents; give by "
