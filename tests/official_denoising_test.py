@@ -182,6 +182,9 @@ def broken(tensors, change):
         case "positions":
             tensors = official.dit(0)
             tensors["pos_embed"] += 0.1
+        case "wide positions":
+            tensors = official.dit(0)
+            tensors["pos_embed"] = np.zeros((1, 16, 9), np.float32)
         case "one class":
             tensors = official.dit(0)
             name = "y_embedder.embedding_table.weight"
@@ -209,9 +212,11 @@ def broken(tensors, change):
         ("dit", "latents", "no-run is not a folder", ("--heads", 2, "--autoencoder", "no-run")),
         ("biggan", "none", "--autoencoder is a, which biggan does not", ("--autoencoder", "a")),
         ("dit", "positions", "has another pos_embed than the official", ("--heads", 2)),
+        ("dit", "wide positions", "of 9 numbers a patch, but x_embedder.proj makes 8", ()),
         ("dit", "one class", "embedding_table.weight of no class", ("--heads", 2)),
         ("dit", "width", "is of width 8, of which no dit is published", ()),
         ("dit", "width", "heads is 3", ("--heads", 3)),
+        ("dit", "width", "--heads is 0", ("--heads", 0)),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(tmp_path, name, change, said, flags):

@@ -19,6 +19,7 @@ from genjax.config import LARGEST_SIDE
 from genjax.errors import UserError, suggest
 
 _MOST_STEPS = 2**31 - 1
+_MOST_HEADS = 2**16
 
 _Architecture = Annotated[str, tyro.conf.arg(metavar="ARCHITECTURE")]
 
@@ -64,6 +65,7 @@ def weights(arguments: list[str]) -> None:
           autoencoder: Run of the VAE of whose latents a dit is: FOLDER, FOLDER@best or FOLDER@STEP.
         """
         check_range("--step", step, 0, _MOST_STEPS)
+        check_range("--heads", heads, 1, _MOST_HEADS)
         check_range("--resolution", resolution, 1, LARGEST_SIDE)
         from genjax.official.models import Unsaid
         from genjax.official.roles import Files

@@ -28,7 +28,13 @@ _LAST = "final_layer.linear"
 def infer(shapes: Shapes) -> Inferred:
     """Finds what a DiT is, but for its heads; see `genjax.official.biggan`."""
     width, channels, patch, _ = shapes.of("x_embedder.proj.weight", 4)
-    side = patch * math.isqrt(shapes.of("pos_embed", 3)[1])
+    _, patches, wide = shapes.of("pos_embed", 3)
+    if wide != width:
+        raise UserError(
+            f"{shapes.file} has pos_embed of {wide} numbers a patch, but x_embedder.proj makes "
+            f"{width}"
+        )
+    side = patch * math.isqrt(patches)
     classes = shapes.of("y_embedder.embedding_table.weight", 2)[0] - 1
     if not classes:
         raise UserError(f"{shapes.file} has y_embedder.embedding_table.weight of no class")
