@@ -165,16 +165,12 @@ def broken(tensors, change):
     match change:
         case "augment":
             tensors["model.map_augment.weight"] = np.zeros((8, 6), np.float32)
-        case "shape":
-            tensors["model.enc.8x8_block0.conv0.bias"] = np.zeros(3, np.float32)
         case "missing":
             del tensors["model.dec.4x4_in0.qkv.weight"]
         case "ncsnpp":
             tensors["model.map_noise.freqs"] = np.zeros(4, np.float32)
         case "iddpm":
             tensors["u"] = np.zeros(4, np.float32)
-        case "filter":
-            tensors["model.enc.4x4_down.conv0.resample_filter"] *= 2
         case "heads":
             tensors = official.edm(0, True)
         case "latents":
@@ -197,12 +193,10 @@ def broken(tensors, change):
 @pytest.mark.parametrize(
     ("name", "change", "said", "flags"),
     [
-        ("edm", "shape", "enc.8x8_block0.conv0.bias of shape [3], but in a network of edm", ()),
         ("edm", "augment", "has map_augment.weight of shape [8, 6], but in a network of", ()),
         ("edm", "missing", "it lacks dec.4x4_in0.qkv.weight; save the whole state_dict()", ()),
         ("edm", "ncsnpp", "is of NCSN++, by map_noise.freqs", ()),
         ("edm", "iddpm", "has no tensor map_layer0.weight; it has", ()),
-        ("edm", "filter", "another enc.4x4_down.conv0.resample_filter than the official", ()),
         ("edm", "heads", "the official ADM has attention in heads of 64 channels", ()),
         ("edm", "none", "--heads is 2, which edm does not take", ("--heads", 2)),
         ("edm", "none", "is of family gan; name one of diffusion", ("--preset", "dcgan-digits")),

@@ -208,8 +208,8 @@ def _read(
     opened: Mapping[str, Official],
 ) -> tuple[dict[str, NetState], list[str]]:
     """The networks of a run whose files were opened, without their optimizers, and notes."""
-    template = players(jax.eval_shape(algorithm.init, jax.random.key(0)))
     tables = tables_of(architecture, experiment.model, inferred.image, inferred.classes > 0)
+    template = players(jax.eval_shape(algorithm.init, jax.random.key(0)))
     side = inferred.image[0]
     shapes: dict[str, dict[Place, tuple[int, ...]]] = {}
     notes: list[str] = []
