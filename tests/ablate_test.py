@@ -113,6 +113,7 @@ def test_declarations_that_are_refused(file, old, new, message):
         load_ablation(file)
 
 
+@pytest.mark.full
 def test_an_ablation_that_is_asked_to_stop_saves_and_goes_on(file, tmp_path):
     """As a SIGTERM stops `genjax ablate`: all runs of a group are saved, and go on from there."""
     ablation = load_ablation(file)

@@ -67,7 +67,8 @@ def whole(tree):
     )
 
 
-@pytest.mark.parametrize("share", [False, pytest.param(True, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("share", [False, True])
 def test_scanned_updates_are_those_that_are_made_one_after_the_other(share):
     """Three updates of D: a loop for accelerators, three copies of the program for CPUs."""
     config = GANConfig(

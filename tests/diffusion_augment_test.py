@@ -97,6 +97,7 @@ PLAIN = DiffusionConfig(
 )
 
 
+@pytest.mark.full
 def test_the_network_learns_of_changes_and_samples_without():
     """EDM's loss of the changed images, by a network that is told of the changes."""
     spec, index = image_spec(6, IMAGE, CLASSES), jnp.arange(6)

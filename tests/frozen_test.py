@@ -41,6 +41,7 @@ def test_a_teacher_is_named_by_its_weights_and_stays_out_of_checkpoints(teacher,
     assert not any(b"frozen" in (data or b"") for data in saved.values())
 
 
+@pytest.mark.full
 def test_a_resumed_student_is_the_same(teacher, student, tmp_path):
     part = tmp_path / "part"
     train("consistency-digits", part, "--model.teacher", f"{teacher}@4", "--steps", "2")

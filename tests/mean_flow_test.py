@@ -142,6 +142,7 @@ def test_forward_derivatives_of_what_has_backward_ones_alone():
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.full
 def test_a_run_is_scored_by_all_that_applies(tmp_path):
     run = tmp_path / "run"
     network = ("--model.network.name", "mlp", "--model.network.width", "16")

@@ -134,7 +134,8 @@ def torch():
     return pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
 
 
-@pytest.mark.parametrize("former", [False, pytest.param(True, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("former", [False, True])
 def test_halves_are_those_of_the_official_autoencoder(torch, former, tmp_path):
     tensors = autoencoder(0)
     named = dict(tensors)

@@ -110,7 +110,7 @@ def assert_equal(one: Path, other: Path, tolerance: float = 1e-5) -> None:
 @pytest.mark.parametrize(
     ("processes", "network"),
     [
-        pytest.param(2, TINY, id="2-mlp"),
+        pytest.param(2, TINY, id="2-mlp", marks=pytest.mark.full),
         pytest.param(2, (), id="2-dcgan", marks=pytest.mark.full),
         pytest.param(4, TINY, id="4-mlp", marks=pytest.mark.full),
     ],

@@ -35,6 +35,7 @@ def run(experiment, directory, stop=lambda step: None):
     return " ".join(console.file.getvalue().split())
 
 
+@pytest.mark.full
 def test_whole_calls_are_traced_and_no_number_changes(tmp_path, capsys):
     plain, traced = tmp_path / "plain", tmp_path / "traced"
     flags = (*FLAGS, "--steps-per-call", 2, "--out")
