@@ -33,6 +33,7 @@ def run(out, **variables):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("quick", ["0", "1"])
 def test_a_part_that_fails_or_hangs_costs_no_other(tmp_path, quick):
     python, calls, out = tmp_path / "python", tmp_path / "calls", tmp_path / "results"

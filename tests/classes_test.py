@@ -183,6 +183,7 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.full
 def test_samples_of_a_class_are_asked_for_by_name(run, tmp_path):
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["data"]["facts"]["class_names"] == ["1", "2", "3"]

@@ -307,6 +307,7 @@ def test_turns_are_those_of_numpy():
     np.testing.assert_array_equal(some, np.stack([ways[3][0], ways[0][1], ways[2][2]]))
 
 
+@pytest.mark.full
 def test_data_without_labels_are_scored_through_what_tells_their_turns(
     empty_cache, tmp_path, monkeypatch, capsys
 ):

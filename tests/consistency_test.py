@@ -118,7 +118,9 @@ def neighbours(u, uniform, count):
     """The times on either side of each of the intervals that are learnt."""
     share = u
     if not uniform:
-        t = np.exp(-1.1 + 2 * special.ndtri(u))
+        # Song & Dhariwal 2024, equation 10: of what lies between the ends.
+        low, high = (special.ndtr((np.log(end) + 1.1) / 2) for end in (LEAST, MOST))
+        t = np.exp(-1.1 + 2 * special.ndtri(low + u * (high - low)))
         share = (t ** (1 / 7) - LEAST ** (1 / 7)) / (MOST ** (1 / 7) - LEAST ** (1 / 7))
     number = np.clip(np.floor(share * count), 0, count - 1)
     return between((number + 1) / count), between(number / count)
@@ -183,6 +185,15 @@ def test_samples(steps):
     assert (np.abs(data) < 1).sum() > 10
 
 
+def test_a_teacher_without_labels_is_asked_only_if_it_knows_of_that():
+    spec = image_spec(8, IMAGE, classes=10)
+    model = DiffusionConfig(network=NETWORK, conditional=True)
+    always = teacher("ve")._replace(model=model, spec=spec)
+    config = dataclasses.replace(CONFIG, teacher="ve", conditional=True, label_dropout=0.1)
+    with pytest.raises(UserError, match=r"label_dropout is 0.1, but the teacher was always given"):
+        make_consistency(config, spec, networks={"teacher": always})
+
+
 @pytest.mark.parametrize(
     ("changes", "spec", "message"),
     [
@@ -195,6 +206,11 @@ def test_samples(steps):
             },
             SPEC,
             "teacher needs one of 10 labels, but this model is given none",
+        ),
+        (
+            {"model": DiffusionConfig(network=NETWORK, autoencoder="a#1", latent_scale=0.2)},
+            SPEC,
+            "teacher denoises latents of the autoencoder 1 times 0.2, but this model data",
         ),
     ],
 )

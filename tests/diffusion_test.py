@@ -113,13 +113,13 @@ def test_learned_weights(batch):
     constants = state.network.variables["constants"]
     waves = {name: np.float64(value) for name, value in constants["fourier"].items()}
     features = 2**0.5 * np.cos(np.outer(label, waves["frequencies"]) + waves["phases"])
-    direction = np.float64(state.network.params["linear"]["direction"])[:, 0]
+    direction = np.float64(state.network.params["linear"]["unit_direction"])[:, 0]
     doubt = features @ direction / np.linalg.norm(direction)
     expected = np.mean(errors / np.exp(doubt) + doubt)
     np.testing.assert_allclose(metrics["network/loss"], expected, rtol=1e-3)
-    brought = after.network.params["linear"]["direction"]
+    brought = after.network.params["linear"]["unit_direction"]
     np.testing.assert_allclose(np.mean(np.square(brought)), 1, rtol=1e-3)
-    assert np.abs(brought - state.network.params["linear"]["direction"]).max() > 1e-3
+    assert np.abs(brought - state.network.params["linear"]["unit_direction"]).max() > 1e-3
     for kept in (after.network.variables, after.network.ema):
         jax.tree.map(np.testing.assert_array_equal, kept["constants"], constants)
 
@@ -281,6 +281,7 @@ def test_what_it_is_not_for():
 # ---- from the command line ----
 
 
+@pytest.mark.full
 def test_a_run_is_trained_sampled_scored_and_interpolated(tmp_path):
     run = tmp_path / "run"
     network = ("--model.network.name", "mlp", "--model.network.width", "16")

@@ -41,7 +41,7 @@ def test_principal_components():
     same_lines(principal_components(codes), PCA(4).fit(codes).components_)
 
 
-@pytest.mark.parametrize("method", ["ganspace", "sefa"])
+@pytest.mark.parametrize("method", [pytest.param("ganspace", marks=pytest.mark.full), "sefa"])
 def test_one_sample_goes_along_directions_of_w(styled_run, method):
     run = open_for_images(styled_run, "last", "directions are drawn of")
     found = find_directions(run, method, 3, (1, 2), ["size"])

@@ -9,7 +9,7 @@ from in_process import contents, genjax, refusal
 from safetensors.numpy import load_file
 
 from genjax.config import DiffusionSampling
-from genjax.run.opening import open_run, pinned
+from genjax.run.opening import open_run, parse_run, pinned
 
 TINY = ("--model.network.name", "mlp", "--model.network.width", "16", "--batch-size", "16")
 EVERY = ("--sample-every", "4", "--checkpoint-every", "2", "--log-every", "2")
@@ -63,6 +63,32 @@ def test_without_its_teacher_a_student_samples_and_no_more(teacher, student, tmp
     assert f"teacher is {moved}@4#" in refusal("resume", run, "--steps", "6")
     train("diffusion-digits", moved, "--seed", "1")
     assert "are now those of #" in refusal("resume", run, "--steps", "6")
+
+
+@pytest.mark.full
+def test_a_student_begins_with_a_teacher_that_had_more(tmp_path):
+    """What it was told of augmentation, and its uncertainty, are left out."""
+    more = ("--model.augment", "0.1", "--model.weighting", "learned")
+    other = train("diffusion-digits", tmp_path / "teacher", *more)
+    begun = ("--model.teacher", other, "--init-from", other)
+    run = train("consistency-digits", tmp_path / "run", *begun)
+    ours, theirs = (load_file(folder / "network.safetensors") for folder in (run, other))
+    kernels = [name for name in ours if name.startswith("params/") and name.endswith("kernel")]
+    assert kernels
+    for name in kernels:
+        before = theirs[name.replace("params/", "params/network/")]
+        assert 0 < np.abs(ours[name] - before).max() < 0.1
+
+
+def test_a_hash_may_be_part_of_a_name(teacher, tmp_path):
+    folder = tmp_path / "a#1"
+    shutil.copytree(teacher, folder)
+    assert parse_run(f"{folder}@2") == (folder, 2, "")
+    assert pinned(DiffusionSampling(guide=f"{folder}@2")).guide.startswith(f"{folder}@2#")
+    message = "but the weights there are now those of #"
+    assert message in refusal(
+        "sample", teacher, "--guidance", "2", "--guide", f"{folder}#{'0' * 16}"
+    )
 
 
 def test_a_model_that_guides_itself_changes_nothing(teacher, tmp_path):

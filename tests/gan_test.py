@@ -146,7 +146,8 @@ def test_a_sample_does_not_depend_on_its_neighbours(dense_gan):
     close(whole[4:], algorithm.sample(state, KEY, jnp.array([4, 5]), {}), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [pytest.param(DCGAN, marks=pytest.mark.full), Goodfellow])
+@pytest.mark.full
+@pytest.mark.parametrize("kind", [DCGAN, Goodfellow])
 def test_bfloat16_computes_with_float32_masters(dense_gan, raw_batch, kind):
     network = kind(width=8, spectral_norm=True)
     config = dataclasses.replace(

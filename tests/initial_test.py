@@ -81,6 +81,7 @@ def test_it_is_repeated_and_goes_on(first, tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.full
 def test_a_folder_may_have_an_at_in_its_name(first, tmp_path):
     for name in ("at@2", "@best"):
         shutil.copytree(first, tmp_path / name)

@@ -171,6 +171,7 @@ def styled(tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 def test_codes_are_those_of_the_samples(styled):
     run = open_run(styled, "last")
     own = make_latents(run, {}, None)

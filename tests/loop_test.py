@@ -250,7 +250,7 @@ def poison(monkeypatch, metric, value, at, forever=True):
 
         return algorithm._replace(step=step)
 
-    monkeypatch.setattr(program, "make_algorithm", poisoned)
+    monkeypatch.setattr(program, "open_algorithm", poisoned)
 
 
 @pytest.mark.parametrize(

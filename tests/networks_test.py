@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.config import DCGAN, MLP, R3GAN, DCGANTutorial
+from genjax.config import DCGAN, MLP, R3GAN, AutoencoderKL, DCGANTutorial
 from genjax.errors import UserError
 from genjax.nn.layers import Dropout, Layers, Maxout
 from genjax.nn.networks import AXES, DECODERS, ENCODERS, make_decoder, make_encoder, make_layers
@@ -35,7 +35,9 @@ SHAPES = {
 
 def cases(table):
     """Each architecture, with examples of the kind that it is for."""
-    return [(kind, shape) for kind in table for shape in SHAPES[AXES.get(kind, (3, ""))[0]]]
+    # Not one whose latents are maps, of as many numbers as the image says.
+    kinds = [kind for kind in table if kind is not AutoencoderKL]
+    return [(kind, shape) for kind in kinds for shape in SHAPES[AXES.get(kind, (3, ""))[0]]]
 
 
 @pytest.mark.parametrize(("kind", "shape"), cases(DECODERS))

@@ -11,7 +11,7 @@ from genjax.families.vae.algorithm import make_autoencoder
 from genjax.families.vae.likelihoods import LIKELIHOODS
 from genjax.run.opening import open_run
 
-WIDTHS, BLOCKS, CHANNELS, PIXELS = (8, 8, 16), 1, 2, 3
+WIDTHS, BLOCKS, CHANNELS, PIXELS = (32, 32, 64), 1, 2, 3
 FORMER = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
@@ -84,7 +84,7 @@ class Torch:
         return self.f.conv2d(x, *self.of(name), **options)
 
     def norm(self, name, x):
-        return self.f.group_norm(x, min(32, x.shape[1] // 4), *self.of(name), eps=1e-6)
+        return self.f.group_norm(x, 32, *self.of(name), eps=1e-6)
 
     def act(self, name, x):
         return self.f.silu(self.norm(name, x))

@@ -69,6 +69,7 @@ def start_from(config, image):
     return algorithm, state, Start.of(state, image)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("config", "image"), [(PLAIN_DCGAN, (32, 32, 3)), (PLAIN_SNGAN, (28, 28, 1))]
 )

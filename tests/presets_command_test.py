@@ -24,6 +24,7 @@ def listed(*arguments):
     return outcome.out, {line.split()[0]: line for line in lines}
 
 
+@pytest.mark.full
 def test_presets_say_how_long_and_how_large_they_are():
     _, lines = listed()
     assert lines.keys() == {"name", *PRESETS}

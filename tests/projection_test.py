@@ -220,6 +220,7 @@ def test_command(styled_run, tmp_path):
     assert set(contents(tmp_path)) == {"one.png", "found.png", "found.safetensors"}
 
 
+@pytest.mark.full
 def test_held_out_examples_have_their_classes(plain):
     assert genjax("project", plain, "--examples", 0, 2, *PIXELS).status == 0
     with safe_open(plain / "projection.safetensors", "numpy") as file:

@@ -212,6 +212,7 @@ def sample(state, index=(0, 1, 2), **options):
     return np.asarray(jax.jit(gan.sample)(state, KEY, jnp.array(index), {}))
 
 
+@pytest.mark.full
 def test_samples_are_as_asked_for(trained):
     usual = sample(trained)
     np.testing.assert_allclose(sample(trained, (2,)), usual[2:], atol=1e-5)

@@ -73,6 +73,7 @@ def test_a_run_that_ends_early_closes_its_trace(experiment, tmp_path):
     assert "wrote a trace of steps 3 to 5 into" in run(experiment, tmp_path / "c")
 
 
+@pytest.mark.full
 def test_a_run_goes_on_without_a_trace_that_can_not_be_written(experiment, tmp_path, monkeypatch):
     folder = tmp_path / "a" / "profile"
     said = run(experiment, tmp_path / "a", stop=lambda step: step == 1 and folder.touch())

@@ -142,6 +142,7 @@ def test_attention_that_can_drop_equals_jax():
     assert (module.apply(variables, tokens, False) == SMALL.apply(variables, tokens, False)).all()
 
 
+@pytest.mark.full
 def test_dropout_does_not_depend_on_devices():
     module = SMALL.clone(dropout=0.5)
     variables, tokens = draw_params(module), draw_tokens(module, 6, 8)

@@ -180,6 +180,7 @@ def test_what_is_refused():
         UNet(variant="adm", width=96)
 
 
+@pytest.mark.full
 def test_no_label_is_the_last_of_labels():
     network, params, (x, noise, labels) = small(CLASSES)
     none = jnp.full(2, CLASSES)
@@ -190,6 +191,7 @@ def test_no_label_is_the_last_of_labels():
     assert np.abs(made[0] - made[1])[0].max() > 1e-3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_begins_as_edm(variant):
     """Near 0, for the last kernels are; others have the deviations of EDM's code."""

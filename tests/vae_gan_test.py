@@ -179,6 +179,7 @@ def test_mistakes_name_the_value_and_the_choices(small_vae_gan):
             build(dataclasses.replace(small_vae_gan, **changes))
 
 
+@pytest.mark.full
 def test_latents_have_ways_but_no_directions(tmp_path):
     run = tmp_path / "run"
     kinds = [f"--model.{player}.name=mlp" for player in PLAYERS]

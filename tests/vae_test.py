@@ -326,6 +326,7 @@ def run(config, mode, count, raw_batch, steps=2):
     return jax.device_get((state.autoencoder, metrics))
 
 
+@pytest.mark.full
 def test_modes_agree(small_vae, raw_batch):
     """With batch norm, binarised pixels, labels, and free bits: one dimension has fewer over the
     whole batch and two have more, but not so on each device."""

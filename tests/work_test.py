@@ -113,7 +113,7 @@ def test_stock_convolutions_are_those_of_xla(small_gan):
     assert count(config) != stock
 
 
-@pytest.mark.parametrize("remat", ["activations", "all"])
+@pytest.mark.parametrize("remat", [pytest.param("activations", marks=pytest.mark.full), "all"])
 def test_remat_computes_the_same(small_gan, raw_batch, remat):
     plain, _ = run(small_gan, raw_batch)
     saved, _ = run(with_networks(small_gan, remat=remat), raw_batch)

@@ -16,7 +16,7 @@ from genjax.config import DataConfig
 from genjax.core.schema import Source
 from genjax.data.progress import Progress
 from genjax.data.sources import load, load_held_out
-from genjax.errors import RunFailed
+from genjax.errors import RunFailed, UserError
 from genjax.run.console import print_line
 from genjax.run.evaluation import check_protocol
 from genjax.run.loop import Member, train_runs
@@ -89,6 +89,11 @@ class Runner:
             lock = FileLock(self._directory / f".group-{group.cells[0]}.lock", timeout=0)
             try:
                 with lock:
+                    if not self._members(group):
+                        raise UserError(
+                            f"the runs of {group.cells[0]} are not in the grid any more: has a run "
+                            "changed that a variant names? start the ablation again"
+                        )
                     for current in planned(self._directory, group.cells):
                         for settled in self._choose(current):
                             self._run_group(settled)

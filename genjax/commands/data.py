@@ -45,7 +45,8 @@ def _sizes(experiment: Experiment) -> tuple[str, str]:
     """The shape of an example and the parameters of each network, where the data are known."""
     from genjax.data.schema import resized
     from genjax.data.sources import known_schema, load
-    from genjax.families.registry import count_parameters, make_algorithm
+    from genjax.families.registry import count_parameters
+    from genjax.run.opening import open_algorithm
 
     config = experiment.data
     try:
@@ -53,7 +54,7 @@ def _sizes(experiment: Experiment) -> tuple[str, str]:
             schema = resized(known_schema(config.name, config.length), config.resolution)
         except UserError:
             schema = load(config).schema
-        counts = count_parameters(make_algorithm(experiment, schema))
+        counts = count_parameters(open_algorithm(experiment, schema))
     # One preset that can't be used takes nothing from the others.
     except UserError as error:
         return "?", str(error)

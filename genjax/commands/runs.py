@@ -24,6 +24,7 @@ from genjax.commands.arguments import (
 )
 from genjax.commands.flags import Chosen, Plugins, prepare
 from genjax.config import Experiment
+from genjax.config.fields import named_runs
 from genjax.data.progress import no_progress
 from genjax.errors import RunFailed, UserError
 
@@ -80,6 +81,11 @@ def train(arguments: list[str]) -> None:
         if epochs is not None:
             if any(argument.partition("=")[0] == "--steps" for argument in arguments):
                 raise UserError("--epochs and --steps both say how long to train; give one of them")
+            if distributed is not None and named_runs(experiment.model, trains=True):
+                # Its networks can't be read before the processes have met.
+                raise UserError(
+                    "--epochs is not for --distributed with another run's networks; give --steps"
+                )
             experiment = _with_epochs(experiment, epochs, source)
         _guard(
             distributed,

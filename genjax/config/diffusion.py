@@ -9,6 +9,9 @@ from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Constant, Optimizer
 from genjax.config.tags import Tagged, register
 
+SMALLEST_RHO = 0.1
+"""Of the exponents by which noise grows; roots of smaller ones are beyond float32."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Path(Tagged, what="path"):
@@ -167,8 +170,8 @@ class DiffusionConfig(Denoising):
     """Standard deviation of the data, for the prediction edm and the path ve."""
     augment: float = setting(0.0, since=7)
     """Probability of each change of an image in training, of which the network is told so that none
-    shows in samples: flip along y, scale, rotation, anisotropy, translation; 0.12 in EDM. Above 0,
-    half of the images are flipped along x, too."""
+    shows in samples: flip along y (of half of those), scale, rotation, anisotropy, translation;
+    0.12 in EDM. Above 0, half of the images are flipped along x, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -226,8 +229,9 @@ class ConsistencyConfig(Denoising):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rho", "huber", "data_std"):
+        for name in ("huber", "data_std"):
             require(getattr(self, name) > 0, self, name, "above 0")
+        require(self.rho >= SMALLEST_RHO, self, "rho", f"at least {SMALLEST_RHO}")
         require(0 < self.least < self.most, self, "least", f"above 0 and below most, {self.most}")
         require(self.intervals >= 1, self, "intervals", "at least 1")
         holds = self.intervals <= self.most_intervals <= 2**20
@@ -299,7 +303,8 @@ class DiffusionSampling:
     def __post_init__(self) -> None:
         check_numbers(self, steps=10**6)
         require(self.steps >= 1, self, "steps", "at least 1")
-        for name in ("rho", "shift", "churn_noise"):
+        require(self.rho >= SMALLEST_RHO, self, "rho", f"at least {SMALLEST_RHO}")
+        for name in ("shift", "churn_noise"):
             require(getattr(self, name) > 0, self, name, "above 0")
         for name in ("guidance", "guidance_least", "churn", "churn_least", "eta"):
             require(getattr(self, name) >= 0, self, name, "at least 0")

@@ -197,12 +197,14 @@ class AutoencoderKL(Convolutional):
     """Residual blocks of a stage; a decoder has one more."""
     channels: int = 4
     """Of the map of latents."""
+    groups: int = 32
+    """Of channels, in each norm; fewer where they do not divide them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(self, widths=2**16, blocks=1000, channels=2**16)
+        check_numbers(self, widths=2**16, blocks=1000, channels=2**16, groups=2**16)
         require(min(self.widths, default=0) >= 1, self, "widths", "one or more, each at least 1")
-        for name in ("blocks", "channels"):
+        for name in ("blocks", "channels", "groups"):
             require(getattr(self, name) >= 1, self, name, "at least 1")
 
 

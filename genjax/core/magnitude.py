@@ -1,8 +1,8 @@
 """Kernels of which only the direction counts, and which stay at one magnitude in training.
 
-A layer divides such a kernel, which it calls ``direction``, by its magnitude. So an update that is
-orthogonal to it, as gradients are, makes it longer and what it learns slower; therefore each update
-brings it back.
+A layer divides such a kernel, which it calls ``unit_direction``, by its magnitude. So an update
+that is orthogonal to it, as gradients are, makes it longer and what it learns slower; therefore
+each update brings it back.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from genjax.core.types import Params
 
-DIRECTION = "direction"
+DIRECTION = "unit_direction"
 _EPSILON = 1e-4
 # Of mean squares, so that the root has a derivative at 0.
 _LEAST = 1e-30

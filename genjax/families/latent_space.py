@@ -1,11 +1,10 @@
 """Models that generate what an autoencoder of another run makes of data."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from genjax.config import Denoising, VAEConfig
 from genjax.core.algorithm import Algorithm, sample_by
@@ -25,7 +24,7 @@ from genjax.core.types import (
 )
 from genjax.errors import UserError, lookup
 from genjax.families.vae.algorithm import make_autoencoder
-from genjax.families.vae.likelihoods import LIKELIHOODS
+from genjax.families.vae.likelihoods import LIKELIHOODS, binarize
 from genjax.families.vae.networks import draw
 from genjax.nn.networks import latent_shape
 
@@ -38,13 +37,13 @@ class Coder(NamedTuple):
 
     Attributes:
       spec: of data as the model that generates latents sees them.
-      encode: ``(variables, examples, noise) -> latents``, [batch, ...]; noise is [batch, numbers of
-        a latent].
+      encode: ``(variables, examples, key, index) -> latents``, [batch, ...]; a key and the places
+        of the examples in the whole batch say what is drawn.
       decode: ``(variables, latents) -> examples``.
     """
 
     spec: Spec
-    encode: Callable[[Variables, Examples, Float[Array, "batch latent"]], Examples]
+    encode: Callable[[Variables, Examples, Key, Index], Examples]
     decode: Callable[[Variables, Examples], Examples]
 
 
@@ -104,7 +103,10 @@ def make_coder(network: Frozen, spec: Spec, scale: float, axis_name: str | None)
     module = make_autoencoder(config, theirs, axis_name, likelihood)
     shape = latent_shape(config.decoder, theirs.shape, config.latent)
 
-    def encode(variables: Variables, x: Examples, noise: Float[Array, "batch latent"]) -> Examples:
+    def encode(variables: Variables, x: Examples, key: Key, index: Index) -> Examples:
+        if likelihood.binary and config.binarize:
+            x = binarize(x, stream(key, "binarize"), index)
+        noise = latents(stream(key, "encode"), index, config.latent)
         posterior = module.apply(variables, x, method="encode")
         return scale * draw(posterior, noise).reshape(-1, *shape)
 
@@ -130,7 +132,6 @@ def in_latents(algorithm: Algorithm, coder: Coder, spec: Spec, axis_name: str | 
       The algorithm. Each time an example is seen, another latent of its posterior is drawn. Losses
       on held-out data are those on their latents; there is no likelihood, and no editing.
     """
-    numbers = math.prod(coder.spec.shape)
 
     def variables_of(state: State) -> Variables:
         found: Variables = state.frozen[_NAME][_NAME]
@@ -138,8 +139,8 @@ def in_latents(algorithm: Algorithm, coder: Coder, spec: Spec, axis_name: str | 
 
     def encoded(state: State, batch: Batch, key: Key, axis: str | None) -> Batch:
         x = batch[spec.target]
-        noise = latents(stream(key, "encode"), example_index(x.shape[0], axis), numbers)
-        return {**batch, spec.target: coder.encode(variables_of(state), x, noise)}
+        index = example_index(x.shape[0], axis)
+        return {**batch, spec.target: coder.encode(variables_of(state), x, key, index)}
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         key = stream(state.key, "latent space", state.step)

@@ -57,7 +57,8 @@ class _Part(nn.Module):
 
     def norm(self, x: Array, name: str) -> Array:
         """Group norm."""
-        return Normalize(GroupNorm(epsilon=_EPSILON), self.layers.dtype, name=name)(x)
+        norm = GroupNorm(size=1, most=self.config.groups, epsilon=_EPSILON)
+        return Normalize(norm, self.layers.dtype, name=name)(x)
 
 
 class _Block(_Part):

@@ -1,5 +1,6 @@
 """Architectures of networks that tell a clean image from a noisy one."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,11 @@ OF_IMAGES = (DiTConfig, UNetConfig)
 def pace(config: Denoiser) -> float:
     """By what times in [0, 1] are multiplied for a network, whose waves of them are as slow."""
     return 1.0 if isinstance(config, UNetConfig) and config.variant == "edm2" else 1000.0
+
+
+def fastest(config: Denoiser) -> float:
+    """Radians that a network's fastest waves turn in a unit of its times; edm2's on average."""
+    return 2 * math.pi if isinstance(config, UNetConfig) and config.variant == "edm2" else 1.0
 
 
 def make_denoiser(

@@ -1,9 +1,12 @@
 """The names of latent diffusion's autoencoder in diffusers, AutoencoderKL."""
 
 from genjax.config import AutoencoderKL
+from genjax.errors import UserError
 from genjax.official.shapes import Inferred, Shapes
 from genjax.official.tensors import CONV, DENSE, Layout, Place, Table, layer, norm, then
 
+_GROUPS = 32
+"""Of each norm in diffusers, by default; no tensor says it."""
 _POINT = then(DENSE, Layout(lambda x: x[None, None], lambda x: x[0, 0]))
 """A matrix of one row an output in PyTorch; here a kernel of one place."""
 _FORMER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -35,7 +38,13 @@ def infer(shapes: Shapes, side: int) -> Inferred:
         "widths": tuple(max(1, count // width) for count in outputs) or (1,),
         "blocks": max(1, shapes.count("encoder.down_blocks.0.resnets.{}.conv1.weight")),
         "channels": channels,
+        "groups": _GROUPS,
     }
+    if width % _GROUPS:
+        raise UserError(
+            f"{shapes.file} has {width} channels next to the image, which are not the official "
+            f"{_GROUPS} groups of any number"
+        )
     numbers = (side >> max(0, stages - 1)) ** 2 * channels
     return Inferred(network, (side, side, pixels), numbers, 0)
 

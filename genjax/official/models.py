@@ -167,7 +167,7 @@ def _denoising(
         autoencoder=unsaid.autoencoder,
         conditional=inferred.classes > 0,
         label_dropout=model.label_dropout if inferred.classes else 0.0,
-        augment=model.augment if augmented else 0.0,
+        augment=model.augment if augmented and unsaid.autoencoder is None else 0.0,
         ema_profiles=(),
     )
 
@@ -237,10 +237,11 @@ def _check_autoencoding(
     if not isinstance(model, VAEConfig):
         raise UserError(f"{directory} is of family {model.family}, not a VAE, and has no {name}")
     halves = model.encoder, model.decoder
-    if halves[0] != halves[1] or type(halves[0]) is not architecture.network or model.conditional:
+    plain = model.likelihood == "gaussian" and not model.conditional
+    if halves[0] != halves[1] or type(halves[0]) is not architecture.network or not plain:
         raise UserError(
-            f"encoder and decoder of {directory} are no {name} of one size without labels; export "
-            "what they are"
+            f"encoder and decoder of {directory} are no {name} of one size without labels and with "
+            "the likelihood gaussian; export what they are"
         )
 
 
@@ -255,6 +256,11 @@ def _check_denoising(
         raise UserError(
             f"the network of {directory} is a {model.network.name}, not that of {name}; export "
             "what it is"
+        )
+    if model.weighting == "learned":
+        raise UserError(
+            f"{directory} has a network of its uncertainty beside that of {name}; train one with "
+            "another weighting, to which --init-from brings this one"
         )
     for field, wanted in architecture.fixed.items():
         if (own := getattr(model, field)) != wanted:

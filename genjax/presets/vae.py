@@ -5,7 +5,7 @@ import dataclasses
 from genjax.config import DCGAN, MLP, AutoencoderKL, Experiment, VAEConfig, VAEGANConfig
 from genjax.presets.base import experiment, on_digits
 
-_KL = AutoencoderKL(width=32, widths=(1, 2, 2), blocks=1)
+_KL = AutoencoderKL(width=32, widths=(1, 2, 2), blocks=1, groups=8)
 
 
 def _clothing() -> Experiment:

@@ -32,7 +32,7 @@ from genjax.evals.records import Record
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
 from genjax.run.directory import check_data
-from genjax.run.opening import Run, open_algorithm, open_run
+from genjax.run.opening import Run, open_algorithm, open_run, pinned
 from genjax.run.sampling import HostCondition, samples_of
 from genjax.run.scoring import held_out_values
 
@@ -244,7 +244,7 @@ def make_latents(run: Run, condition: HostCondition, sampling: Any) -> Latents |
         wide = dataclasses.replace(
             run.experiment, model=dataclasses.replace(model, dtype="float32")
         )
-        algorithm = open_algorithm(wide, run.schema, sampling=sampling)
+        algorithm = open_algorithm(wide, run.schema, sampling=pinned(sampling), trains=False)
     latent = algorithm.latent
     return None if latent is None else Latents(latent, run.state, condition)
 

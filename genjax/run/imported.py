@@ -132,6 +132,8 @@ def import_weights(
             f"{unsaid.autoencoder} have {size}"
         )
     networks, notes = _read(name, architecture, algorithm, experiment, inferred, opened)
+    if getattr(chosen.model, "augment", 0) and not getattr(model, "augment", 0):
+        notes.append(f"augment: off, unlike --preset {chosen.name}, for there is no layer for it")
     if isinstance(architecture, Denoising) and architecture.heads and unsaid.heads is None:
         notes.append("heads: those of the published one of this width, since there is no --heads")
     state = _first_state(algorithm, experiment, networks, step)

@@ -10,11 +10,12 @@ import numpy as np
 from genjax.core.algorithm import Algorithm
 from genjax.core.parallel import copy_to
 from genjax.core.players import players
-from genjax.core.types import NetState, State
+from genjax.core.types import NetState, State, Variables
 from genjax.errors import UserError
-from genjax.run.opening import open_run, parse_run, weights_digest
+from genjax.run.opening import open_named, weights_digest
 
 _PARTS = ("params", "variables", "ema")
+_OF_CHANGES = ("changes", "changes_gain", "embed_changes")
 
 
 class Initial(NamedTuple):
@@ -55,8 +56,7 @@ def read_initial(name: str, algorithm: Algorithm) -> Initial:
     Raises:
       UserError: not a run, no such checkpoint, or its networks are others.
     """
-    folder, which, _ = parse_run(name)
-    other = open_run(folder, which)
+    other = open_named(name, "init_from").run
     theirs = players(other.state)
     ours = players(jax.eval_shape(algorithm.init, jax.random.key(0)))
     shared = [player for player in ours if player in theirs]
@@ -67,13 +67,13 @@ def read_initial(name: str, algorithm: Algorithm) -> Initial:
         )
     found = {}
     for player in shared:
-        network = theirs[player]
+        wanted = {"params": ours[player].params, **ours[player].variables}
+        network = _plain(theirs[player], wanted)
         whole = {"params": network.params, **network.variables}
         if ours[player].ema is None:
             network = dataclasses.replace(network, ema=None)
         elif network.ema is None:
             network = dataclasses.replace(network, ema=whole)
-        wanted = {"params": ours[player].params, **ours[player].variables}
         _check_same(name, player, _shapes(whole), _shapes(wanted))
         found[player] = network
     return Initial(name, other.step, found)
@@ -100,6 +100,30 @@ def begin_with(initial: Initial, state: State) -> State:
         )
         changed[name] = dataclasses.replace(own[name], **placed)
     return dataclasses.replace(state, **changed)
+
+
+def _plain(network: NetState, wanted: Variables) -> NetState:
+    """A denoising network without what only its training needed, where another has no place for it.
+
+    That is how uncertain it is, beside it, and what it is told of changes of images.
+    """
+
+    def plain(tree: Variables) -> Variables:
+        if "network" in tree["params"] and "network" not in wanted["params"]:
+            tree = {name: part["network"] for name, part in tree.items() if "network" in part}
+        return {
+            name: {
+                key: value
+                for key, value in part.items()
+                if key not in _OF_CHANGES or key in wanted.get(name, {})
+            }
+            for name, part in tree.items()
+        }
+
+    whole = plain({"params": network.params, **network.variables})
+    others = {name: part for name, part in whole.items() if name != "params"}
+    ema = None if network.ema is None else plain(network.ema)
+    return dataclasses.replace(network, params=whole["params"], variables=others, ema=ema)
 
 
 def _shapes(tree: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _DIGITS = 16
 """Of the digest of the networks of another run."""
+_DIGEST = rf"[0-9a-f]{{8,{_DIGITS}}}"
 
 
 class Run(NamedTuple):
@@ -123,8 +125,8 @@ def parse_run(name: str) -> RunName:
     # A folder's own name may have these signs in it.
     if Path(name).is_dir():
         return RunName(Path(name), "last", "")
-    base, mark, digest = name.rpartition("#")
-    if not mark:
+    base, _, digest = name.rpartition("#")
+    if not re.fullmatch(_DIGEST, digest):
         base, digest = name, ""
     if Path(base).is_dir():
         return RunName(Path(base), "last", digest)
@@ -170,7 +172,7 @@ def open_algorithm(
     """
     named = {**named_runs(experiment.model, trains), **named_runs(sampling, trains)}
     networks = {
-        field: (_read_pinned if "#" in name else _read)(name, field)[1]
+        field: (_read_pinned if parse_run(name).digest else _read)(name, field)
         for field, name in named.items()
     }
     return make_algorithm(experiment, schema, axis_name, sampling, networks)
@@ -191,12 +193,39 @@ def pinned(config: T) -> T:
     if isinstance(config, Experiment):
         model = pinned(config.model)
         return config if model is config.model else dataclasses.replace(config, model=model)
-    names = {field: _read(name, field)[0] for field, name in named_runs(config, True).items()}
+    names = {
+        field: open_named(name, field).name for field, name in named_runs(config, True).items()
+    }
     return dataclasses.replace(config, **names) if names else config  # type: ignore[type-var]
 
 
-def _read(name: str, field: str) -> tuple[str, Frozen]:
-    """The whole name of a checkpoint, and its networks."""
+class Named(NamedTuple):
+    """A run that a configuration names.
+
+    Attributes:
+      name: absolute, with the step and the digest of the weights.
+      run: as `open_run` opens it.
+      variables: of its networks, by player, what samples come from; on the host.
+    """
+
+    name: str
+    run: Run
+    variables: dict[str, Any]
+
+
+def open_named(name: str, field: str) -> Named:
+    """Opens a run, and refuses other weights than those of the digest in its name, if it has one.
+
+    Args:
+      name: see `parse_run`.
+      field: that names it, for messages.
+
+    Returns:
+      The run.
+
+    Raises:
+      UserError: it is not there, or not the same any more.
+    """
     folder, which, wanted = parse_run(name)
     try:
         run = open_run(folder, which)
@@ -210,8 +239,13 @@ def _read(name: str, field: str) -> tuple[str, Frozen]:
             f"{field} is {name}, but the weights there are now those of #{found}; bring those back "
             "that were used"
         )
-    spec = make_spec(run.experiment, run.schema)
-    return f"{folder}@{run.step}#{found}", Frozen(run.experiment.model, spec, variables)
+    return Named(f"{folder.absolute()}@{run.step}#{found}", run, variables)
+
+
+def _read(name: str, field: str) -> Frozen:
+    named = open_named(name, field)
+    spec = make_spec(named.run.experiment, named.run.schema)
+    return Frozen(named.run.experiment.model, spec, named.variables)
 
 
 # Whatever is there later, a name with a digest means the same.

@@ -99,9 +99,7 @@ def make_diffusion(
     is_image = spec.is_image
     guide = None
     if options.guide is not None:
-        guide = other_estimate(
-            networks["guide"], "guide", spec, classes, course, config.autoencoder
-        )
+        guide = other_estimate(networks["guide"], "guide", spec, classes, course, config)
 
     def errors(
         say: Callable[[Examples, Time], Examples],

@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax.config import ConsistencyConfig, ConsistencySampling, Uniform, VarianceExploding
+from genjax.config import (
+    ConsistencyConfig,
+    ConsistencySampling,
+    DiffusionConfig,
+    LogNormal,
+    Uniform,
+    VarianceExploding,
+)
 from genjax.core.algorithm import Algorithm
 from genjax.core.from_loss import Context
 from genjax.core.frozen import NO_NETWORKS, Networks
@@ -27,6 +34,7 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
+from genjax.errors import UserError
 from genjax.families.diffusion.estimators import Estimate, other_estimate
 from genjax.families.diffusion.paths import PATHS, Time, over
 from genjax.families.diffusion.times import draw
@@ -83,18 +91,30 @@ def make_consistency(
     bound = config.huber * math.sqrt(math.prod(spec.shape))
     teacher = None
     if "teacher" in networks:
-        teacher = other_estimate(
-            networks["teacher"], "teacher", spec, classes, course, config.autoencoder
+        teacher = other_estimate(networks["teacher"], "teacher", spec, classes, course, config)
+        model = networks["teacher"].model
+        assert isinstance(model, DiffusionConfig)
+        if config.label_dropout and model.conditional and not model.label_dropout:
+            raise UserError(
+                f"label_dropout is {config.label_dropout:g}, but the teacher was always given "
+                "labels; set it to 0"
+            )
+
+    ends = least ** (1 / config.rho), most ** (1 / config.rho)
+    low, high = 0.0, 1.0
+    if isinstance(config.times, LogNormal):
+        # Of the distribution, what lies between the least and the most.
+        low, high = (
+            0.5 * math.erfc((config.times.mean - math.log(end)) / (config.times.std * 2**0.5))
+            for end in (least, most)
         )
 
     def between(share: Time) -> Time:
         """From 0, the least time, to 1, the most."""
-        ends = least ** (1 / config.rho), most ** (1 / config.rho)
         found: Time = (ends[0] + share * (ends[1] - ends[0])) ** config.rho
         return found
 
     def share_of(t: Time) -> Time:
-        ends = least ** (1 / config.rho), most ** (1 / config.rho)
         found: Time = (t ** (1 / config.rho) - ends[0]) / (ends[1] - ends[0])
         return found
 
@@ -107,9 +127,9 @@ def make_consistency(
 
     def pair(u: Time, count: Float[Array, ""]) -> tuple[Time, Time]:
         """The later and the earlier of two neighbouring times, by u of U(0, 1)."""
-        share = (
-            u if isinstance(config.times, Uniform) else share_of(draw(config.times, course, u)[0])
-        )
+        share = u
+        if not isinstance(config.times, Uniform):
+            share = share_of(draw(config.times, course, low + u * (high - low))[0])
         number = jnp.clip(jnp.floor(share * count), 0, count - 1)
         return between((number + 1) / count), between(number / count)
 

@@ -29,6 +29,7 @@ _FITTING = {
     # Others divide by what is left of the data, or add noise.
     "inversion": ("ddim", "euler", "heun"),
 }
+_MOST_MOVES = 1_000_000
 _UNCHANGED = 1e-3
 """Strength below which times would not differ in float32."""
 
@@ -73,7 +74,14 @@ def walk(steps: int, jump: int, resamplings: int) -> Int[np.ndarray, "moves 2"]:
             f"jump is {jump}, which with {steps} steps must be at least 1, at most {steps - 1}; "
             "choose another, or more steps"
         )
-    left = dict.fromkeys(range(steps - 1, jump - 1, -jump), resamplings - 1)
+    places = range(steps - 1, jump - 1, -jump)
+    count = steps + len(places) * (resamplings - 1) * (1 + jump)
+    if count > _MOST_MOVES:
+        raise UserError(
+            f"resamplings is {resamplings}, which with {steps} steps makes {count:,} moves, more "
+            f"than {_MOST_MOVES:,}; choose fewer"
+        )
+    left = dict.fromkeys(places, resamplings - 1)
     moves, place = [], 0
     while place < steps:
         moves.append((place, place + 1))

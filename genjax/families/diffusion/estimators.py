@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax.config import DiffusionConfig
+from genjax.config import Denoising, DiffusionConfig
 from genjax.core.frozen import Frozen
 from genjax.core.schema import Spec
 from genjax.core.types import Examples, Labels, Variables
@@ -104,7 +104,7 @@ def estimate_by(parts: Parts, variables: Variables, labels: Labels | None) -> Es
 
 
 def other_estimate(
-    network: Frozen, field: str, spec: Spec, classes: int, ours: Course, autoencoder: str | None
+    network: Frozen, field: str, spec: Spec, classes: int, ours: Course, model: Denoising
 ) -> Callable[[Mapping[str, Variables], Labels | None], Estimate]:
     """The estimate of another run's model, asked along a path at the same noise.
 
@@ -117,7 +117,7 @@ def other_estimate(
       spec: of the data.
       classes: labels that there are; 0 for none.
       ours: the path.
-      autoencoder: the run whose latents are denoised; None for data.
+      model: that asks; both denoise data, or the same latents.
 
     Returns:
       A function of the other's variables, by player, and of the labels to the estimate.
@@ -131,11 +131,10 @@ def other_estimate(
             f"{field} is a run of the family {config.family!r}, which denoises nothing; choices: "
             "runs of diffusion"
         )
-    if config.autoencoder != autoencoder:
-        raise UserError(
-            f"{field} denoises {_space(config.autoencoder)}, but this model {_space(autoencoder)}"
-        )
-    shape = theirs.shape if autoencoder is None else spec.shape
+    spaces = _space(config), _space(model)
+    if spaces[0] != spaces[1]:
+        raise UserError(f"{field} denoises {spaces[0]}, but this model {spaces[1]}")
+    shape = theirs.shape if model.autoencoder is None else spec.shape
     if shape != spec.shape:
         raise UserError(f"{field} learnt from {shape}, but this model makes {spec.shape}")
     if config.conditional and theirs.classes != classes:
@@ -163,5 +162,9 @@ def other_estimate(
     return estimate_of
 
 
-def _space(autoencoder: str | None) -> str:
-    return "data" if autoencoder is None else f"latents of {autoencoder}"
+def _space(model: Denoising) -> str:
+    """What a model denoises; latents are the same where the weights and the scale are."""
+    if model.autoencoder is None:
+        return "data"
+    weights = model.autoencoder.rpartition("#")[2]
+    return f"latents of the autoencoder {weights} times {model.latent_scale:g}"

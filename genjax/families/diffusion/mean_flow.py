@@ -38,7 +38,7 @@ from genjax.families.diffusion.training import (
     some_labels,
     uniform,
 )
-from genjax.nn.denoisers import make_denoiser
+from genjax.nn.denoisers import fastest, make_denoiser
 
 _PACE = 4.0
 """Of the network's times: faster ones make its derivatives by them large, and worse samples."""
@@ -84,7 +84,7 @@ def make_mean_flow(
     size = math.prod(spec.shape)
 
     def inputs(x: Examples, t: Time, r: Time) -> tuple[Examples, Float[Array, "batch 2"]]:
-        return x, _PACE * jnp.stack([t, t - r], axis=-1)
+        return x, _PACE / fastest(config.network) * jnp.stack([t, t - r], axis=-1)
 
     def pair(key: Key, index: Index) -> tuple[Time, Time]:
         """Two times an example, t first and not the earlier; r is t but for the share `apart`."""

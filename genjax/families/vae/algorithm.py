@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax.config import VAEConfig
+from genjax.config import AutoencoderKL, VAEConfig
 from genjax.core.algorithm import Algorithm, LogLikelihood, plain_latent, pmean, sample_by
 from genjax.core.from_loss import Context, from_loss
 from genjax.core.optimizers import make_optimizer
@@ -352,6 +352,8 @@ def _check(config: VAEConfig, spec: Spec, likelihood: Likelihood) -> None:
             f"the likelihood {config.likelihood!r} is for images, but examples have shape "
             f"{spec.shape}; choices: {', '.join(sorted(others))}"
         )
+    if config.conditional and isinstance(config.decoder, AutoencoderKL):
+        raise UserError("a decoder kl makes images of a map alone; turn conditional off")
     if config.scale is not None and not likelihood.scaled:
         raise UserError(
             f"scale is {config.scale}, but the likelihood {config.likelihood!r} has none; leave it "
