@@ -98,6 +98,7 @@ def test_distance_against_numpy():
     np.testing.assert_array_equal(alone, 0)
 
 
+@pytest.mark.full
 def test_a_sample_is_found_again(styled_run, styles):
     own = sample_run(styled_run, 3, "last", 3, sampling=GANSampling(noise="const")).samples
     network = from_function(lambda x: x.reshape(len(x), -1)[:, ::3], "third", traceable=True)
