@@ -12,7 +12,9 @@ def _clothing() -> Experiment:
     """Photographs of clothes as maps of 8 x 8 x 4 latents, for diffusion models to generate.
 
     The weight of the divergence is far below 1, as Rombach et al. 2022 (section 3.1) choose it, so
-    that latents say nearly all of an image and need a model of their own.
+    that latents say nearly all of an image and need a model of their own. After 600 steps
+    (2026-11-28, five minutes of one core) they have a standard deviation of 1.7, to which
+    ``--model.latent-scale 0.3`` of that model fits; reconstructions are blurred then.
     """
     model = VAEConfig(
         encoder=_KL,
