@@ -5,14 +5,15 @@ Needs:     one CPU core, for five hours
 Writes:    runs/ablations/families
 
 On Fashion-MNIST. Each kind of model has three candidates: what is tried first for it (step size,
-batch, how often D learns, size of latents, U-Net or transformer). They ran for two minutes (family_trials.py), and the one with the best FID is trained
-here for ten. Minutes are steps, by the steps a second that each candidate made in
-`genjax train --steps 60 --log-every 20` on one of two cores of an AMD EPYC (family 25) whose other
-core was busy, jax 0.10.2, 2026-11-28; scores, samples and compilation are not counted. SNGAN has
-networks a quarter as wide as its preset, 64 channels in G and 32 in D. All but the VAE are sampled
-from moving averages: the VAE-GAN's has a decay of 0.98, the others 0.999, with a ramp. 2,000 samples against all
-60,000 training images, through the classifier of the data set; 500 along the way. Diffusion and
-flow matching are sampled by heun in 35 calls of the network, MeanFlow in one.
+batch, how often D learns, size of latents, U-Net or transformer). They ran for two minutes
+(family_trials.py), and the one with the best FID is trained here for ten. Minutes are steps, by the
+steps a second that each candidate made in `genjax train --steps 60 --log-every 20` on one of two
+cores of an AMD EPYC (family 25) whose other core was busy, jax 0.10.2, 2026-11-28; scores, samples
+and compilation are not counted. SNGAN has networks a quarter as wide as its preset, 64 channels in
+G and 32 in D. All but the VAE are sampled from moving averages: the VAE-GAN's has a decay of 0.98,
+the others 0.999, with a ramp. 2,000 samples against all 60,000 training images, through the
+classifier of the data set; 500 along the way. Diffusion and flow matching are sampled by heun in 35
+calls of the network, MeanFlow in one.
 
 Not run to its end yet.
 """
