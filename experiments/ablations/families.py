@@ -4,7 +4,7 @@ Command:   genjax ablate experiments/ablations/families.py --seed-mode single
 Needs:     one CPU core, for five hours
 Writes:    runs/ablations/families
 
-On Fashion-MNIST. Each kind of model has three candidates: what is tried first for it (step size,
+On Fashion-MNIST. Each kind of model has five candidates: what is tried first for it (step size,
 batch, how often D learns, size of latents, U-Net or transformer). They ran for two minutes
 (family_trials.py), and the one with the best FID is trained here for ten. Minutes are steps, by the
 steps a second that each candidate made in `genjax train --steps 60 --log-every 20` on one of two
@@ -100,38 +100,40 @@ def _gan(name: str, rate: float, batch: int, g: float, d: float, **changes: Any)
     )
 
 
-def _sngan(rate: float, updates: int, g: float, d: float) -> Candidate:
+def _sngan(rate: float, updates: int, g: float, d: float, batch: int = 64) -> Candidate:
     narrow = {"generator": _with(width=64), "discriminator": _with(width=32)}
-    return _gan("sngan-fashion", rate, 64, g, d, discriminator_updates=updates, **narrow)
+    return _gan("sngan-fashion", rate, batch, g, d, discriminator_updates=updates, **narrow)
 
 
-def _r3gan(rate: float, step: float, gamma: float) -> Candidate:
+def _r3gan(rate: float, step: float, gamma: float, batch: int = 64) -> Candidate:
     penalties = {"r1": (gamma, 1), "r2": (gamma, 1)}
-    return _gan("r3gan-fashion", rate, 64, step, step, penalties=penalties)
+    return _gan("r3gan-fashion", rate, batch, step, step, penalties=penalties)
 
 
-def _vae(rate: float, latent: int, width: int) -> Candidate:
+def _vae(rate: float, latent: int, width: int, batch: int = 128) -> Candidate:
     wide = {"encoder": _with(width=width), "decoder": _with(width=width)}
-    return _candidate("conv-vae-fashion", rate, 128, latent=latent, **wide)
+    return _candidate("conv-vae-fashion", rate, batch, latent=latent, **wide)
 
 
-def _vae_gan(rate: float, step: float, reconstruction: float) -> Candidate:
+def _vae_gan(rate: float, step: float, reconstruction: float, batch: int = 128) -> Candidate:
     players = ("encoder", "generator", "discriminator")
     steps: dict[str, Any] = {f"{player}_optimizer": _with(learning_rate=step) for player in players}
     steps |= {"reconstruction": reconstruction, "ema_decay": 0.98}
-    return _candidate("vae-gan-mnist", rate, 128, **steps)
+    return _candidate("vae-gan-mnist", rate, batch, **steps)
 
 
 def _denoisers(name: str, unet: float, dit: float) -> dict[str, Candidate]:
-    def narrow(step: float) -> Candidate:
+    def narrow(step: float, batch: int = 32) -> Candidate:
         changes = {"network": _with(width=16), "optimizer": _with(learning_rate=step)}
-        return _candidate(name, unet, 32, **changes)
+        return _candidate(name, unet * 32 / batch, batch, **changes)
 
     transformer = DiT(patch=4, width=128, depth=4, heads=4)
     return {
         "U-Net, 1e-3": narrow(1e-3),
         "U-Net, 3e-3": narrow(3e-3),
         "DiT, 1e-3": _candidate(name, dit, 32, network=transformer),
+        "U-Net, 2e-3, batch 16": narrow(2e-3, 16),
+        "U-Net, 1e-3, batch 64": narrow(1e-3, 64),
     }
 
 
@@ -140,26 +142,36 @@ CANDIDATES: dict[str, dict[str, Candidate]] = {
         "batch 128, 2e-4": _gan("dcgan-fashion", 3.0, 128, 2e-4, 2e-4),
         "batch 128, 5e-4": _gan("dcgan-fashion", 3.0, 128, 5e-4, 5e-4),
         "batch 64, 5e-4": _gan("dcgan-fashion", 5.9, 64, 5e-4, 5e-4),
+        "batch 64, 1e-3": _gan("dcgan-fashion", 5.9, 64, 1e-3, 1e-3),
+        "batch 32, 5e-4": _gan("dcgan-fashion", 11.8, 32, 5e-4, 5e-4),
     },
     "sngan": {
         "5 of D, 2e-4": _sngan(0.58, 5, 2e-4, 2e-4),
         "2 of D, 2e-4": _sngan(1.08, 2, 2e-4, 2e-4),
         "1 of D, 1e-4 and 4e-4": _sngan(1.5, 1, 1e-4, 4e-4),
+        "1 of D, 5e-4, batch 32": _sngan(3.0, 1, 5e-4, 5e-4, 32),
+        "1 of D, 1e-3, batch 16": _sngan(6.0, 1, 1e-3, 1e-3, 16),
     },
     "r3gan": {
         "2e-3, gamma 1": _r3gan(1.65, 2e-3, 1.0),
         "1e-3, gamma 1": _r3gan(1.65, 1e-3, 1.0),
         "2e-3, gamma 0.3": _r3gan(1.65, 2e-3, 0.3),
+        "1e-3, gamma 1, batch 32": _r3gan(3.3, 1e-3, 1.0, 32),
+        "1e-3, gamma 1, batch 16": _r3gan(6.6, 1e-3, 1.0, 16),
     },
     "vae": {
         "32 latents": _vae(16.5, 32, 32),
         "16 latents": _vae(16.5, 16, 32),
         "16 latents, width 64": _vae(5.2, 16, 64),
+        "16 latents, batch 64": _vae(33.0, 16, 32, 64),
+        "8 latents": _vae(16.5, 8, 32),
     },
     "vae-gan": {
         "2e-4, 0.01": _vae_gan(1.45, 2e-4, 0.01),
         "5e-4, 0.01": _vae_gan(1.45, 5e-4, 0.01),
         "2e-4, 0.1": _vae_gan(1.45, 2e-4, 0.1),
+        "5e-4, 0.01, batch 64": _vae_gan(2.9, 5e-4, 0.01, 64),
+        "5e-4, 0.01, batch 32": _vae_gan(5.8, 5e-4, 0.01, 32),
     },
     "diffusion": _denoisers("diffusion-fashion", 3.6, 7.6),
     "flow": _denoisers("flow-fashion", 3.6, 7.6),
