@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from genjax.domains.domain import Layout
+from genjax.domains.domain import Layout, Picture
 from genjax.domains.grid import image_grid
 from genjax.domains.image import render_images
 from genjax.domains.previews import save_previews
@@ -31,3 +31,10 @@ def test_file(tmp_path):
         np.asarray(Image.open(tmp_path / "grid.png")), image_grid(images)[..., 0]
     )
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_what_is_too_wide_for_a_format_is_written_as_png(tmp_path):
+    wide = [Picture(np.zeros((1, 16_384, 1), np.uint8))]
+    assert save_previews(tmp_path / "a.webp", wide) == [tmp_path / "a.png"]
+    assert save_previews(tmp_path / "b.jpg", wide) == [tmp_path / "b.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.jpg"]

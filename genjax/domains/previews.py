@@ -1,5 +1,6 @@
 """Writes what a domain shows of its samples into files: pictures, sounds and texts."""
 
+import math
 import os
 import re
 import wave
@@ -58,6 +59,9 @@ _WRITERS: dict[type, dict[str, Callable[[BinaryIO, Any], None]]] = {
     Text: {".txt": write_text},
 }
 """By kind and ending; the first ending is the usual one."""
+
+_LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+"""Pixels along a side, by ending."""
 
 
 def check_ending(path: Path, domain: Domain) -> None:
@@ -122,8 +126,8 @@ def save_previews(path: str | Path, previews: Sequence[Preview]) -> list[Path]:
 
     Args:
       path: of the files. An ending of a kind is kept, and decides the format, for that kind; what
-        has the ending of a kind gets the usual one of another instead; any other name, which may
-        have points in it, gets one more.
+        has the ending of a kind gets the usual one of another instead, and so does a picture that
+        is too large for a format; any other name, which may have points in it, gets one more.
       previews: of types that differ.
 
     Returns:
@@ -135,11 +139,18 @@ def save_previews(path: str | Path, previews: Sequence[Preview]) -> list[Path]:
     written = []
     for preview in previews:
         writers = _WRITERS[type(preview)]
-        ending = path.suffix if path.suffix.lower() in writers else next(iter(writers))
+        usual = next(iter(writers))
+        ending = path.suffix if path.suffix.lower() in writers else usual
+        if isinstance(preview, Picture):
+            most = _LARGEST.get(ending.lower(), math.inf)
+            ending = usual if max(preview.pixels.shape) > most else ending
         file = path.with_name(f"{name}{ending}")
         part = file.with_name(file.name + ".part")
-        with part.open("wb") as stream:
-            writers[ending.lower()](stream, preview)
-        os.replace(part, file)
+        try:
+            with part.open("wb") as stream:
+                writers[ending.lower()](stream, preview)
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
         written.append(file)
     return written
