@@ -5,7 +5,9 @@ what it writes:
 
 - ``{"tokenizer": "character", "vocabulary": [...]}``, the characters in the order of their numbers;
 - ``{"tokenizer": "byte"}``, the 256 bytes of UTF-8;
-- ``{"tokenizer": "bpe", "definition": ...}``, byte pairs in the JSON of the library `tokenizers`.
+- ``{"tokenizer": "bpe", "definition": ...}``, byte pairs in the JSON of the library `tokenizers`;
+- ``{"tokenizer": "wordpiece", "vocabulary": [...]}``, the pieces of words of a model such as BERT
+  in the order of their numbers, see `genjax.domains.wordpiece`.
 """
 
 import functools
@@ -17,6 +19,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 
 from genjax.distribution import install_extra
+from genjax.domains import wordpiece
 from genjax.errors import UserError, lookup, reason
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -39,13 +42,13 @@ class Tokenizer(NamedTuple):
     Attributes:
       fit: ``(text, vocabulary) -> facts`` but for the name; `vocabulary` is a size, or None.
       size: number of tokens there are.
-      encode: ``(facts, text) -> tokens``, int32 [n]; the text can be written in UTF-8.
+      encoder: ``facts -> (text -> tokens)``, int32 [n]; the text can be written in UTF-8.
       decode: ``(facts, tokens) -> text``; unknown tokens leave a mark or nothing.
     """
 
     fit: Callable[[str, int | None], dict[str, Any]]
     size: Callable[[Facts], int]
-    encode: Callable[[Facts, str], np.ndarray]
+    encoder: Callable[[Facts], Callable[[str], np.ndarray]]
     decode: Callable[[Facts, np.ndarray], str]
 
 
@@ -99,13 +102,33 @@ def encode(facts: Facts, text: str) -> Int32[np.ndarray, "n"]:
       >>> encode({"tokenizer": "byte"}, "hé").tolist()
       [104, 195, 169]
     """
-    chosen = _chosen(facts)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        wrong = text[error.start]
-        raise UserError(f"the text has {wrong!r} at {error.start}, no character") from None
-    return chosen.encode(facts, text)
+    return make_encoder(facts)(text)
+
+
+def make_encoder(facts: Facts) -> Callable[[str], Int32[np.ndarray, "n"]]:
+    """Prepares to cut many texts into tokens, each as `encode` does.
+
+    Args:
+      facts: of a data set.
+
+    Returns:
+      From a text to int32 [n]; it raises UserError where the text has a character that the
+      tokenizer doesn't know.
+
+    Raises:
+      UserError: the facts name no tokenizer, or are damaged.
+    """
+    cut = _chosen(facts).encoder(facts)
+
+    def encode(text: str) -> np.ndarray:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            wrong = text[error.start]
+            raise UserError(f"the text has {wrong!r} at {error.start}, no character") from None
+        return cut(text)
+
+    return encode
 
 
 def decode(facts: Facts, tokens: Int[np.ndarray, "n"]) -> str:
@@ -149,25 +172,34 @@ def _characters(facts: Facts) -> list[str]:
     return vocabulary
 
 
-def _encode_characters(facts: Facts, text: str) -> np.ndarray:
+def _character_encoder(facts: Facts) -> Callable[[str], np.ndarray]:
     vocabulary = _characters(facts)
-    known, wanted = _codes("".join(vocabulary)), _codes(text)
+    known = _codes("".join(vocabulary))
     order = np.argsort(known)
-    places = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-    tokens = order[places]
-    unknown = known[tokens] != wanted
-    if unknown.any():
-        first = int(np.argmax(unknown))
-        raise UserError(
-            f"the text has {text[first]!r} at {first}, which is not among the "
-            f"{len(vocabulary)} characters of the data"
-        )
-    return tokens.astype(np.int32)
+
+    def encode(text: str) -> np.ndarray:
+        wanted = _codes(text)
+        places = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
+        tokens = order[places]
+        unknown = known[tokens] != wanted
+        if unknown.any():
+            first = int(np.argmax(unknown))
+            raise UserError(
+                f"the text has {text[first]!r} at {first}, which is not among the "
+                f"{len(vocabulary)} characters of the data"
+            )
+        return tokens.astype(np.int32)
+
+    return encode
 
 
 def _decode_characters(facts: Facts, tokens: np.ndarray) -> str:
     vocabulary = _characters(facts)
     return "".join(vocabulary[t] if 0 <= t < len(vocabulary) else _UNKNOWN for t in tokens)
+
+
+def _encode_bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
 
 
 def _decode_bytes(facts: Facts, tokens: np.ndarray) -> str:
@@ -226,30 +258,53 @@ def _pairs(facts: Facts) -> Any:
     return _parsed(str(facts.get("definition")))
 
 
-def _encode_pairs(facts: Facts, text: str) -> np.ndarray:
+def _pair_encoder(facts: Facts) -> Callable[[str], np.ndarray]:
     tokenizer = _pairs(facts)
-    parts = [np.array(tokenizer.encode(piece).ids, np.int32) for piece in _pieces(text)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def encode(text: str) -> np.ndarray:
+        parts = [np.array(tokenizer.encode(piece).ids, np.int32) for piece in _pieces(text)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    return encode
+
+
+def _refuse_to_fit(text: str, vocabulary: int | None) -> dict[str, Any]:
+    raise UserError(
+        "wordpiece cuts captions by a model's vocabulary; give its vocab.txt as --vocabulary-file"
+    )
+
+
+def _words(facts: Facts) -> list[str]:
+    try:
+        return wordpiece.check_vocabulary(facts.get("vocabulary"), MOST)
+    except ValueError as error:
+        raise UserError(f"the vocabulary of the data is damaged: {reason(error)}") from error
 
 
 TOKENIZERS: dict[str, Tokenizer] = {
     "character": Tokenizer(
         _fit_characters,
         lambda facts: len(_characters(facts)),
-        _encode_characters,
+        _character_encoder,
         _decode_characters,
     ),
     "byte": Tokenizer(
         lambda text, vocabulary: {},
         lambda facts: BYTES,
-        lambda facts, text: np.frombuffer(text.encode(), np.uint8).astype(np.int32),
+        lambda facts: _encode_bytes,
         _decode_bytes,
     ),
     "bpe": Tokenizer(
         _fit_pairs,
         lambda facts: int(_pairs(facts).get_vocab_size()),
-        _encode_pairs,
+        _pair_encoder,
         lambda facts, tokens: _pairs(facts).decode(tokens.tolist(), skip_special_tokens=False),
+    ),
+    "wordpiece": Tokenizer(
+        _refuse_to_fit,
+        lambda facts: len(_words(facts)),
+        lambda facts: wordpiece.make_encoder(_words(facts)),
+        lambda facts, tokens: wordpiece.decode_pieces(_words(facts), tokens),
     ),
 }
 """Tokenizers by name."""
