@@ -55,17 +55,27 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 sys.argv = ["genjax", "data", "import", "mine", "--from", sys.argv[1], "--directory", sys.argv[2]]
 cli.main()
 """
-KINDS = ("text", "audio")
+KINDS = ("text", "audio", "captions")
 
 
 @pytest.fixture(params=KINDS)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Files of either kind that take more than 4,000 bytes."""
+    """Files of a kind that take more than 4,000 bytes."""
     random = np.random.default_rng(0)
     if request.param == "text":
         text = "".join(map(str, random.integers(0, 10, 9000)))
         (tmp_path / "raw.txt").write_text(text)
         return tmp_path / "raw.txt"
+    if request.param == "captions":
+        (tmp_path / "raw").mkdir()
+        rows = []
+        for number in range(20):
+            pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "raw" / f"{number}.png")
+            caption, category = f"picture {number}", "ab"[number % 2]
+            rows.append({"file": f"{number}.png", "caption": caption, "category": category})
+        (tmp_path / "raw" / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return tmp_path / "raw"
     for label in ("cat", "dog"):
         (tmp_path / "raw" / label).mkdir(parents=True)
         for number in range(3):
@@ -75,7 +85,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def config(directory: Path) -> DataConfig:
-    return DataConfig("mine", directory=str(directory), length=100)
+    return DataConfig("mine", directory=str(directory))
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -168,8 +178,8 @@ def test_large_files_are_checked_by_their_size_alone(
 ) -> None:
     path = import_dataset("mine", source, tmp_path / "out").path
     monkeypatch.setattr(stored, "_MOST_HASHED", 1)
-    name = "tokens" if source.is_file() else "audio"
-    file = path / "train" / f"{name}.npy"
+    largest = max((path / "train").iterdir(), key=lambda file: file.stat().st_size)
+    file, name = largest, largest.stem
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
@@ -205,6 +215,15 @@ def rewrite(path: Path, **changes: object) -> None:
         ("audio", "label", np.full(6, 2, np.int32), "6 labels from 2 to 2, not 6 below 2"),
         ("audio", "label", np.zeros(5, np.int32), "5 labels"),
         ("audio", "label", np.full(6, -1, np.int32), "labels from -1"),
+        ("captions", "label", np.full(18, 2, np.int32), "18 from 2 to 2, not 18 below 2"),
+        ("captions", "caption", np.full((18, 1, 3), 999, np.int16), "from 999 to 999, not 18 "),
+        ("captions", "caption", np.full((18, 1, 3), -2, np.int32), "from -2 to -2"),
+        ("captions", "caption", np.zeros((18, 1, 4), np.int16), r"int16 of shape \(18, 1, 4\)"),
+        ("captions", "caption", np.zeros((18, 1, 3), np.uint8), "it holds uint8"),
+        ("captions", "image", np.zeros((17, 16, 16, 3), np.uint8), "it holds 17 from 0 to 0"),
+        ("captions", "image", np.zeros((18, 16, 16, 1), np.uint8), "of shape .18, 16, 16, 1"),
+        ("captions", "image", np.zeros((18, 16, 16, 3), np.float32), "it holds float32"),
+        ("captions", "image", np.zeros((0, 16, 16, 3), np.uint8), "image.npy"),
     ],
     indirect=["source"],
 )

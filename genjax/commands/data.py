@@ -95,9 +95,10 @@ def data(arguments: list[str]) -> None:
         source: Annotated[Path, tyro.conf.arg(name="from")],
         directory: Path | None = None,
         resolution: int | None = None,
-        tokenizer: Literal["character", "byte", "bpe"] | None = None,
+        tokenizer: Literal["character", "byte", "bpe", "wordpiece"] | None = None,
         vocabulary: int | None = None,
         rate: int | None = None,
+        vocabulary_file: Path | None = None,
     ) -> None:
         """Turn files at hand into a data set.
 
@@ -105,16 +106,19 @@ def data(arguments: list[str]) -> None:
           name: Name to give it; a standard set's name checks that the files are that set.
           source: IDX files, an .npz file, a folder of PNG, JPEG or WAV files or of class folders of
             them, perhaps with labels.csv or dataset.json, perhaps below train/, validation/ and
-            test/, a .txt or a folder of those; or a .tar, .tar.gz or .tar.xz of any of these.
+            test/, images with a captions.jsonl or a .txt beside each, a .txt or a folder of those;
+            or a .tar, .tar.gz or .tar.xz of any of these.
           directory: Folder of prepared sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
           resolution: Side in pixels to resize images to, for files of mixed sizes.
-          tokenizer: How text is cut into tokens; None means character.
+          tokenizer: How text is cut into tokens; None means character, and for captions bpe.
           vocabulary: Number of tokens of bpe; None means 1,024.
           rate: Samples a second that sounds are resampled to; None keeps theirs.
+          vocabulary_file: Vocabulary of captions that a model takes, its vocab.txt; implies
+            wordpiece.
         """
         from genjax.data.importer import import_dataset
 
-        options = (resolution, tokenizer, vocabulary, rate)
+        options = (resolution, tokenizer, vocabulary, rate, vocabulary_file)
         _report_import(import_dataset(name, source, directory, progress, *options))
 
     actions: dict[str, Callable[..., None]] = {"list": list_, "prepare": prepare, "import": import_}

@@ -106,7 +106,7 @@ def find(source: Path, kind: Kind, standard: Sequence[str] | None = None) -> Fou
     }
     if first == {""}:
         return Found(files, {}, None, ignored)
-    order = _label_order(source, sorted(first), standard)
+    order = label_order(source, sorted(first), standard)
     labels = {
         split: np.repeat(
             np.array([order[name] for name in found], np.int32),
@@ -183,7 +183,7 @@ def _listed(folder: Path, source: Path, kind: Kind) -> tuple[dict[str, list[Path
         return {"": files}, found.file
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(_class_name(found.classes[file], found.file), []).append(file)
+        groups.setdefault(class_name(found.classes[file], found.file), []).append(file)
     return dict(sorted(groups.items())), found.file
 
 
@@ -206,7 +206,7 @@ def _foreign(folders: Iterable[Path], kind: Kind) -> list[Path]:
     ]
 
 
-def _class_name(name: str, where: Path) -> str:
+def class_name(name: str, where: Path) -> str:
     """Checks the name of a class; systems differ in how an accent is stored, and one form is kept.
 
     Names are stored one a line, in UTF-8, and read back without the spaces around them.
@@ -236,7 +236,7 @@ def _classes(folder: Path, kind: Kind) -> dict[str, list[Path]]:
             raise UserError(f"{below[0]} is a folder in a class folder; move its {kind.plural} up")
         if not inside:
             raise UserError(f"the class folder {child} is empty; fill it or remove it")
-        name = _class_name(child.name, child)
+        name = class_name(child.name, child)
         if name in found:
             raise UserError(
                 f"{folder} holds two class folders {name}, whose names differ only in how their "
@@ -258,7 +258,7 @@ def _check_files(files: list[Path], kind: Kind) -> list[Path]:
     return files
 
 
-def _label_order(source: Path, names: list[str], standard: Sequence[str] | None) -> dict[str, int]:
+def label_order(source: Path, names: list[str], standard: Sequence[str] | None) -> dict[str, int]:
     """Numbers the classes: by number, by name, or as the standard does."""
     if standard is None:
         numeric = all(re.fullmatch(r"[0-9]+", name) for name in names)

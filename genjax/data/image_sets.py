@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from genjax.config import LARGEST_SIDE
 from genjax.data import images, prepared, readers, stored
 from genjax.data.classes import number_classes
 from genjax.data.imports import Imported, Request, in_words
@@ -40,9 +39,7 @@ def import_images(request: Request, standard: Standard | None) -> Imported:
     Raises:
       UserError: the source cannot be used. Nothing is stored then.
     """
-    resolution = request.resolution
-    if resolution is not None and not 1 <= resolution <= LARGEST_SIDE:
-        raise UserError(f"resolution must be at least 1, at most {LARGEST_SIDE}, got {resolution}")
+    resolution = request.checked_resolution
     raw = readers.read(request.source, standard, resolution, request.progress)
     warnings: tuple[str, ...] = ()
     if standard is None:

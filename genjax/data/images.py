@@ -32,14 +32,21 @@ _QUARTER_TURNS = (5, 6, 7, 8)
 _ORIENTED = re.compile(rb"exif|orientation", re.IGNORECASE)
 
 
-def decode(content: bytes, channels: int, where: str, resolution: int | None = None) -> Image:
-    """Decodes a PNG or JPEG and turns it upright, dropping transparency.
+def decode(
+    content: bytes,
+    channels: int,
+    where: str,
+    resolution: int | None = None,
+    white: bool = False,
+) -> Image:
+    """Decodes a PNG or JPEG and turns it upright.
 
     Args:
       content: the file's bytes.
       channels: 1 for grey, 3 for RGB; the image is converted.
       where: what to call the image in an error.
       resolution: side to resize to, see `resize`.
+      white: lay what is transparent on white; otherwise transparency is dropped.
 
     Returns:
       uint8 [h, w, channels].
@@ -53,6 +60,8 @@ def decode(content: bytes, channels: int, where: str, resolution: int | None = N
     try:
         picture = _open(content, where)
         orientation = _orientation(picture, content)
+        if white and picture.has_transparency_data:
+            picture = pillow.fromarray(on_white(np.asarray(picture.convert("RGBA"))))
         if picture.mode != mode:
             picture = picture.convert(mode)
         if orientation in _TURNS:
@@ -91,6 +100,19 @@ def describe(content: bytes, where: str) -> tuple[int, int, int]:
     if orientation in _QUARTER_TURNS:
         height, width = width, height
     return height, width, 1 if picture.mode in _GREY_MODES else 3
+
+
+def on_white(image: Image) -> Image:
+    """Lays an image on white: ``(a x + (255 - a) 255) / 255``, rounded.
+
+    Args:
+      image: uint8 [..., h, w, 4], red, green, blue and opacity ``a``.
+
+    Returns:
+      uint8 [..., h, w, 3].
+    """
+    colours, opacity = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
+    return ((colours * opacity + (255 - opacity) * 255 + 127) // 255).astype(np.uint8)
 
 
 def is_grey(image: Image) -> bool:

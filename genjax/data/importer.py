@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from genjax.data import archives, corpora, image_sets, prepared, stored
+from genjax.data import archives, caption_files, corpora, image_sets, prepared, stored
 from genjax.data import raw as image_files
 from genjax.data.bundled import SOURCES
+from genjax.data.captioned import import_captioned
 from genjax.data.imports import Imported, Request
 from genjax.data.progress import Progress, no_progress
 from genjax.data.recordings import import_recordings
@@ -21,8 +22,8 @@ from genjax.errors import UserError
 # Splits, classes, files.
 _DEPTH = 3
 _ACCEPTED = (
-    f"{image_files.ACCEPTED}; a .txt or a folder of .txt; a folder of .wav; or a .tar, .tar.gz or "
-    ".tar.xz of these"
+    f"{image_files.ACCEPTED}; images with captions.jsonl or a .txt beside each; a .txt or a folder "
+    "of .txt; a folder of .wav; or a .tar, .tar.gz or .tar.xz of these"
 )
 
 
@@ -43,6 +44,16 @@ class Format(NamedTuple):
     run: Callable[[Request], Imported]
     options: tuple[str, ...]
 
+
+CAPTIONED = Format(
+    "images with captions",
+    # No file by itself tells.
+    re.compile(r"(?!)"),
+    lambda name: False,
+    import_captioned,
+    ("resolution", "tokenizer", "vocabulary", "vocabulary_file"),
+)
+"""Found by what lies beside what."""
 
 FORMATS = (
     Format(
@@ -81,11 +92,13 @@ def import_dataset(
     tokenizer: str | None = None,
     vocabulary: int | None = None,
     rate: int | None = None,
+    vocabulary_file: str | Path | None = None,
 ) -> Imported:
     """Imports files as a data set.
 
-    Accepted are the forms of images in `genjax.data.readers`, of text in `genjax.data.texts` and
-    of sound in `genjax.data.recordings`, and archives of them.
+    Accepted are the forms of images in `genjax.data.readers`, of images with captions in
+    `genjax.data.caption_files`, of text in `genjax.data.texts` and of sound in
+    `genjax.data.recordings`, and archives of them.
 
     Args:
       name: what to call it: lower-case letters, digits and underscores. A standard name such as
@@ -94,9 +107,11 @@ def import_dataset(
       directory: folder of data sets; None means TFDS_DATA_DIR or ~/tensorflow_datasets.
       progress: shows how far the import is.
       resolution: side to resize images to; None keeps their sizes.
-      tokenizer: of text, entry of `genjax.domains.tokenizers.TOKENIZERS`; None for ``character``.
+      tokenizer: of text, entry of `genjax.domains.tokenizers.TOKENIZERS`; None for ``character``,
+        and of captions for ``bpe``.
       vocabulary: number of tokens, for ``bpe``.
       rate: samples a second to resample sound to; None keeps its own.
+      vocabulary_file: of captions, a model's ``vocab.txt``, which implies ``wordpiece``.
 
     Returns:
       A summary.
@@ -114,17 +129,19 @@ def import_dataset(
         raise UserError(f"{name!r} is embedded in {SOURCES[name].where}; choose another name")
     root = prepared.data_directory(directory)
     _check_free(name, root)
-    request = Request(name, source, root, progress, resolution, tokenizer, vocabulary, rate)
+    words = None if vocabulary_file is None else Path(vocabulary_file)
+    request = Request(name, source, root, progress, resolution, tokenizer, vocabulary, rate, words)
     with contextlib.ExitStack() as stack:
         if archives.is_archive(source):
             inside = stack.enter_context(archives.unpacked(source, root))
             request = dataclasses.replace(request, source=inside)
         chosen = _choose(name, request.source)
-        for option in ("resolution", "tokenizer", "vocabulary", "rate"):
+        for option in ("resolution", "tokenizer", "vocabulary", "rate", "vocabulary_file"):
             value = getattr(request, option)
             if value is not None and option not in chosen.options:
+                shown = str(value) if isinstance(value, Path) else value
                 raise UserError(
-                    f"{option} is {value!r}, but {source} holds {chosen.plural}; leave it out"
+                    f"{option} is {shown!r}, but {source} holds {chosen.plural}; leave it out"
                 )
         return chosen.run(request)
 
@@ -145,6 +162,8 @@ def _choose(name: str, source: Path) -> Format:
     for known in FORMATS:
         if known.known(name):
             return known
+    if caption_files.are_there(source):
+        return CAPTIONED
     found = _look(source)
     if not found:
         raise UserError(f"{source} is empty; {_ACCEPTED}")

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from genjax.config import LARGEST_SIDE
 from genjax.data.progress import Progress
+from genjax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +19,10 @@ class Request:
       directory: folder of data sets, to store it in.
       progress: shows how far the import is.
       resolution: side in pixels to resize images to; None keeps their sizes.
-      tokenizer: of a text; None for ``character``.
+      tokenizer: of a text; None for ``character``, and of captions for ``bpe``.
       vocabulary: number of tokens, for ``bpe``; None for 1,024.
       rate: samples a second that sounds are resampled to; None keeps theirs, which must be equal.
+      vocabulary_file: of captions the vocabulary of WordPiece, or None.
     """
 
     name: str
@@ -30,6 +33,15 @@ class Request:
     tokenizer: str | None = None
     vocabulary: int | None = None
     rate: int | None = None
+    vocabulary_file: Path | None = None
+
+    @property
+    def checked_resolution(self) -> int | None:
+        """The resolution; raises UserError where images can't have it."""
+        size = self.resolution
+        if size is not None and not 1 <= size <= LARGEST_SIDE:
+            raise UserError(f"resolution must be at least 1, at most {LARGEST_SIDE}, got {size}")
+        return size
 
 
 @dataclasses.dataclass(frozen=True)

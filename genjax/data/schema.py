@@ -38,9 +38,28 @@ def resized(schema: Schema, resolution: int | None) -> Schema:
     """The same images at another size, square; the schema itself for None."""
     if resolution is None:
         return schema
-    channels = schema.fields["image"].shape[-1]
-    names = schema.facts.get("class_names")
-    return image_schema((resolution, resolution, channels), schema.classes, names)
+    image = schema.fields["image"]
+    resized_field = image._replace(shape=(resolution, resolution, image.shape[-1]))
+    return schema._replace(fields={**schema.fields, "image": resized_field})
+
+
+def captioned_schema(
+    images: Schema, candidates: int, length: int, vocabulary: int, facts: Mapping[str, Any]
+) -> Schema:
+    """Of images with captions.
+
+    Args:
+      images: of the images alone.
+      candidates: captions that an image has at most.
+      length: tokens in a caption at most.
+      vocabulary: number of tokens there are.
+      facts: of the tokenizer, and ``prompts``, captions to show samples of.
+
+    Returns:
+      The schema, with ``int32`` captions behind the other fields.
+    """
+    caption = Field((candidates, length), "int32", vocabulary)
+    return Schema(images.domain, {**images.fields, "caption": caption}, {**images.facts, **facts})
 
 
 def point_schema(mixture: str, modes: int) -> Schema:

@@ -16,6 +16,7 @@ from genjax.data.progress import Progress, no_progress
 from genjax.data.schema import resized
 from genjax.data.splits import NoSplit, choose_split, part_of, whole_split
 from genjax.data.standard import STANDARD
+from genjax.data.stored_images import described_images
 from genjax.data.windows import open_stored
 from genjax.errors import UserError, lookup
 
@@ -72,7 +73,7 @@ def find_schema(config: DataConfig) -> Schema | None:
     found = stored.find(config.name, prepared.data_directory(config.directory))
     if found is None or found.schema.domain != "image":
         return None if found is None else found.schema
-    return resized(found.schema, config.resolution)
+    return resized(described_images(found), config.resolution)
 
 
 def whole_count(name: str, split: str) -> int | None:

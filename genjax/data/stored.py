@@ -16,6 +16,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 """What a data set may be called."""
 VERSION = "1.0.0"
 
+DESCRIPTION = "source.json"
+"""What says what a set is."""
+
 _FORMAT = 1
-_DESCRIPTION = "source.json"
 # Larger files would take longer to check than to read what is needed of them.
 _MOST_HASHED = 2**30
 
@@ -103,7 +106,7 @@ def find(name: str, directory: Path) -> Stored | None:
     """
     if not NAME.fullmatch(name):
         return None
-    path = prepared.newest(prepared.folders(directory / name), (_DESCRIPTION,))
+    path = prepared.newest(prepared.folders(directory / name), (DESCRIPTION,))
     return None if path is None else _read(name, path)
 
 
@@ -158,10 +161,15 @@ def describe(folder: Path, schema: Schema, splits: Mapping[str, Split]) -> None:
         "files": files,
     }
     sealed = json.dumps({**content, "sha256": _seal(content)}, indent=2)
-    (folder / _DESCRIPTION).write_text(sealed + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).write_text(sealed + "\n", encoding="utf-8")
 
 
-def arrays(found: Stored, split: str, types: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+def arrays(
+    found: Stored,
+    split: str,
+    types: Mapping[str, Sequence[str]],
+    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+) -> dict[str, np.ndarray]:
     """Maps the arrays of a split into memory, after their sizes and checksums are checked.
 
     Files of more than 1 GiB are checked by their size alone.
@@ -170,17 +178,21 @@ def arrays(found: Stored, split: str, types: Mapping[str, Sequence[str]]) -> dic
       found: the set.
       split: of it.
       types: of each array that is needed those that its entries may have, by NumPy's names.
+      shapes: of an entry, of arrays whose entries are arrays.
 
     Returns:
-      The arrays, one axis each.
+      The arrays, with one axis and those of an entry.
 
     Raises:
       UserError: a file is missing or damaged.
     """
-    return {name: _array(found, f"{split}/{name}.npy", usual) for name, usual in types.items()}
+    return {
+        name: _array(found, f"{split}/{name}.npy", usual, shapes.get(name, ()))
+        for name, usual in types.items()
+    }
 
 
-def _array(found: Stored, file: str, types: Sequence[str]) -> np.ndarray:
+def _array(found: Stored, file: str, types: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
     path = found.path / file
     try:
         known = found.files[file]
@@ -195,13 +207,14 @@ def _array(found: Stored, file: str, types: Sequence[str]) -> np.ndarray:
     # There is little that a damaged file can't make NumPy raise.
     except Exception as error:
         raise UserError(f"cannot read {path}: {reason(error)}; {found.again}") from error
-    if array.ndim != 1 or array.dtype.name not in types or not array.size:
+    usable = array.ndim == 1 + len(shape) and array.shape[1:] == shape and array.size
+    if not usable or array.dtype.name not in types:
         raise found.damaged(file, f"it holds {array.dtype} of shape {array.shape}")
     return np.asarray(array)
 
 
 def _read(name: str, path: Path) -> Stored:
-    file = path / _DESCRIPTION
+    file = path / DESCRIPTION
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         seal, version = content.pop("sha256"), content["format"]

@@ -13,6 +13,7 @@ from genjax.data.digest import window_digest
 from genjax.data.memory import in_memory
 from genjax.data.splits import NoSplit, choose_split
 from genjax.data.stored import Stored
+from genjax.data.stored_images import open_images
 from genjax.errors import UserError, lookup
 
 _MOST_SAMPLES = 2**24
@@ -22,13 +23,13 @@ def open_stored(config: DataConfig, found: Stored) -> Source:
     """Opens a split of a stored set.
 
     Args:
-      config: which split, and the length of an example.
+      config: which split, and the size of an example.
       found: the set.
 
     Returns:
       The split. Of a text that is learnt (``train``) each window is an example, from every token
       on; of other splits they don't overlap. Of a recording it is the beginning, with zeros behind
-      one that is shorter.
+      one that is shorter. Of images with captions see `genjax.data.stored_images`.
 
     Raises:
       UserError: there is no such split, it is shorter than an example, or damaged.
@@ -128,4 +129,5 @@ def _with_shape(schema: Schema, name: str, shape: tuple[int, ...]) -> Schema:
 _OPENERS: dict[str, Callable[[DataConfig, Stored], Source]] = {
     "tokens": _open_tokens,
     "audio": _open_audio,
+    "image": open_images,
 }
