@@ -10,8 +10,9 @@ from specs import image_spec, stand_in
 from genjax.config import DataConfig, EvalConfig
 from genjax.core.schema import Field, Schema, Spec
 from genjax.data.memory import in_memory
-from genjax.data.schema import image_schema
+from genjax.data.schema import captioned_schema, image_schema
 from genjax.data.sources import known_schema, load
+from genjax.domains.captions import decode_caption
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
@@ -115,3 +116,78 @@ def test_a_perfect_generator_of_unequal_classes_is_near_its_data():
     score, _ = evaluate(None)
     np.testing.assert_array_equal(np.bincount(asked[0]), np.bincount(source.arrays["label"]))
     assert score < 1e-9
+
+
+TEXTS = ["red", "green", "a blue one"]
+LONGEST = max(map(len, TEXTS))
+
+
+def captioned_source(count=10, candidates=3):
+    """Labels and captions from which the row of each can be told."""
+    captions = np.full((count, candidates, LONGEST), -1, np.int32)
+    captions[:, :2, 0] = np.arange(count)[:, None] + [0, 100]
+    labels = np.arange(count, dtype=np.int32) % 3
+    schema = captioned_schema(
+        image_schema((2, 2, 1), 3),
+        candidates,
+        LONGEST,
+        256,
+        {"tokenizer": "byte", "prompts": TEXTS, "prompt_labels": [2, 0, 0]},
+    )
+    pixels = np.zeros((count, 2, 2, 1), np.uint8)
+    arrays = {"image": pixels, "label": labels, "caption": captions}
+    return in_memory("x", "train", schema, arrays)
+
+
+def captioned_spec(source, *given):
+    return Spec(4, source.schema.fields, "image", given, source.schema.facts)
+
+
+def test_prompts_come_in_turn_with_their_classes():
+    source = captioned_source()
+    for given in (("caption",), ("label", "caption"), ("caption", "label")):
+        spec = captioned_spec(source, *given)
+        found = conditions_in_turn(spec, 7)
+        assert tuple(found) == given
+        assert found["caption"].shape == (7, 1, LONGEST)
+        assert found["caption"].dtype == np.int32
+        read = [decode_caption(spec.facts, rows[0]) for rows in found["caption"]]
+        assert read == [TEXTS[place % 3] for place in range(7)]
+        if "label" in given:
+            assert found["label"].tolist() == [2, 0, 0, 2, 0, 0, 2]
+    # Of another's set, whose prompts have no classes, or odd ones, classes come in turn.
+    for odd in ({}, {"prompt_labels": [0, 1]}, {"prompt_labels": [0, 1, 3]}, {"prompt_labels": 1}):
+        facts = {"tokenizer": "byte", "prompts": TEXTS, **odd}
+        found = conditions_in_turn(spec._replace(facts=facts), 4)
+        assert found["label"].tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("prompts", [None, [], "red", [3]])
+def test_captions_without_prompts_must_be_given(prompts):
+    source = captioned_source()
+    facts = {"tokenizer": "byte", "prompts": prompts}
+    spec = captioned_spec(source, "caption")._replace(facts=facts)
+    with pytest.raises(UserError, match="made from captions, of which the data name none"):
+        conditions_in_turn(spec, 3)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_captions_are_those_of_the_reference_with_their_classes(held):
+    source = captioned_source()
+    source = source if held else dataclasses.replace(source, arrays={})
+    spec = captioned_spec(source, "label", "caption")
+    found = conditions_as_in(spec, source, 25)
+    assert found["caption"].shape == (25, 3, LONGEST)
+    rows = found["caption"][:, 0, 0]
+    np.testing.assert_array_equal(found["caption"][:, 1, 0], rows + 100)
+    assert (found["caption"][:, 2] == -1).all()
+    np.testing.assert_array_equal(found["label"], rows % 3)
+    # All of them in a fixed order, which a beginning does not depend on.
+    assert sorted(rows[:10]) == list(range(10)) != rows[:10].tolist()
+    np.testing.assert_array_equal(rows[10:20], rows[:10])
+    for count in (1, 4):
+        few = conditions_as_in(spec, source, count)
+        np.testing.assert_array_equal(few["caption"], found["caption"][:count])
+    alone = conditions_as_in(captioned_spec(source, "caption"), source, 25)
+    np.testing.assert_array_equal(alone["caption"], found["caption"])
+    assert known_to_data(spec, found).keys() == {"label", "caption"}

@@ -1,11 +1,14 @@
-"""What samples are made from: the classes in turn, or in the shares that a reference has."""
+"""What samples are made from: classes and captions in turn, or as a reference has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
 
+from genjax.core.captions import CAPTION
 from genjax.core.schema import Source, Spec
+from genjax.data.order import permute
+from genjax.domains.captions import encode_prompts
 from genjax.errors import UserError
 
 AS_IN_REFERENCE = "shares of the reference"
@@ -15,7 +18,7 @@ _BATCH = 1024
 
 
 def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
-    """What samples are made from where nobody says: the values of a label in turn.
+    """What samples are made from where nobody says: the values of a label, or captions, in turn.
 
     Args:
       spec: of the algorithm.
@@ -23,24 +26,33 @@ def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
 
     Returns:
       For each given field, int32 [count], ``i % levels``; empty for an unconditional model.
-      Classes of which the data have no example are passed over.
+      Classes of which the data have no example are passed over. Of captions int32
+      [count, 1, length], the prompts of the data; a label is then that of the prompt.
 
     Raises:
-      UserError: a given field has no levels that could be taken in turn.
+      UserError: a given field has no levels that could be taken in turn, or there are no prompts.
     """
     _check_levels(spec)
-    values = {
+    values: dict[str, Sequence[int]] = {
         name: spec.labels if name == "label" else range(spec.fields[name].levels)
         for name in spec.given
+        if name != CAPTION
     }
-    return {name: np.resize(np.array(some, np.int32), count) for name, some in values.items()}
+    if CAPTION in spec.given:
+        prompts = _prompts(spec)
+        values |= _labels_of_prompts(spec, len(prompts))
+    found = {name: np.resize(np.array(some, np.int32), count) for name, some in values.items()}
+    if CAPTION in spec.given:
+        found[CAPTION] = prompts[np.arange(count) % len(prompts)]
+    return {name: found[name] for name in spec.given}
 
 
 def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.ndarray]:
     """What samples are made from that are compared with a reference as a whole.
 
-    Values of several given fields are drawn together, as the reference has them. Categories that
-    the model finds by itself come in turn, as it learns them.
+    Values of several given fields are drawn together, as the reference has them. Captions are those
+    of its examples, all candidates of each, in an order of its own, one example after the other.
+    Categories that the model finds by itself come in turn, as it learns them.
 
     Args:
       spec: of the algorithm.
@@ -48,7 +60,8 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
       count: number of samples.
 
     Returns:
-      For each given field, int32 [count], see `in_proportion`; empty for an unconditional model.
+      For each given field, int32 [count], see `in_proportion`; with captions, which are int32
+      [count, candidates, length], those of the same examples; empty for an unconditional model.
 
     Raises:
       UserError: a given field has no levels.
@@ -56,14 +69,23 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
     if not spec.given or spec.categories:
         return conditions_in_turn(spec, count)
     _check_levels(spec)
-    rows = np.stack([_column(reference, name) for name in spec.given], axis=1)
+    if CAPTION in spec.given:
+        # A beginning is as varied as the whole, in whatever order the reference is stored.
+        places = np.arange(count) % reference.count
+        rows = permute(places, reference.count, seed=0, epoch=0)
+        return {name: _column(reference, name, rows) for name in spec.given}
+    every = np.arange(reference.count)
+    rows = np.stack([_column(reference, name, every) for name in spec.given], axis=1)
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
     chosen = kinds[in_proportion(counts, count)].astype(np.int32)
     return {name: chosen[:, place] for place, name in enumerate(spec.given)}
 
 
 def known_to_data(spec: Spec, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those fields of a condition that the data have too: none of a model's own categories."""
+    """Those fields of a condition that the data have too, captions with them.
+
+    There are none of a model's own categories.
+    """
     return {} if spec.categories else dict(condition)
 
 
@@ -105,21 +127,36 @@ def in_proportion(counts: Int[np.ndarray, "k"], size: int) -> Int[np.ndarray, "s
     return classes[np.resize(found, size)]
 
 
+def _prompts(spec: Spec) -> np.ndarray:
+    """The prompts of the data as tokens, int32 [n, 1, length]."""
+    texts = spec.facts.get("prompts")
+    # A manifest may say anything.
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts) or not texts:
+        raise UserError("samples are made from captions, of which the data name none; give prompts")
+    return encode_prompts(spec.facts, spec.fields[CAPTION], texts)[0]
+
+
+def _labels_of_prompts(spec: Spec, count: int) -> dict[str, list[int]]:
+    """The classes of the examples that prompts are of; nothing where they aren't asked for."""
+    labels = spec.facts.get("prompt_labels")
+    if "label" not in spec.given or not isinstance(labels, list) or len(labels) != count:
+        return {}
+    usable = all(isinstance(label, int) and 0 <= label < spec.classes for label in labels)
+    return {"label": labels} if usable else {}
+
+
 def _check_levels(spec: Spec) -> None:
     for name in spec.given:
         field = spec.fields[name]
-        if not field.levels or field.shape:
+        if not field.levels or len(field.shape) != (2 if name == CAPTION else 0):
             raise UserError(f"samples are made from {name!r}, which must be given")
 
 
-def _column(source: Source, name: str) -> np.ndarray:
-    """A field of all examples, wherever they lie."""
+def _column(source: Source, name: str, rows: Int[np.ndarray, "n"]) -> np.ndarray:
+    """A field of some examples, wherever they lie."""
     if name in source.arrays:
-        return np.asarray(source.arrays[name])
-    starts = range(0, source.count, _BATCH)
+        return np.asarray(source.arrays[name])[rows]
+    starts = range(0, len(rows), _BATCH)
     return np.concatenate(
-        [
-            np.asarray(source.read(np.arange(start, min(start + _BATCH, source.count)))[name])
-            for start in starts
-        ]
+        [np.asarray(source.read(rows[start : start + _BATCH])[name]) for start in starts]
     )
