@@ -72,9 +72,11 @@ from genjax.config.optimizers import (
     Schedule,
 )
 from genjax.config.tags import Tagged, register
+from genjax.config.text import BERT, CLIPText, TextActivation, TextTower, TextTransformer
 from genjax.config.vae import VAEConfig
 
 __all__ = [
+    "BERT",
     "DCGAN",
     "GPT",
     "LARGEST_BATCH",
@@ -91,6 +93,7 @@ __all__ = [
     "AutoregressiveSampling",
     "BigGAN",
     "BigGANDeep",
+    "CLIPText",
     "ComputeDtype",
     "ConsistencyConfig",
     "ConsistencySampling",
@@ -135,6 +138,9 @@ __all__ = [
     "Straight",
     "StyleGAN2",
     "Tagged",
+    "TextActivation",
+    "TextTower",
+    "TextTransformer",
     "Times",
     "UNet",
     "UNetVariant",

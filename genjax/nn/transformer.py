@@ -6,7 +6,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 from jaxtyping import Key as Keys
 
 from genjax.errors import UserError
@@ -68,16 +69,43 @@ class _Block(nn.Module):
         """Means of values over no later positions, weighted by ``softmax(q k^T / sqrt(size))``."""
         if not train or self.dropout == 0:
             return jax.nn.dot_product_attention(q, k, v, is_causal=True)
-        # JAX's attention can't drop weights.
-        scores = jnp.einsum("bqhs,bkhs->bhqk", q, k, preferred_element_type=jnp.float32)
-        causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
-        scores = jnp.where(causal, scores / q.shape[-1] ** 0.5, -jnp.inf)
-        weights = self.drop(jax.nn.softmax(scores).astype(v.dtype), train)
-        return jnp.einsum("bhqk,bkhs->bqhs", weights, v)
+        causal = jnp.tril(jnp.ones((q.shape[1], k.shape[1]), bool))
+        return attend(q, k, v, causal, lambda weights: self.drop(weights, train))
 
     def drop(self, x: Float[Array, "batch *units"], train: bool) -> Float[Array, "batch *units"]:
         """Dropout of this network's rate."""
         return Dropout(self.dropout, self.axis_name)(x, train)
+
+
+def attend(
+    q: Float[Array, "batch time heads size"],
+    k: Float[Array, "batch other heads size"],
+    v: Float[Array, "batch other heads size"],
+    mask: Bool[Array, "..."] | None,
+    drop: Callable[[Array], Array] | None = None,
+) -> Float[Array, "batch time heads size"]:
+    """Means of the values that are seen, weighted by ``softmax(q k^T / sqrt(size))``.
+
+    Args:
+      q: queries.
+      k: keys.
+      v: values.
+      mask: whether a query sees a key, broadcasts to [batch, heads, time, other]; None if it always
+        does. A query that sees none has any finite values.
+      drop: makes weights 0 at random, ``(weights) -> weights``; None where it does not.
+
+    Returns:
+      The means.
+    """
+    if drop is None:
+        return jax.nn.dot_product_attention(q, k, v, mask=mask)
+    # JAX's attention can't drop weights.
+    scores = jnp.einsum("bqhs,bkhs->bhqk", q, k, preferred_element_type=jnp.float32)
+    scores = scores / q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = jnp.where(mask, scores, np.finfo(np.float32).min)
+    weights = drop(jax.nn.softmax(scores).astype(v.dtype))
+    return jnp.einsum("bhqk,bkhs->bqhs", weights, v)
 
 
 def norm(dtype: Any, name: str) -> nn.LayerNorm:
