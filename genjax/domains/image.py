@@ -67,6 +67,28 @@ def flip_images(images: Images, key: Key, index: Index) -> Images:
     return jnp.where(heads[:, None, None, None], images[:, :, ::-1], images)
 
 
+def shift_images(images: Images, by: int, key: Key, index: Index) -> Images:
+    """Moves each image by up to so many pixels along either axis, and repeats its edge.
+
+    Args:
+      images: float32 [batch, height, width, channels].
+      by: the most pixels.
+      key: key of the draw.
+      index: int32 [batch], positions in the whole batch.
+
+    Returns:
+      Images of the same shape.
+    """
+    _, height, width, channels = images.shape
+    wide = jnp.pad(images, [(0, 0), (by, by), (by, by), (0, 0)], mode="edge")
+
+    def translate(image: Array, key: Key) -> Array:
+        row, column = jax.random.randint(key, (2,), 0, 2 * by + 1)
+        return jax.lax.dynamic_slice(image, (row, column, 0), (height, width, channels))
+
+    return jax.vmap(translate)(wide, example_keys(key, index))
+
+
 def pixel_features(
     images: UInt8[np.ndarray, "n height width channels"],
 ) -> Float[np.ndarray, "n d"]:

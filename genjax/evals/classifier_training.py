@@ -17,7 +17,7 @@ from genjax.config import DataConfig
 from genjax.core.compiler import jit
 from genjax.core.from_loss import Context, Minimiser, from_loss
 from genjax.core.players import apply_training
-from genjax.core.rng import example_index, example_keys, stream
+from genjax.core.rng import example_index, stream
 from genjax.core.schema import Source
 from genjax.core.types import Batch, Images, Key, Metrics, NetState, Params, Variables
 from genjax.data import prepared
@@ -27,7 +27,7 @@ from genjax.data.sources import load, splits_of
 from genjax.data.splits import NoSplit
 from genjax.distribution import version_of
 from genjax.domains import domain_of
-from genjax.domains.image import flip_images
+from genjax.domains.image import flip_images, shift_images
 from genjax.errors import UserError
 from genjax.evals.classifier import (
     DEFAULT_RECIPE,
@@ -162,14 +162,7 @@ def augment(images: Images, recipe: Recipe, key: Key) -> Images:
     index = example_index(images.shape[0], None)
     if recipe.flip:
         images = flip_images(images, stream(key, "flip"), index)
-    by, (height, width, channels) = recipe.shift, images.shape[1:]
-    wide = jnp.pad(images, [(0, 0), (by, by), (by, by), (0, 0)], mode="edge")
-
-    def translate(image: Any, key: Key) -> Any:
-        row, column = jax.random.randint(key, (2,), 0, 2 * by + 1)
-        return jax.lax.dynamic_slice(image, (row, column, 0), (height, width, channels))
-
-    return jax.vmap(translate)(wide, example_keys(stream(key, "shift"), index))
+    return shift_images(images, recipe.shift, stream(key, "shift"), index)
 
 
 def train_features(
