@@ -69,7 +69,9 @@ def train(arguments: list[str]) -> None:
         from genjax.data.sources import load, load_held_out
         from genjax.run.directory import check_new
         from genjax.run.loop import train as train_loop
+        from genjax.run.opening import check_trained
 
+        check_trained(experiment)
         name = Path(experiment.name).name or "run"
         directory = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         if distributed is None:
@@ -119,8 +121,10 @@ def resume(arguments: list[str]) -> None:
         from genjax.data.sources import load, load_held_out
         from genjax.run.directory import read_config
         from genjax.run.loop import train as train_loop
+        from genjax.run.opening import check_trained
 
         experiment = read_config(run_dir)
+        check_trained(experiment)
         if steps is not None:
             experiment = dataclasses.replace(experiment, steps=steps)
         source, held_out = load(experiment.data, progress), load_held_out(experiment.data, progress)
@@ -144,9 +148,11 @@ def rerun(arguments: list[str]) -> None:
         """
         from genjax.data.sources import load, load_held_out
         from genjax.run.directory import check_new, read_config
+        from genjax.run.opening import check_trained
         from genjax.run.rerun import rerun as repeat
 
         experiment = read_config(run_dir)
+        check_trained(experiment)
         # The folder that one is in has no name of its own.
         named = run_dir if run_dir.name else run_dir.absolute()
         directory = out or named.with_name(run_dir.absolute().name + "-rerun")

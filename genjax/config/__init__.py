@@ -9,6 +9,14 @@ from genjax.config.autoregressive import (
     AutoregressiveSampling,
     Decoder,
 )
+from genjax.config.contrastive import (
+    LEAST_TEMPERATURE,
+    ContrastiveConfig,
+    ImageTower,
+    NoImages,
+    ResNet,
+    ViT,
+)
 from genjax.config.denoisers import Denoiser, DenoisingMLP, DiT, UNet, UNetVariant
 from genjax.config.diffusion import (
     ConsistencyConfig,
@@ -82,6 +90,7 @@ __all__ = [
     "LARGEST_BATCH",
     "LARGEST_SEED",
     "LARGEST_SIDE",
+    "LEAST_TEMPERATURE",
     "MLP",
     "MOST_SAMPLES",
     "R3GAN",
@@ -98,6 +107,7 @@ __all__ = [
     "ConsistencyConfig",
     "ConsistencySampling",
     "Constant",
+    "ContrastiveConfig",
     "Convolutional",
     "Convolutions",
     "Cosine",
@@ -117,6 +127,7 @@ __all__ = [
     "GANConfig",
     "GANSampling",
     "Goodfellow",
+    "ImageTower",
     "InverseSqrt",
     "Linear",
     "LogNormal",
@@ -127,6 +138,7 @@ __all__ = [
     "Model",
     "MonitorConfig",
     "Network",
+    "NoImages",
     "NoiseMode",
     "Optimizer",
     "Path",
@@ -134,6 +146,7 @@ __all__ = [
     "Precision",
     "RMSProp",
     "Remat",
+    "ResNet",
     "Schedule",
     "Straight",
     "StyleGAN2",
@@ -149,6 +162,7 @@ __all__ = [
     "VAEGANConfig",
     "VarianceExploding",
     "VariancePreserving",
+    "ViT",
     "WaveGAN",
     "norm_of",
     "register",

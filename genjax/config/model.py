@@ -25,6 +25,10 @@ class Model(Tagged, what="family", tag="family"):
         """
         return {}
 
+    def untrained(self) -> str | None:
+        """Why there is no training it, in words; None where there is."""
+        return None
+
 
 WIDEST = 0.288
 """Relative width of an average of all of training, 12^(-1/2), rounded down."""

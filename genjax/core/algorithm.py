@@ -132,7 +132,8 @@ class Algorithm(NamedTuple):
       step: ``(state, batch) -> (state, metrics)``; one training step, pure and not yet compiled.
       sample: ``(state, key, index, condition) -> samples``; sample number `index[i]` of the series
         that `key` names, from the i-th entry of each array of `condition`, as a model sees its
-        target: [batch, *spec.shape]. A sample does not depend on the others in its batch.
+        target: [batch, *spec.shape]. A sample does not depend on the others in its batch. None of a
+        family that makes none.
       evaluate: ``(state, batch, key) -> values`` of held-out data, or None; each value is of one
         example, float32 [batch], and is named ``evaluation/quantity``. ``evaluation/loss`` is one
         of them, by which checkpoints can be ranked.
@@ -152,7 +153,7 @@ class Algorithm(NamedTuple):
     examples: int
     init: Callable[[Key], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
-    sample: Callable[[State, Key, Index, Condition], Array]
+    sample: Callable[[State, Key, Index, Condition], Array] | None
     evaluate: Callable[[State, Batch, Key], Mapping[str, PerExample]] | None = None
     show: Callable[[State, Batch, Key], Mapping[str, Array]] | None = None
     updates: Mapping[str, Callable[[State, Batch], tuple[State, Metrics]]] = MappingProxyType({})

@@ -10,6 +10,7 @@ from genjax.config import (
     AutoregressiveSampling,
     ConsistencyConfig,
     ConsistencySampling,
+    ContrastiveConfig,
     DiffusionConfig,
     DiffusionSampling,
     Experiment,
@@ -31,6 +32,7 @@ from genjax.domains import domain_of
 from genjax.domains.domain import Domain
 from genjax.errors import UserError, lookup
 from genjax.families.autoregressive import make_autoregressive
+from genjax.families.contrastive import make_contrastive
 from genjax.families.diffusion.algorithm import make_diffusion
 from genjax.families.diffusion.consistency import make_consistency
 from genjax.families.diffusion.mean_flow import make_mean_flow
@@ -56,6 +58,7 @@ class Family(NamedTuple):
 FAMILIES: dict[type[Model], Family] = {
     AutoregressiveConfig: Family(make_autoregressive, AutoregressiveSampling),
     ConsistencyConfig: Family(in_any_space(make_consistency), ConsistencySampling),
+    ContrastiveConfig: Family(make_contrastive),
     DiffusionConfig: Family(in_any_space(make_diffusion), DiffusionSampling),
     GANConfig: Family(make_gan, GANSampling),
     MeanFlowConfig: Family(in_any_space(make_mean_flow), MeanFlowSampling),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.config import DiT as Config
+from genjax.config import ViT
 from genjax.core.types import Images
 from genjax.errors import UserError
 from genjax.nn.layers import Dropout, Initializer, Layers
@@ -22,12 +23,12 @@ _NORMAL = nn.initializers.normal(0.02)
 _ZEROS = nn.initializers.zeros
 
 
-def patches_of(side: int, config: Config) -> int:
+def patches_of(side: int, config: Config | ViT) -> int:
     """Patches along each side of an image.
 
     Args:
       side: of the image, in pixels.
-      config: of the network.
+      config: of a network of patches.
 
     Returns:
       Their number.
@@ -42,8 +43,8 @@ def patches_of(side: int, config: Config) -> int:
     if side % config.patch:
         choices = [str(size) for size in range(1, side + 1) if side % size == 0]
         raise UserError(
-            f"a dit can't cut images of {side} pixels into patches of {config.patch}; choices: "
-            f"{', '.join(choices)}"
+            f"a {config.name} can't cut images of {side} pixels into patches of {config.patch}; "
+            f"choices: {', '.join(choices)}"
         )
     return side // config.patch
 

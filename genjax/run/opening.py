@@ -168,14 +168,27 @@ def open_algorithm(
       The algorithm.
 
     Raises:
-      UserError: as of `make_algorithm`, or one of the runs is not there, or not the same any more.
+      UserError: as of `make_algorithm`, one of the runs is not there, or not the same any more, or
+        there will be steps of a model that is not trained.
     """
+    if trains:
+        check_trained(experiment)
     named = {**named_runs(experiment.model, trains), **named_runs(sampling, trains)}
     networks = {
         field: (_read_pinned if parse_run(name).digest else _read)(name, field)
         for field, name in named.items()
     }
     return make_algorithm(experiment, schema, axis_name, sampling, networks)
+
+
+def check_trained(experiment: Experiment) -> None:
+    """Refuses a model that is not trained, before anything is read for it.
+
+    Raises:
+      UserError: there is no training it.
+    """
+    if (why := experiment.model.untrained()) is not None:
+        raise UserError(f"{experiment.name} can't be trained: {why}")
 
 
 def pinned(config: T) -> T:

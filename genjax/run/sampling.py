@@ -44,11 +44,14 @@ def make_sampler(algorithm: Algorithm, domain: Domain) -> Sampler:
 
     Returns:
       A function ``(state, key, n, condition) -> samples`` on the host, as they are stored,
-      [n, ...]. Sample i is the same whatever n.
+      [n, ...]. Sample i is the same whatever n. Of a family that makes none it raises UserError.
     """
+    make = algorithm.sample
+    if make is None:
+        return _no_samples
 
     def draw(state: State, key: Key, index: Index, condition: Condition) -> Array:
-        return domain.to_stored(algorithm.sample(state, key, index, condition))
+        return domain.to_stored(make(state, key, index, condition))
 
     sample = jit(draw)
 
@@ -67,6 +70,10 @@ def make_sampler(algorithm: Algorithm, domain: Domain) -> Sampler:
     return sampler
 
 
+def _no_samples(state: State, key: Key, count: int, condition: HostCondition) -> Samples:
+    raise UserError("a joint embedding makes no samples")
+
+
 def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
     """Adds rows of zeros up to a size."""
     missing = [(0, size - len(rows)), *[(0, 0)] * (rows.ndim - 1)]
@@ -83,8 +90,10 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
       source: its first examples are shown, too.
 
     Returns:
-      A function ``(state, key) -> previews``.
+      A function ``(state, key) -> previews``; there are none of a family that makes no samples.
     """
+    if algorithm.sample is None:
+        return lambda state, key: []
     domain = domain_of(source.schema.domain)
     first = np.arange(min(_SHOWN, source.count))
     show = None if algorithm.show is None else jit(algorithm.show)
@@ -142,8 +151,13 @@ def condition_of(run: Run, count: int, label: int | str | None) -> dict[str, np.
       The given fields, [count, ...] each.
 
     Raises:
-      UserError: no such class.
+      UserError: no such class, or the model makes no samples.
     """
+    if run.algorithm.sample is None:
+        raise UserError(
+            f"{run.experiment.name!r} is of family {run.experiment.model.family}, which makes no "
+            "samples; genjax evaluate says how well it tells captions apart"
+        )
     condition = conditions_in_turn(run.algorithm.spec, count)
     if label is None:
         return condition
@@ -243,14 +257,15 @@ def samples_of(
       The samples, made when they are read; they stay on the devices.
     """
     key = jax.random.key(seed)
-    algorithm, spec = run.algorithm, run.algorithm.spec
+    make, spec = run.algorithm.sample, run.algorithm.spec
+    assert make is not None
     domain = domain_of(run.schema.domain)
     labels = known_to_data(spec, condition)
     devices, whole, split = spread(jax.local_devices())
     size = -(-chunk // devices) * devices
 
     def sample(state: State, index: Array, given: Condition) -> Array:
-        return domain.to_stored(algorithm.sample(state, key, index, given))
+        return domain.to_stored(make(state, key, index, given))
 
     compiled = jit(sample, in_shardings=(whole, split, split), out_shardings=split)
     state = jax.device_put(run.state, whole)

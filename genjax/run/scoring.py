@@ -46,7 +46,8 @@ def make_evaluation(
     Args:
       experiment: `eval.rank` says what counts: None is how samples compare with the data,
         ``held_out`` the loss on held-out data, ``none`` nothing, and any other name is that of a
-        logged quantity ``evaluation/name``. No samples are drawn for the second and the third.
+        logged quantity ``evaluation/name``. No samples are drawn for the second and the third. Of a
+        family that makes none, None is the loss on held-out data where there are some.
       algorithm: of the run.
       source: what it learns from; samples are compared with the whole split, if it is a part.
       held_out: what it does not, or None.
@@ -60,11 +61,13 @@ def make_evaluation(
       UserError: as `check_rank` does, or the classifier of the data set isn't trained yet.
     """
     config, source = experiment.eval, source.whole
-    rank = config.rank
     check_rank(experiment, algorithm, source.schema, held_out)
+    rank = config.rank
+    if rank is None and algorithm.sample is None:
+        rank = "held_out" if held_out is not None and config.held_out else "none"
     evaluate = _held_out_means(algorithm, held_out, config.held_out)
     score = None
-    if rank not in ("held_out", "none"):
+    if rank not in ("held_out", "none") and algorithm.sample is not None:
         if source.count < 2:
             raise UserError(
                 f"{source.name!r} has one example in {source.split!r}, and samples are compared "
@@ -105,7 +108,7 @@ def check_rank(
       UserError: there is no such quantity, or no held-out data to rank by.
     """
     config = experiment.eval
-    missing, names = None, list(score_names(config, schema))
+    missing, names = None, list(score_names(config, schema) if algorithm.sample else ())
     if algorithm.evaluate is None:
         missing = "this model has no loss on held-out data"
     elif held_out is None:
