@@ -1,6 +1,6 @@
 """``genjax weights``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from genjax.commands.arguments import (
     say,
     show_help,
 )
-from genjax.config import LARGEST_SIDE
+from genjax.config import LARGEST_SIDE, TextActivation
 from genjax.errors import UserError, suggest
 
 _MOST_STEPS = 2**31 - 1
@@ -39,6 +39,9 @@ def weights(arguments: list[str]) -> None:
         heads: int | None = None,
         resolution: int | None = None,
         autoencoder: str | None = None,
+        vocabulary: Path | None = None,
+        tokenizer: Path | None = None,
+        activation: TextActivation | None = None,
     ) -> None:
         """Make a run of official weights, to sample from, to evaluate or to train further.
 
@@ -47,7 +50,7 @@ def weights(arguments: list[str]) -> None:
         begin anew.
 
         Args:
-          architecture: biggan, biggan_deep, dit, edm, kl, r3gan or stylegan2.
+          architecture: biggan, biggan_deep, clip, dit, edm, kl, minilm, r3gan or stylegan2.
           source: File of the network that samples come from, G_ema or ema of the official code.
           out: Folder of the run, new.
           generator: File of a GAN's generator itself, G, which is trained further; without it that
@@ -58,11 +61,15 @@ def weights(arguments: list[str]) -> None:
             stylegan2-cifar10.
           data: Data set to go on with, which need not be there yet; None means the preset's.
           step: Step that the run is at.
-          heads: Heads of a dit's attention, which its tensors do not say; None means those of the
-            published DiT of its width.
+          heads: Heads of attention of a dit, clip or minilm, which tensors do not say; None means
+            those of the published one of its width.
           resolution: Side in pixels of the images of kl, an autoencoder, which its tensors do not
             say; None means that of the data.
           autoencoder: Run of the VAE of whose latents a dit is: FOLDER, FOLDER@best or FOLDER@STEP.
+          vocabulary: For minilm: its vocab.txt.
+          tokenizer: For clip: its tokenizer.json, of the library tokenizers.
+          activation: For clip: within its layers, which tensors do not say; None means quick_gelu
+            up to a width of 768, as of OpenAI's, and gelu above.
         """
         check_range("--step", step, 0, _MOST_STEPS)
         check_range("--heads", heads, 1, _MOST_HEADS)
@@ -70,9 +77,21 @@ def weights(arguments: list[str]) -> None:
         from genjax.official.models import Unsaid
         from genjax.official.roles import Files
         from genjax.run.imported import import_weights
+        from genjax.run.imported_texts import import_texts, is_text
 
         files = Files(source, generator, discriminator)
-        unsaid = Unsaid(heads, resolution, autoencoder)
+        unsaid = Unsaid(heads, resolution, autoencoder, activation, vocabulary, tokenizer)
+        if is_text(architecture):
+            _refuse({"--preset": preset, "--data": data, "--step": step or None}, architecture)
+            texts = import_texts(architecture, files, out, unsaid)
+            say(
+                f"{architecture}: {texts.vocabulary:,} tokens, texts of up to {texts.length}, "
+                f"{texts.width} numbers a token"
+            )
+            for note in texts.notes:
+                say(note)
+            say(f"wrote {out}, a network of texts for other runs")
+            return
         made = import_weights(architecture, files, out, preset, data, step, unsaid)
         height, width, channels = made.image
         classes = f"{made.classes} classes" if made.classes else "without classes"
@@ -94,7 +113,7 @@ def weights(arguments: list[str]) -> None:
         """Write the weights of a run with the names of the official PyTorch code.
 
         Args:
-          architecture: biggan, biggan_deep, dit, edm, kl, r3gan or stylegan2.
+          architecture: biggan, biggan_deep, clip, dit, edm, kl, minilm, r3gan or stylegan2.
           run_dir: Folder of the run.
           out: File for the network that samples come from: the moving average where there is one.
           generator: File for a GAN's generator itself.
@@ -124,3 +143,10 @@ def weights(arguments: list[str]) -> None:
     if action not in actions:
         raise UserError(f"unknown command 'weights {action}'; {suggest(action, actions)}")
     parse(actions[action], arguments[1:], f"genjax weights {action}")
+
+
+def _refuse(flags: Mapping[str, object], architecture: str) -> None:
+    """Refuses flags of a training that there is none of."""
+    for flag, value in flags.items():
+        if value is not None:
+            raise UserError(f"{flag} is {value}, but {architecture} is not trained; leave it out")

@@ -1,22 +1,25 @@
 """The official networks that weights are exchanged with, by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from genjax.config import (
+    BERT,
     R3GAN,
     AutoencoderKL,
     BigGAN,
     BigGANDeep,
+    CLIPText,
     Denoiser,
     DiT,
     Network,
     StyleGAN2,
+    TextTower,
     UNet,
     VarianceExploding,
     VariancePreserving,
 )
-from genjax.official import biggan, biggan_deep, dit, edm, kl, r3gan, stylegan2
+from genjax.official import biggan, biggan_deep, dit, edm, kl, r3gan, stylegan2, texts
 from genjax.official.shapes import Image, Inferred, Shapes
 from genjax.official.tensors import Table, Tensor
 
@@ -107,7 +110,34 @@ class Autoencoding(NamedTuple):
     zeros: tuple[tuple[str, ...], ...] = ()
 
 
-Architecture: TypeAlias = Adversaries | Autoencoding | Denoising
+class TextEncoding(NamedTuple):
+    """An official network of texts, and its counterpart here.
+
+    Attributes:
+      network: the configuration of ours.
+      infer: what the tensors say of it.
+      table: its tensors.
+      of_file: as of `Denoising`.
+      heads: of attention by the width, which tensors do not say.
+      activations: of published networks by the width, where there is more than one kind; gelu of
+        any other.
+      tokenizer: the flag that names the file of its tokenizer.
+      prefix: as of `Denoising`.
+      zeros: as of `Adversaries`.
+    """
+
+    network: type[TextTower]
+    infer: Callable[[Shapes], texts.Texts]
+    table: Callable[[Any], Table]
+    of_file: Callable[[Table, Shapes], tuple[Table, list[str]]]
+    heads: Mapping[int, int]
+    activations: Mapping[int, str] = {}
+    tokenizer: Literal["vocabulary", "tokenizer"] = "vocabulary"
+    prefix: str = ""
+    zeros: tuple[tuple[str, ...], ...] = ()
+
+
+Architecture: TypeAlias = Adversaries | Autoencoding | Denoising | TextEncoding
 
 ARCHITECTURES: dict[str, Architecture] = {
     "biggan": Adversaries(
@@ -129,6 +159,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         biggan.counterpart,
         biggan_deep.generator,
         biggan_deep.discriminator,
+    ),
+    "clip": TextEncoding(
+        CLIPText,
+        texts.infer_clip,
+        texts.clip,
+        texts.clip_of_file,
+        texts.CLIP_HEADS,
+        texts.CLIP_ACTIVATIONS,
+        tokenizer="tokenizer",
     ),
     "dit": Denoising(
         DiT,
@@ -153,6 +192,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         augmented=edm.AUGMENTED,
     ),
     "kl": Autoencoding(AutoencoderKL, "kl-clothing", kl.infer, kl.table, kl.of_file),
+    "minilm": TextEncoding(
+        BERT, texts.infer_bert, texts.bert, texts.bert_of_file, texts.BERT_HEADS
+    ),
     "r3gan": Adversaries(
         R3GAN,
         "r3gan-cifar10",

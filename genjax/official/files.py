@@ -24,12 +24,13 @@ class Official:
       shapes: of its tensors, by their names without the prefix.
     """
 
-    def __init__(self, path: Path, prefix: str) -> None:
+    def __init__(self, path: Path, prefix: str, integers: tuple[str, ...] = ()) -> None:
         """Reads its header.
 
         Args:
           path: of the file.
           prefix: of all names, perhaps.
+          integers: ends of names of what need not be float32, since it is never read.
 
         Raises:
           UserError: there is no such file, it is no safetensors file, or its tensors are not
@@ -48,7 +49,7 @@ class Official:
                 "to write one"
             ) from None
         for name, kind in kinds.items():
-            if kind != "F32":
+            if kind != "F32" and not name.endswith(integers):
                 raise UserError(f"{path} has {name} in {kind}, not in F32; save it as .float()")
         self._prefix = prefix if all(name.startswith(prefix) for name in shapes) else ""
         cut = len(self._prefix)

@@ -5,13 +5,30 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from genjax.config import DiffusionConfig, Experiment, GANConfig, Model, Path, VAEConfig
+from genjax.config import (
+    SGD,
+    ContrastiveConfig,
+    DiffusionConfig,
+    Experiment,
+    GANConfig,
+    Model,
+    NoImages,
+    Path,
+    VAEConfig,
+)
 from genjax.core.frozen import Networks
 from genjax.errors import UserError
 from genjax.nn.networks import latent_shape
-from genjax.official.architectures import Adversaries, Architecture, Autoencoding, Denoising
+from genjax.official.architectures import (
+    Adversaries,
+    Architecture,
+    Autoencoding,
+    Denoising,
+    TextEncoding,
+)
 from genjax.official.files import Official
 from genjax.official.shapes import Image, Inferred
+from genjax.official.texts import Texts
 
 # What the weights do not say of a network.
 _TAKEN_OVER = ("clamp", "convolutions", "dropout", "initializer", "remat", "stddev")
@@ -26,11 +43,18 @@ class Unsaid(NamedTuple):
       resolution: of images; None for that of the data.
       autoencoder: run of a VAE, of whose latents a network that denoises is; None for one of
         images.
+      activation: within the layers of a network of texts; None for that of the published network of
+        this width.
+      vocabulary: file of the tokens of WordPiece.
+      tokenizer: file of a tokenizer of the library `tokenizers`.
     """
 
     heads: int | None = None
     resolution: int | None = None
     autoencoder: str | None = None
+    activation: str | None = None
+    vocabulary: pathlib.Path | None = None
+    tokenizer: pathlib.Path | None = None
 
 
 def check_unsaid(name: str, architecture: Architecture, unsaid: Unsaid) -> None:
@@ -40,6 +64,9 @@ def check_unsaid(name: str, architecture: Architecture, unsaid: Unsaid) -> None:
         taken = ("heads", "autoencoder") if architecture.heads else ("autoencoder",)
     elif isinstance(architecture, Autoencoding):
         taken = ("resolution",)
+    elif isinstance(architecture, TextEncoding):
+        chosen = ("activation",) if architecture.activations else ()
+        taken = ("heads", architecture.tokenizer, *chosen)
     for field, value in unsaid._asdict().items():
         if value is not None and field not in taken:
             raise UserError(f"--{field} is {value}, which {name} does not take; leave it out")
@@ -57,7 +84,7 @@ def model_of(
 
     Args:
       name: of the architecture.
-      architecture: of the networks.
+      architecture: of the networks; none of texts.
       base: whose losses and optimizers it has.
       inferred: from the network that samples come from.
       opened: files by the networks' roles.
@@ -76,6 +103,7 @@ def model_of(
         return _denoising(name, architecture, base, inferred, file, unsaid, bool(augmented))
     if isinstance(architecture, Autoencoding):
         return _autoencoding(architecture, base, inferred)
+    assert isinstance(architecture, Adversaries)
     return _adversaries(architecture, base, inferred, opened)
 
 
@@ -172,6 +200,43 @@ def _denoising(
     )
 
 
+def text_model(
+    name: str, architecture: TextEncoding, official: Official, inferred: Texts, unsaid: Unsaid
+) -> tuple[ContrastiveConfig, list[str]]:
+    """The model of a run of an inferred network of texts.
+
+    Args:
+      name: of the architecture.
+      architecture: of the network.
+      official: its file.
+      inferred: from it.
+      unsaid: what tensors do not say.
+
+    Returns:
+      The model, which is not trained, and what was assumed, in words.
+
+    Raises:
+      UserError: something unsaid is not known.
+    """
+    width, fields, notes = inferred.network["width"], dict(inferred.network), []
+    fields["heads"] = unsaid.heads or architecture.heads.get(width)
+    if fields["heads"] is None:
+        raise UserError(
+            f"{official.path} is of width {width}, of which no {name} is published, and tensors do "
+            "not say how many heads it has; give --heads"
+        )
+    if unsaid.heads is None:
+        notes.append(f"heads: {fields['heads']}, those of the published one of this width")
+    if architecture.activations:
+        usual = architecture.activations.get(width, "gelu")
+        fields["activation"] = unsaid.activation or usual
+        if unsaid.activation is None:
+            notes.append(f"activation: {usual}, that of the published one of this width")
+    text = architecture.network(**fields)
+    # Nothing is kept for steps that there are none of.
+    return ContrastiveConfig(text=text, image=NoImages(), optimizer=SGD()), notes
+
+
 def _like(kind: type[_Configuration], base: Any, fields: Mapping[str, Any]) -> _Configuration:
     """A network by its fields, and by those of another that weights do not say."""
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -210,6 +275,9 @@ def check_exportable(
     if isinstance(architecture, Autoencoding):
         _check_autoencoding(name, architecture, directory, model)
         return
+    if isinstance(architecture, TextEncoding):
+        _check_texts(name, architecture, directory, model)
+        return
     if not isinstance(model, GANConfig):
         raise UserError(f"{directory} is of family {model.family}, not a GAN, and has no {name}")
     for role in ("generator", "discriminator"):
@@ -242,6 +310,20 @@ def _check_autoencoding(
         raise UserError(
             f"encoder and decoder of {directory} are no {name} of one size without labels and with "
             "the likelihood gaussian; export what they are"
+        )
+
+
+def _check_texts(
+    name: str, architecture: TextEncoding, directory: pathlib.Path, model: Model
+) -> None:
+    if not isinstance(model, ContrastiveConfig):
+        raise UserError(
+            f"{directory} is of family {model.family}, not a joint embedding, and has no {name}"
+        )
+    if type(model.text) is not architecture.network:
+        raise UserError(
+            f"the network of texts of {directory} is a {model.text.name}, not that of {name}; "
+            "export what it is"
         )
 
 

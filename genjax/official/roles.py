@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genjax.errors import UserError
-from genjax.official.architectures import Adversaries, Architecture, Autoencoding, Denoising
+from genjax.official.architectures import (
+    Adversaries,
+    Architecture,
+    Autoencoding,
+    Denoising,
+    TextEncoding,
+)
 from genjax.official.shapes import Image
 from genjax.official.tensors import Table
 
@@ -39,6 +45,8 @@ def tables_of(
         return {"average": {**table, **architecture.augmented} if model.augment else table}
     if isinstance(architecture, Autoencoding):
         return {"average": architecture.table(model.encoder)}
+    if isinstance(architecture, TextEncoding):
+        return {"average": architecture.table(model.text)}
     makes = architecture.generator(model.generator, image, conditional)
     judges = architecture.discriminator(model.discriminator, image, conditional)
     return {"average": makes, "generator": makes, "discriminator": judges}
@@ -46,7 +54,7 @@ def tables_of(
 
 def player_of(architecture: Architecture, role: str) -> str:
     """What the run calls the network of a role."""
-    if isinstance(architecture, Denoising):
+    if isinstance(architecture, Denoising | TextEncoding):
         return "network"
     if isinstance(architecture, Autoencoding):
         return "autoencoder"

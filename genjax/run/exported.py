@@ -10,7 +10,7 @@ import numpy as np
 from genjax.core.players import players, sampling_variables
 from genjax.domains import domain_of
 from genjax.errors import UserError, lookup
-from genjax.official.architectures import ARCHITECTURES, Adversaries
+from genjax.official.architectures import ARCHITECTURES, Adversaries, TextEncoding
 from genjax.official.files import write_official
 from genjax.official.models import check_exportable, denoised
 from genjax.official.roles import Files, check_roles, player_of, tables_of
@@ -43,8 +43,8 @@ def export_weights(
     run = open_run(directory, which)
     model, schema = run.experiment.model, run.schema
     check_exportable(name, architecture, directory, model)
-    height, width, channels = schema.fields[domain_of(schema.domain).field].shape
-    image = height, width, channels
+    shape = schema.fields[domain_of(schema.domain).field].shape
+    image = (0, 0, 0) if len(shape) != 3 else (shape[0], shape[1], shape[2])
     found = players(run.state)
     trained = {
         player: {"params": network.params, **network.variables} for player, network in found.items()
@@ -59,6 +59,11 @@ def export_weights(
     size, conditional = (height, width, channels), run.algorithm.spec.classes > 0
     tables = tables_of(architecture, model, size, conditional)
     ready, notes = {}, []
+    if isinstance(architecture, TextEncoding):
+        params = trees["average"]["params"]
+        trees["average"] = {"params": {"text": params["text"]}}
+        if len(params) > 1:
+            notes.append(f"left out what there is beside the network of texts of {directory}")
     for role, path in files._asdict().items():
         if path is None:
             continue

@@ -27,6 +27,7 @@ from genjax.official.architectures import (
     Architecture,
     Autoencoding,
     Denoising,
+    TextEncoding,
 )
 from genjax.official.files import Official
 from genjax.official.models import Unsaid, check_unsaid, denoised, model_of
@@ -77,7 +78,7 @@ def import_weights(
     The optimizers of the run are new, and so is its discriminator where there is no file of one.
 
     Args:
-      name: entry of `ARCHITECTURES`.
+      name: entry of `ARCHITECTURES`, none of texts.
       files: of the networks.
       directory: of the run, new.
       preset_name: whose losses, optimizers and data a training goes on with; None for the usual
@@ -96,12 +97,10 @@ def import_weights(
       RunFailed: the run can't be written.
     """
     architecture = lookup(ARCHITECTURES, name, "architecture")
+    assert not isinstance(architecture, TextEncoding)
     check_roles(name, architecture, files)
     check_unsaid(name, architecture, unsaid)
-    run_directory.check_new(directory)
-    # What a run that was killed has left can't be replaced.
-    if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"{directory} is not empty; choose another --out")
+    check_empty(directory)
     opened = {
         role: Official(path, architecture.prefix)
         for role, path in files._asdict().items()
@@ -131,12 +130,15 @@ def import_weights(
             f"{files.average} is of maps of shape {inferred.image}, but latents of "
             f"{unsaid.autoencoder} have {size}"
         )
-    networks, notes = _read(name, architecture, algorithm, experiment, inferred, opened)
+    what = f"of {name} for {inferred.image[0]} pixels"
+    networks, notes = read_networks(architecture, algorithm, experiment, opened, what, inferred)
+    if isinstance(architecture, Adversaries) and "discriminator" not in opened:
+        notes.append("discriminator: new, with random weights, since there is no --discriminator")
     if getattr(chosen.model, "augment", 0) and not getattr(model, "augment", 0):
         notes.append(f"augment: off, unlike --preset {chosen.name}, for there is no layer for it")
     if isinstance(architecture, Denoising) and architecture.heads and unsaid.heads is None:
         notes.append("heads: those of the published one of this width, since there is no --heads")
-    state = _first_state(algorithm, experiment, networks, step)
+    state = first_state(algorithm, experiment, networks, step)
     described = {
         "official": name,
         "step": step,
@@ -145,10 +147,18 @@ def import_weights(
             for role, file in opened.items()
         },
     }
-    _write(directory, experiment, schema, state, step, described)
+    write_run(directory, experiment, schema, state, step, described)
     counts = {role: len(file.shapes.shapes) for role, file in opened.items()}
     sizes = inferred.image, inferred.classes, inferred.latent
     return Imported(*sizes, experiment.data.name, counts, notes)
+
+
+def check_empty(directory: Path) -> None:
+    """Refuses a folder that holds anything."""
+    run_directory.check_new(directory)
+    # What a run that was killed has left can't be replaced.
+    if directory.exists() and any(directory.iterdir()):
+        raise UserError(f"{directory} is not empty; choose another --out")
 
 
 def _coded(autoencoder: str) -> tuple[DataConfig, Image]:
@@ -201,18 +211,33 @@ def _data(config: DataConfig, inferred: Inferred, file: str) -> tuple[DataConfig
     return config, schema
 
 
-def _read(
-    name: str,
+def read_networks(
     architecture: Architecture,
     algorithm: Algorithm,
     experiment: Experiment,
-    inferred: Inferred,
     opened: Mapping[str, Official],
+    what: str,
+    inferred: Inferred | None = None,
 ) -> tuple[dict[str, NetState], list[str]]:
-    """The networks of a run whose files were opened, without their optimizers, and notes."""
-    tables = tables_of(architecture, experiment.model, inferred.image, inferred.classes > 0)
+    """Reads the networks of a run.
+
+    Args:
+      architecture: of the networks.
+      algorithm: of the run.
+      experiment: likewise.
+      opened: files by the networks' roles.
+      what: whose networks they are, in words.
+      inferred: what the tensors say of networks of images; None of one of texts.
+
+    Returns:
+      The networks by player, without their optimizers, and what was left out, in words.
+
+    Raises:
+      UserError: files of other networks.
+    """
+    image, classes = ((0, 0, 0), 0) if inferred is None else (inferred.image, inferred.classes)
+    tables = tables_of(architecture, experiment.model, image, classes > 0)
     template = players(jax.eval_shape(algorithm.init, jax.random.key(0)))
-    side = inferred.image[0]
     shapes: dict[str, dict[Place, tuple[int, ...]]] = {}
     notes: list[str] = []
     for role, file in opened.items():
@@ -223,7 +248,7 @@ def _read(
         if not isinstance(architecture, Adversaries):
             tables[role], more = architecture.of_file(tables[role], file.shapes)
             notes += more
-        file.check(tables[role], shapes[role], f"{player} of {name} for {side} pixels")
+        file.check(tables[role], shapes[role], f"{player} {what}")
     trees = {}
     for role, file in opened.items():
         trees[role] = file.read(tables[role])
@@ -237,8 +262,6 @@ def _read(
     found[player_of(architecture, "average")] = _player_state(trained, average)
     if "discriminator" in trees:
         found["discriminator"] = _player_state(trees["discriminator"], None)
-    elif isinstance(architecture, Adversaries):
-        notes.append("discriminator: new, with random weights, since there is no --discriminator")
     return found, notes
 
 
@@ -253,7 +276,7 @@ def _player_state(tree: Tree, average: Tree | None) -> NetState:
     return NetState(params=tree["params"], variables=variables, opt=None, ema=average)
 
 
-def _first_state(
+def first_state(
     algorithm: Algorithm, experiment: Experiment, networks: Mapping[str, NetState], step: int
 ) -> State:
     """The state of a run before its first step, at some step, with networks in it."""
@@ -277,7 +300,7 @@ def _first_state(
     return dataclasses.replace(state, step=jnp.asarray(step, jnp.int32), **filled)
 
 
-def _write(
+def write_run(
     directory: Path,
     experiment: Experiment,
     schema: Schema,
