@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 from genjax.core.frozen import Frozen
 from genjax.domains import tokenizers
 from genjax.errors import UserError
+from genjax.evals.embedding import Embedding
 from genjax.families.contrastive import text_encoder
 from genjax.families.registry import make_spec
-from genjax.run.embedding import Embedding
 from genjax.run.opening import open_named, open_run
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "fruit", "##s", "apple", "car"]
@@ -180,7 +180,8 @@ def test_minilm_is_the_official_one(torch, tmp_path):
     official = Torch(torch, tensors, 3)
     check(encoded(out, tokens), official.bert, tokens)
 
-    embedding = Embedding(open_run(out, "last"))
+    run = open_run(out, "last")
+    embedding = Embedding(run.experiment, run.schema, run.state)
     found = embedding.embed_texts(TEXTS)
     assert found.shape == (4, 12)
     assert not found[2].any()
@@ -266,7 +267,7 @@ def test_the_real_minilm(torch, tmp_path):
     assert outcome.status == 0, outcome
     run = open_run(out, "last")
     texts = ["a red apple", "red fruit", "a police car", "The fire brigade's new vehicle, no. 7!"]
-    found = Embedding(run).embed_texts(texts)
+    found = Embedding(run.experiment, run.schema, run.state).embed_texts(texts)
     alike = found @ found.T
     assert alike[0, 1] > 0.6 > 0.3 > alike[0, 2]
     assert alike[2, 3] > 0.3 > alike[0, 3]

@@ -18,6 +18,7 @@ from genjax.core.schema import Source
 from genjax.data.classes import match_classes, names_of
 from genjax.data.progress import Progress, no_progress
 from genjax.evals.classifier import Trained, classifier_of
+from genjax.evals.embedding import Embedding
 from genjax.evals.features import FeatureNetwork, Features, extract
 from genjax.evals.inputs import identify, labels_of, shape_of, subset, tracked
 from genjax.evals.latents import Latents
@@ -55,6 +56,7 @@ class Comparison:
       progress: shows how far the work is.
       likelihood: of the model, or None.
       latents: of the samples, where they are of a run that makes them from some, or None.
+      embedding: of a run that is a joint embedding and makes no samples; or None.
       why_none: why there is no network though there could be, in words; empty otherwise.
     """
 
@@ -70,6 +72,7 @@ class Comparison:
         likelihood: Likelihood | None = None,
         why_none: str = "",
         latents: Latents | None = None,
+        embedding: Embedding | None = None,
     ) -> None:
         """Keeps what is given; nothing is computed yet."""
         self.real = real
@@ -82,6 +85,7 @@ class Comparison:
         self.likelihood = likelihood
         self.why_none = why_none
         self.latents = latents
+        self.embedding = embedding
 
     @functools.cached_property
     def reference(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from genjax.evals.image_scores import (
 )
 from genjax.evals.model_scores import BOUNDS, score_likelihood, score_ppl, score_separability
 from genjax.evals.needs import Need
+from genjax.evals.retrieval import RECALLS, score_retrieval, score_zero_shot
 from genjax.evals.score import Score
 
 
@@ -38,6 +39,7 @@ class Metric(NamedTuple):
       usual: says whether it is computed when no metric is asked for.
       scores: the names that those may have; empty where nothing is said of them.
       network: whether any looks through the feature network.
+      samples: whether they are of samples, and not of the model alone.
     """
 
     compute: Callable[[Comparison], list[Score]]
@@ -46,6 +48,7 @@ class Metric(NamedTuple):
     usual: Callable[[Comparison], bool] = lambda compared: True
     scores: tuple[str, ...] = ()
     network: bool = True
+    samples: bool = True
 
 
 _WITH_LOGITS = needs.everything(needs.features, needs.logits)
@@ -118,6 +121,22 @@ METRICS: dict[str, Metric] = {
         scores=("separability_z", "separability_w"),
         network=False,
     ),
+    "retrieval": Metric(
+        score_retrieval,
+        needs.held_out,
+        needs.embedding,
+        scores=RECALLS,
+        network=False,
+        samples=False,
+    ),
+    "zero_shot": Metric(
+        score_zero_shot,
+        needs.class_names,
+        needs.embedding,
+        scores=("zero_shot",),
+        network=False,
+        samples=False,
+    ),
     "mixture": Metric(
         score_mixture, _nothing, needs.mixture, scores=("modes", "high_quality"), network=False
     ),
@@ -146,7 +165,13 @@ def lacking(compared: Comparison, name: str) -> str | None:
     """
     metric = lookup(METRICS, name, "metric")
     absent = needs.network(compared) if metric.network else None
-    return metric.kind(compared) or absent or metric.missing(compared)
+    return _foreign(metric, compared) or absent or metric.missing(compared)
+
+
+def _foreign(metric: Metric, compared: Comparison) -> str | None:
+    """What a metric is of, in words, where the data or the model are of another kind."""
+    absent = needs.made(compared) if metric.samples else None
+    return absent or metric.kind(compared)
 
 
 def check_metrics(compared: Comparison, metrics: Sequence[str]) -> None:
@@ -198,7 +223,7 @@ def compute_scores(compared: Comparison, metrics: Sequence[str] = ()) -> Scores:
     left_out: dict[str, str] = {}
     chosen = list(metrics)
     for name, metric in METRICS.items():
-        if metrics or not metric.usual(compared) or metric.kind(compared):
+        if metrics or _foreign(metric, compared) or not metric.usual(compared):
             continue
         if words := lacking(compared, name):
             left_out[name] = f"it needs {words}"

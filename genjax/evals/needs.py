@@ -26,6 +26,24 @@ def everything(*needs: Need) -> Need:
     return lambda compared: next((words for need in needs if (words := need(compared))), None)
 
 
+def made(compared: Comparison) -> str | None:
+    """Samples."""
+    return None if compared.embedding is None else "samples, of which a joint embedding makes none"
+
+
+def embedding(compared: Comparison) -> str | None:
+    """A joint embedding of images and texts."""
+    own = compared.embedding
+    return None if own and own.images else "a run of a joint embedding, such as clip-emoji"
+
+
+def class_names(compared: Comparison) -> str | None:
+    """Classes of the held-out data that have names."""
+    if "class_names" in compared.real.schema.facts:
+        return held_out_labels(compared)
+    return "names of the classes"
+
+
 def network(compared: Comparison) -> str | None:
     """A feature network."""
     if compared.network is not None:

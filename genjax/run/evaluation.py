@@ -24,6 +24,7 @@ from genjax.domains.previews import save_previews
 from genjax.errors import UserError, lookup
 from genjax.evals.classifier import FRONTS, Untrained
 from genjax.evals.comparison import Comparison, Likelihood
+from genjax.evals.embedding import Embedding
 from genjax.evals.features import FeatureNetwork
 from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_channels
 from genjax.evals.latents import Latents
@@ -84,7 +85,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Scores the samples of a run against the split that it learnt from.
 
-    What learnt from a part of a split is compared with the whole.
+    What learnt from a part of a split is compared with the whole. A joint embedding makes no
+    samples; its scores are of the held-out split.
 
     Args:
       directory: of the run.
@@ -102,16 +104,25 @@ def evaluate_run(
     """
     directory = Path(directory)
     run = open_run(directory, which, average, sampling)
+    if (why := run.experiment.model.untrained()) is not None:
+        raise UserError(f"{directory} has no scores: {why}")
     data = load(run.experiment.data, progress)
     check_data(directory, data)
     real = data.whole
     name = directory.absolute().name
     spec = run.algorithm.spec
-    condition = conditions_as_in(spec, real, protocol.samples)
-    network, why_none = _network(protocol, real)
+    condition, embedding = {}, None
+    if run.algorithm.sample is None:
+        network, why_none = None, ""
+        fake = dataclasses.replace(real, name=name, count=0)
+        embedding = Embedding(run.experiment, run.schema, run.state)
+    else:
+        condition = conditions_as_in(spec, real, protocol.samples)
+        network, why_none = _network(protocol, real)
+        fake = samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk)
     compared = Comparison(
         real,
-        samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk),
+        fake,
         load_held_out(run.experiment.data, progress),
         network,
         protocol.seed,
@@ -120,6 +131,7 @@ def evaluate_run(
         make_likelihood(run.algorithm, run.state, protocol),
         why_none,
         make_latents(run, condition, sampling),
+        embedding,
     )
     identity = {
         "subject": name,
@@ -265,6 +277,11 @@ def check_protocol(
     """
     algorithm = open_algorithm(experiment, real.schema)
     spec = algorithm.spec
+    if algorithm.sample is None:
+        embedding = Embedding(experiment, real.schema, None)
+        fake = dataclasses.replace(real, count=0)
+        check_metrics(Comparison(real, fake, held_out, None, embedding=embedding), protocol.metrics)
+        return
     # Metrics ask for the labels alone before they compute anything.
     condition = conditions_as_in(spec, real, protocol.samples)
     labels = known_to_data(spec, condition)

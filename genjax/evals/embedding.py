@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from genjax.config import ContrastiveConfig, NoImages
+from genjax.config import ContrastiveConfig, Experiment, NoImages
 from genjax.core.compiler import jit
 from genjax.core.players import players, sampling_variables
-from genjax.core.types import Variables
+from genjax.core.schema import Schema
+from genjax.core.types import State, Variables
 from genjax.domains.captions import encode_prompts
 from genjax.domains.image import scale_images
 from genjax.errors import UserError
 from genjax.families.contrastive import make_joint, texts_of
 from genjax.families.registry import make_spec
-from genjax.run.opening import Run
 
 _CHUNK = 100
 _LEAST = 8
@@ -28,32 +28,35 @@ class Embedding:
 
     Attributes:
       name: of the run.
-      step: of its checkpoint.
       images: whether it embeds images, too.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, experiment: Experiment, schema: Schema, state: State | None) -> None:
         """Prepares the networks; nothing is computed yet.
 
         Args:
-          run: from `genjax.run.opening.open_run`.
+          experiment: of the run, as `genjax.run.opening.open_run` finds it.
+          schema: likewise.
+          state: likewise; None where nothing will be embedded.
 
         Raises:
-          UserError: it is of another family.
+          UserError: the run is of another family.
         """
-        config = run.experiment.model
+        config = experiment.model
         if not isinstance(config, ContrastiveConfig):
             raise UserError(
-                f"{run.experiment.name!r} is of family {config.family}, which embeds no images and "
+                f"{experiment.name!r} is of family {config.family}, which embeds no images and "
                 "texts; name a run of family contrastive"
             )
-        spec = make_spec(run.experiment, run.schema)
+        spec = make_spec(experiment, schema)
         joint: Any = make_joint(config, spec)
-        self.name, self.step = run.experiment.name, run.step
+        self.name = experiment.name
         self.images = not isinstance(config.image, NoImages)
         self._shape = spec.shape
         self._facts, self._field = spec.facts, texts_of(spec)
-        self._variables = sampling_variables(players(run.state)["network"])
+        self._variables: Variables = {}
+        if state is not None:
+            self._variables = sampling_variables(players(state)["network"])
 
         def texts(variables: Variables, tokens: Array) -> Array:
             found: Array = joint.apply(variables, tokens, False, method="embed_texts")
