@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax.config import LEAST_TEMPERATURE, ContrastiveConfig, NoImages
 from genjax.core.algorithm import Algorithm, pmean
-from genjax.core.captions import drawn
+from genjax.core.captions import CAPTION, drawn
 from genjax.core.from_loss import Context, NetworkState, from_loss
 from genjax.core.frozen import Frozen
 from genjax.core.optimizers import make_optimizer
@@ -25,9 +25,6 @@ from genjax.errors import UserError
 from genjax.nn.image_towers import make_image_tower
 from genjax.nn.layers import Layers, gather_batch
 from genjax.nn.text import Encoded, make_text_tower, text_width, unit
-
-CAPTION = "caption"
-"""The field of an example's captions."""
 
 Texts = Int[Array, "batch length"]
 Embeddings = Float[Array, "batch size"]

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from genjax.config import Convolutions
 from genjax.core.compiler import target_platform
@@ -253,7 +253,9 @@ class Maxout(nn.Module):
         return y.reshape(x.shape[0], self.units, self.pieces).max(axis=-1)
 
 
-def gather_batch(x: Float[Array, "batch ..."], axis_name: str | None) -> Float[Array, "whole ..."]:
+def gather_batch(
+    x: Shaped[Array, "batch ..."], axis_name: str | None
+) -> Shaped[Array, "whole ..."]:
     """The rows of all devices, in the order of the whole batch; `x` itself without an axis."""
     if axis_name is None:
         return x
