@@ -143,7 +143,12 @@ def others(kind, value):
         return [{"blit": 0.5}] if options[1] is float else [{"r1": (0.1, 1)}]
     if origin is tuple:
         return {int: [(7,), (8,)], float: [(0.25,)], str: [("x",)]}[options[0]]
-    numbers = {bool: [not value], int: [2, 3, 64, 32], float: [0.25, 0.5, 0.75], str: ["x", "y"]}
+    numbers = {
+        bool: [not value],
+        int: [2, 3, 64, 32, 24],
+        float: [0.25, 0.5, 0.75],
+        str: ["x", "y"],
+    }
     return [new for new in numbers.get(kind, []) if new != value]
 
 

@@ -37,7 +37,7 @@ def test_tokens_are_no_real_values(family):
 
 def test_every_family_is_tried():
     families = {experiment.model.family for experiment in PRESETS.values()}
-    assert families == {*FITTING, "autoregressive"}
+    assert families == {*FITTING, "autoregressive", "contrastive"}
 
 
 @pytest.mark.parametrize("schema", [DIGITS, point_schema("gaussians-8", 8), audio_schema(64, 8000)])

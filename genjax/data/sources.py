@@ -15,7 +15,7 @@ from genjax.data.prepared_images import open_prepared
 from genjax.data.progress import Progress, no_progress
 from genjax.data.schema import resized
 from genjax.data.splits import NoSplit, choose_split, part_of, whole_split
-from genjax.data.standard import STANDARD
+from genjax.data.standard import CAPTIONED, STANDARD
 from genjax.data.stored_images import described_images
 from genjax.data.windows import open_stored
 from genjax.errors import UserError, lookup
@@ -49,6 +49,7 @@ def known_schema(name: str, length: int | None = None) -> Schema:
     known |= {key: recordings.schema(length) for key, recordings in RECORDINGS.items()}
     known |= {key: standard.schema for key, standard in STANDARD.items()}
     known |= {key: bundled.schema for key, bundled in SOURCES.items()}
+    known |= CAPTIONED
     known[stacked.NAME] = stacked.stacked_schema()
     return lookup(known, name, "data set")
 
@@ -220,7 +221,7 @@ def _check_options(config: DataConfig, domain: str) -> None:
 
 def _missing(name: str, directory: Path) -> UserError:
     by_hand = f"genjax data import {name} --from DIR (files you have)"
-    files = remote_files(STANDARD)
+    files = {**remote_files(STANDARD), **dict.fromkeys(CAPTIONED, ())}
     if files.get(name) == ():
         return UserError(f"data set {name!r} isn't prepared in {directory}; run: {by_hand}")
     known = {*files} | prepared.list_builders()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genjax.core.schema import Schema
-from genjax.data.schema import image_schema
+from genjax.data.schema import captioned_schema, image_schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,13 @@ def class_key(name: str) -> str:
     """
     return re.sub(r"[^a-z0-9]+", "_", name.lower())
 
+
+CAPTIONED: Mapping[str, Schema] = {
+    "emoji": captioned_schema(
+        image_schema((72, 72, 3)), 8, 32, 30_522, {"tokenizer": "wordpiece", "prompts": []}
+    ),
+}
+"""Sets with captions that presets name and users import, as they are with BERT's vocabulary."""
 
 _DIGITS = tuple("0123456789")
 _MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"

@@ -2,13 +2,13 @@
 
 from genjax.config import Experiment
 from genjax.errors import lookup
-from genjax.presets import audio, diffusion, gan, points, stylegan2, text, vae
+from genjax.presets import audio, contrastive, diffusion, gan, points, stylegan2, text, vae
 
 DEFAULT = "dcgan-digits"
 
 PRESETS: dict[str, Experiment] = {
     experiment.name: experiment
-    for module in (gan, stylegan2, diffusion, points, vae, text, audio)
+    for module in (gan, stylegan2, diffusion, points, vae, text, audio, contrastive)
     for experiment in module.EXPERIMENTS
 }
 
