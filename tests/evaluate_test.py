@@ -105,7 +105,8 @@ def test_metrics_say_which_scores_they_make(usual):
     of_latents |= {"separability_z", "separability_w"}
     of_others = {"gan_test", "cas", "high_quality", "bits_per_token"}
     of_others |= {"log_likelihood", "bits_per_dim_bound"}
-    assert declared == {*usual, *of_latents, *of_others}
+    of_embeddings = {*metrics.METRICS["retrieval"].scores, "zero_shot"}
+    assert declared == {*usual, *of_latents, *of_others, *of_embeddings}
 
 
 def test_a_metric_that_needs_no_network_is_given_none(run, monkeypatch, tmp_path):

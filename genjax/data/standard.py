@@ -84,10 +84,29 @@ def class_key(name: str) -> str:
 
 CAPTIONED: Mapping[str, Schema] = {
     "emoji": captioned_schema(
-        image_schema((72, 72, 3)), 8, 32, 30_522, {"tokenizer": "wordpiece", "prompts": []}
+        image_schema(
+            (64, 64, 3),
+            9,
+            (
+                "Activities",
+                "Animals & Nature",
+                "Flags",
+                "Food & Drink",
+                "Objects",
+                "People & Body",
+                "Smileys & Emotion",
+                "Symbols",
+                "Travel & Places",
+            ),
+        ),
+        candidates=6,
+        length=32,
+        vocabulary=1024,
+        # An import has byte pairs of its own captions.
+        facts={"tokenizer": "byte", "prompts": ["grinning face", "red apple"]},
     ),
 }
-"""Sets with captions that presets name and users import, as they are with BERT's vocabulary."""
+"""Sets with captions that presets name and users import, as an import usually makes them."""
 
 _DIGITS = tuple("0123456789")
 _MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
