@@ -12,6 +12,7 @@ from official_networks import Weights
 from safetensors.numpy import load_file, save_file
 
 from genjax.core.frozen import Frozen
+from genjax.core.schema import Field
 from genjax.domains import tokenizers
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding
@@ -145,7 +146,14 @@ def encoded(out, tokens):
     """What another run finds in a run of texts."""
     named = open_named(str(out), "text_encoder")
     spec = make_spec(named.run.experiment, named.run.schema)
-    encoder = text_encoder(Frozen(named.run.experiment.model, spec, named.variables), "texts")
+    frozen = Frozen(named.run.experiment.model, spec, named.variables)
+    encoder = text_encoder(frozen, spec, "texts")
+    others = spec._replace(facts={"tokenizer": "byte"})
+    with pytest.raises(UserError, match=r"texts reads tokens of .* with a vocabulary of its own"):
+        text_encoder(frozen, others, "texts")
+    long = {**spec.fields, "tokens": Field((99,), "int32", spec.fields["tokens"].levels)}
+    with pytest.raises(UserError, match=r"reads texts of up to 9 tokens, but .* up to 99"):
+        text_encoder(frozen, spec._replace(fields=long), "texts")
     rows = np.full((len(tokens), encoder.field.shape[-1]), -1, np.int32)
     for row, text in zip(rows, tokens, strict=True):
         row[: len(text)] = text

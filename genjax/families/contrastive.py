@@ -154,26 +154,39 @@ class TextEncoder(NamedTuple):
     pooled: int
 
 
-def text_encoder(network: Frozen, what: str, axis_name: str | None = None) -> TextEncoder:
+def text_encoder(
+    network: Frozen, spec: Spec, what: str, axis_name: str | None = None
+) -> TextEncoder:
     """The network of texts of another run, to be used as it is.
 
     Args:
       network: of the run.
+      spec: of the data whose captions it is to read.
       what: the field that names it, for messages.
       axis_name: mapped axis over the devices, if any.
 
     Returns:
-      The network. Whether it reads the tokens of other data is to be checked by the tokenizers'
-      facts, `network.spec.facts`.
+      The network.
 
     Raises:
-      UserError: the run is of another family.
+      UserError: the run is of another family, or its tokens are not those of the data.
     """
     config = network.model
     if not isinstance(config, ContrastiveConfig):
         raise UserError(
             f"{what} is a run of the family 'contrastive', such as genjax weights import minilm "
             f"makes one, but this is {config.family!r}"
+        )
+    field, theirs = texts_of(spec), texts_of(network.spec)
+    if _tokenizer(spec) != _tokenizer(network.spec):
+        raise UserError(
+            f"{what} reads tokens of {_tokenizer(network.spec)['tokenizer']!r} with a vocabulary "
+            f"of its own, and the data have others; import the data with that vocabulary"
+        )
+    if field.shape[-1] > theirs.shape[-1]:
+        raise UserError(
+            f"{what} reads texts of up to {theirs.shape[-1]} tokens, but captions of the data have "
+            f"up to {field.shape[-1]}; name another run, or import the data with shorter ones"
         )
     joint = make_joint(config, network.spec, axis_name)
 
@@ -182,7 +195,12 @@ def text_encoder(network: Frozen, what: str, axis_name: str | None = None) -> Te
         found: Encoded = encoded
         return found
 
-    return TextEncoder(encode, texts_of(network.spec), *text_width(config.text))
+    return TextEncoder(encode, theirs, *text_width(config.text))
+
+
+def _tokenizer(spec: Spec) -> dict[str, Any]:
+    """What the facts say of tokens."""
+    return {name: spec.facts.get(name) for name in ("tokenizer", "vocabulary", "definition")}
 
 
 def make_contrastive(
