@@ -109,4 +109,4 @@ class ContrastiveConfig(Model):
         """See `Model.untrained`."""
         if not isinstance(self.image, NoImages):
             return None
-        return "it has no image tower: it is a network of texts for other runs, as it was imported"
+        return "it has no image tower, and is a network of texts for other runs, as it was imported"

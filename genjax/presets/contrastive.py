@@ -5,6 +5,7 @@ from genjax.config import (
     ContrastiveConfig,
     Cosine,
     DataConfig,
+    EvalConfig,
     Experiment,
     ResNet,
     TextTransformer,
@@ -13,7 +14,11 @@ from genjax.config import (
 _STEPS = 3000
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    # Radford et al. 2021 for two cores; the data are what a user imports as emoji.
+    # Radford et al. 2021 for two cores; the data are what a user imports as emoji. A first run of
+    # 500 steps (2026-11-28) has recalls at 10 of 0.29 from image to caption and 0.25 back, where
+    # chance is 0.06, and names 18 % of the held-out images' classes, no more than the largest class
+    # has. Its loss on held-out pairs is least after 100 steps, since it grows too sure of itself;
+    # recall goes on to rise, so that is what checkpoints are ranked by.
     Experiment(
         "clip-emoji",
         DataConfig("emoji", resolution=32, given=("caption",)),
@@ -31,5 +36,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         ),
         steps=_STEPS,
         batch_size=128,
+        eval=EvalConfig(rank="accuracy"),
     ),
 )

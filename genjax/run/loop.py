@@ -345,7 +345,8 @@ def _continue(training: _Training, failure: str | None) -> State:
         stack.callback(trace.close)
         joined = _run(training, joined, first, recorders, display, trace)
         if len(members) == 1:
-            display.say(f"done; samples in {directory / 'samples'}")
+            drawn = program.algorithm.sample is not None
+            display.say(f"done; samples in {directory / 'samples'}" if drawn else "done")
     return joined
 
 
