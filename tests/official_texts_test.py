@@ -209,7 +209,7 @@ def test_minilm_is_the_official_one(torch, tmp_path):
     assert "is a bert, not that of clip" in refusal("weights", "export", "clip", out, "--out", back)
 
 
-@pytest.mark.parametrize("projection", [5, None])
+@pytest.mark.parametrize("projection", [5, pytest.param(None, marks=pytest.mark.full)])
 def test_clip_is_the_official_one(torch, projection, tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra genjax-models[text]")
     facts = tokenizers.fit("bpe", "a red apple and a red car", 260)
