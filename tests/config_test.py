@@ -145,7 +145,7 @@ def others(kind, value):
         return {int: [(7,), (8,)], float: [(0.25,)], str: [("x",)]}[options[0]]
     numbers = {
         bool: [not value],
-        int: [2, 3, 64, 32, 24],
+        int: [2, 3, 64, 32, 96],
         float: [0.25, 0.5, 0.75],
         str: ["x", "y"],
     }
@@ -238,7 +238,7 @@ def edited(**changes):
         ({"model__generator_optimizer__schedule": "linear"}, "it must be an object"),
         ({"data": 3}, "data is 3; it must be an object"),
         ({"data__given": "label"}, "given is 'label'; it must be a list"),
-        ({"format": 8}, "is of format 8; this genjax reads up to 7"),
+        ({"format": 9}, "is of format 9; this genjax reads up to 8"),
         ({"format": "3"}, "format is '3'; it must be a number"),
         ({"plugins": ["/nowhere.py"]}, r"the plugin /nowhere\.py is gone"),
     ],

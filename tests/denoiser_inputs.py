@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genjax.nn.descriptions import Description
+
 KEY = jax.random.key(5)
 RNG = np.random.default_rng(0)
 CLASSES = 3
@@ -16,6 +18,16 @@ def inputs(side=8, channels=2, classes=CLASSES, batch=2):
     x = jnp.float32(RNG.normal(size=(batch, side, side, channels)))
     noise = jnp.float32(RNG.normal(size=batch))
     return x, noise, jnp.arange(batch) + classes - batch + 1 if classes else None
+
+
+def description(batch=2, vector=5, tokens=4, units=6):
+    """Of as many examples; not all tokens are there, and none of the last's."""
+    present = np.arange(tokens) < np.arange(batch)[::-1, None] * 2
+    return Description(
+        jnp.float32(RNG.normal(size=(batch, vector))),
+        jnp.float32(RNG.normal(size=(batch, tokens, units))),
+        jnp.asarray(present),
+    )
 
 
 def draw_all(network, x, *given):
@@ -42,19 +54,19 @@ def close(actual, wanted):
     np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
-def equals(torch, network, config, theirs, given):
+def equals(torch, network, config, theirs, given, told=None):
     """Compares output and gradients, by the image and by all parameters, with PyTorch's.
 
     `theirs` is called with torch, the configuration, the parameters and other collections, the
-    image [batch, channels, side, side], and the noise and labels as they are given.
+    image [batch, channels, side, side], and the noise, labels and description as they are given.
     """
     x, noise, labels = given
-    others = draw_all(network, *given)
+    others = draw_all(network, *given, None, told)
     params = others.pop("params")
     weight = jnp.float32(RNG.normal(size=x.shape))
 
     def loss(params, x):
-        made = network.apply({"params": params, **others}, x, True, noise, labels)
+        made = network.apply({"params": params, **others}, x, True, noise, labels, None, told)
         return jnp.sum(made * weight), made
 
     gradients, made = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
@@ -62,7 +74,7 @@ def equals(torch, network, config, theirs, given):
     double = jax.tree.map(lambda p: torch.tensor(np.float64(p), requires_grad=True), params)
     image = torch.tensor(np.float64(x)).permute(0, 3, 1, 2).requires_grad_()
     fixed = jax.tree.map(lambda p: torch.tensor(np.float64(p)), others)
-    expected = theirs(torch, config, {**double, **fixed}, image, noise, labels)
+    expected = theirs(torch, config, {**double, **fixed}, image, noise, labels, told)
     expected = expected.permute(0, 2, 3, 1)
     (expected * torch.tensor(np.float64(weight))).sum().backward()
     close(made, expected.detach())

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from denoiser_inputs import CLASSES, KEY, draw, equals, inputs
+from denoiser_inputs import CLASSES, KEY, description, draw, equals, inputs
 
 from genjax.config import DiT
 from genjax.errors import UserError
@@ -19,7 +19,7 @@ def make(config, side=6, channels=2, classes=CLASSES, dtype=jnp.float32):
     return make_denoiser(config, (side, side, channels), classes, dtype, None)
 
 
-def theirs(torch, config, params, x, noise, labels):
+def theirs(torch, config, params, x, noise, labels, told):
     """The same network in PyTorch; maps are NCHW."""
     functional = torch.nn.functional
     patch, width, count = config.patch, config.width, x.shape[-1] // config.patch
@@ -47,13 +47,23 @@ def theirs(torch, config, params, x, noise, labels):
     given = dense(params["noise_1"], functional.silu(given))
     if labels is not None:
         given = given + params["labels"][torch.tensor(np.asarray(labels))]
+    if told is not None:
+        given = given + dense(params["description"], torch.tensor(np.float64(told.vector)))
     given = functional.silu(given)[:, None]
     for number in range(config.depth):
         block = params[f"block_{number}"]
         a, b, c, d, e, f = dense(block["modulation"], given).chunk(6, -1)
         qkv = dense(block["attention_qkv"], modulated(y, a, b)).chunk(3, -1)
-        heads = (part.unflatten(-1, (config.heads, -1)).transpose(1, 2) for part in qkv)
-        seen = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        q, k, v = (part.unflatten(-1, (config.heads, -1)).transpose(1, 2) for part in qkv)
+        mask = None
+        if told is not None:
+            tokens = dense(block["tokens"], torch.tensor(np.float64(told.tokens)))
+            more = tokens.unflatten(2, (2, config.heads, -1)).permute(2, 0, 3, 1, 4)
+            k, v = torch.cat([k, more[0]], 2), torch.cat([v, more[1]], 2)
+            there = torch.tensor(np.asarray(told.present))
+            everywhere = torch.ones(len(k), count**2, dtype=bool)
+            mask = torch.cat([everywhere, there], 1)[:, None, None]
+        seen = functional.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
         y = y + c * dense(block["attention_out"], seen)
         hidden = functional.gelu(dense(block["mlp_in"], modulated(y, d, e)), approximate="tanh")
         y = y + f * dense(block["mlp_out"], hidden)
@@ -64,9 +74,13 @@ def theirs(torch, config, params, x, noise, labels):
 
 @pytest.mark.parametrize("classes", [0, CLASSES])
 def test_equals_pytorch(classes):
-    """Output and gradients by the image and by all parameters; one image is without a label."""
+    """Output and gradients by the image and by all parameters; one image is without a label.
+
+    With labels there are descriptions, too, one of them without tokens.
+    """
     torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
-    equals(torch, make(TINY, classes=classes), TINY, theirs, inputs(6, classes=classes))
+    given, told = inputs(6, classes=classes), description() if classes else None
+    equals(torch, make(TINY, classes=classes), TINY, theirs, given, told)
 
 
 def test_size_and_start():

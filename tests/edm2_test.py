@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from denoiser_inputs import CLASSES, KEY, close, draw_all, equals, inputs
+from denoiser_inputs import CLASSES, KEY, close, description, draw_all, equals, inputs
 from in_process import genjax
 from safetensors.numpy import load_file
 
@@ -35,8 +35,8 @@ def make(config, side=8, channels=2, classes=CLASSES, dtype=jnp.float32):
 class Theirs:
     """PyTorch's operations, on our parameters; maps are NCHW."""
 
-    def __init__(self, torch, config, params):
-        self.torch, self.config, self.params = torch, config, params
+    def __init__(self, torch, config, params, told=None):
+        self.torch, self.config, self.params, self.told = torch, config, params, told
 
     def unit(self, x, axis):
         return x / (1e-4 + (x**2).mean(axis, keepdim=True).sqrt())
@@ -64,7 +64,16 @@ class Theirs:
         heads = max(1, c // self.config.head)
         qkv = self.conv(layers["qkv"], x).reshape(b, heads, c // heads, 3, h * w)
         q, k, v = self.unit(qkv, 2).unbind(3)
-        shares = (self.torch.einsum("bhcq,bhck->bhqk", q, k) / (c // heads) ** 0.5).softmax(-1)
+        there = self.torch.ones(b, h * w, dtype=bool)
+        if self.told is not None:
+            tokens = self.torch.tensor(np.float64(self.told.tokens))
+            more = self.dense(layers["tokens"], tokens).unflatten(2, (2, heads, c // heads))
+            more = self.unit(more, 4).permute(2, 0, 3, 4, 1)
+            k, v = self.torch.cat([k, more[0]], 3), self.torch.cat([v, more[1]], 3)
+            present = self.torch.tensor(np.asarray(self.told.present))
+            there = self.torch.cat([there, present], 1)
+        scores = self.torch.einsum("bhcq,bhck->bhqk", q, k) / (c // heads) ** 0.5
+        shares = scores.masked_fill(~there[:, None, None], -np.inf).softmax(-1)
         seen = self.torch.einsum("bhqk,bhck->bhcq", shares, v).reshape(b, c, h, w)
         return self.sum(x, self.conv(layers["out"], seen), 0.3)
 
@@ -93,6 +102,9 @@ class Theirs:
         if labels is not None:
             hot = torch.tensor(np.eye(CLASSES + 1)[labels, :CLASSES] * CLASSES**0.5)
             x = self.sum(x, self.dense(self.params["embed_label"], hot), 0.5)
+        if self.told is not None:
+            vector = torch.tensor(np.float64(self.told.vector))
+            x = self.sum(x, self.dense(self.params["embed_description"], vector), 0.5)
         return self.silu(x)
 
     def __call__(self, x, noise, labels):
@@ -129,12 +141,16 @@ class Theirs:
     ],
 )
 def test_equals_pytorch(torch, config, classes):
-    """Output and gradients by the image and by all parameters; one image is without a label."""
+    """Output and gradients by the image and by all parameters; one image is without a label.
 
-    def theirs(torch, config, params, x, noise, labels):
-        return Theirs(torch, config, params)(x, noise, labels)
+    With labels there are descriptions, too, one of them without tokens.
+    """
+    given, told = inputs(4, classes=classes), description() if classes else None
 
-    equals(torch, make(config, 4, classes=classes), config, theirs, inputs(4, classes=classes))
+    def theirs(torch, config, params, x, noise, labels, told):
+        return Theirs(torch, config, params, told)(x, noise, labels)
+
+    equals(torch, make(config, 4, classes=classes), config, theirs, given, told)
 
 
 def magnitude(x, axis=None):

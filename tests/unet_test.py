@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from denoiser_inputs import CLASSES, KEY, close, draw, equals, inputs
+from denoiser_inputs import CLASSES, KEY, close, description, draw, equals, inputs
 
 from genjax.config import UNet
 from genjax.errors import UserError
@@ -33,7 +33,8 @@ def make(config, side=8, channels=2, classes=CLASSES, dtype=jnp.float32):
 class Theirs:
     """PyTorch's operations, on our parameters; maps are NCHW."""
 
-    def __init__(self, torch, config, params):
+    def __init__(self, torch, config, params, told=None):
+        self.told = told
         self.functional, self.config = torch.nn.functional, config
         self.torch, self.adm, self.params = torch, config.variant == "adm", params
         self.scale = 1.0 if self.adm else 0.5**0.5
@@ -57,7 +58,15 @@ class Theirs:
         heads = c // self.config.head if self.adm else 1
         qkv = self.conv(layers["qkv"], self.norm(layers["norm"], x))
         q, k, v = (part.unflatten(1, (heads, -1)).flatten(3).mT for part in qkv.chunk(3, 1))
-        seen = self.functional.scaled_dot_product_attention(q, k, v)
+        mask = None
+        if self.told is not None:
+            tokens = self.dense(layers["tokens"], self.tensor(self.told.tokens))
+            more = tokens.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+            k, v = self.torch.cat([k, more[0]], 2), self.torch.cat([v, more[1]], 2)
+            there = self.torch.tensor(np.asarray(self.told.present))
+            everywhere = self.torch.ones(b, h * w, dtype=bool)
+            mask = self.torch.cat([everywhere, there], 1)[:, None, None]
+        seen = self.functional.scaled_dot_product_attention(q, k, v, mask)
         y = self.conv(layers["out"], seen.mT.reshape(b, c, h, w))
         return (x + y) * self.scale
 
@@ -91,12 +100,17 @@ class Theirs:
         hot = None if labels is None else np.eye(CLASSES + 1)[labels, :CLASSES]
         if self.adm:
             x = self.dense(params["embed_1"], silu(self.dense(params["embed_0"], x)))
-            return silu(
-                x if hot is None else x + self.dense(params["embed_label"], self.tensor(hot))
-            )
+            x = x if hot is None else x + self.dense(params["embed_label"], self.tensor(hot))
+            return silu(self.described(x))
         if hot is not None:
             x = x + self.dense(params["embed_label"], self.tensor(hot * CLASSES**0.5))
+        x = self.described(x)
         return silu(self.dense(params["embed_1"], silu(self.dense(params["embed_0"], x))))
+
+    def described(self, x):
+        if self.told is None:
+            return x
+        return x + self.dense(self.params["embed_description"], self.tensor(self.told.vector))
 
     def __call__(self, x, noise, labels):
         config, embedding = self.config, self.embed(noise, labels)
@@ -123,13 +137,16 @@ class Theirs:
 @pytest.mark.parametrize("classes", [CLASSES, pytest.param(0, marks=pytest.mark.full)])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_equals_pytorch(torch, variant, classes):
-    """Output and gradients by the image and by all parameters; one image is without a label."""
-    config = TINY[variant]
+    """Output and gradients by the image and by all parameters; one image is without a label.
 
-    def theirs(torch, config, params, x, noise, labels):
-        return Theirs(torch, config, params)(x, noise, labels)
+    With labels there are descriptions, too, one of them without tokens.
+    """
+    config, told = TINY[variant], description() if classes else None
 
-    equals(torch, make(config, classes=classes), config, theirs, inputs(classes=classes))
+    def theirs(torch, config, params, x, noise, labels, told):
+        return Theirs(torch, config, params, told)(x, noise, labels)
+
+    equals(torch, make(config, classes=classes), config, theirs, inputs(classes=classes), told)
 
 
 SMALL = UNet(width=8, widths=(1,), blocks=1)

@@ -8,6 +8,7 @@ from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Constant, Optimizer
 from genjax.config.tags import Tagged, register
+from genjax.config.text import TextTower, TextTransformer
 
 SMALLEST_RHO = 0.1
 """Of the exponents by which noise grows; roots of smaller ones are beyond float32."""
@@ -129,9 +130,15 @@ class Denoising(Model):
     """Factor of those latents; by half they come near a standard deviation of 0.5 where the VAE's
     are near N(0, I). 0.18215 for Stable Diffusion's, to 1."""
     conditional: bool = False
-    """Give the class labels to the network."""
+    """Give the class labels to the network, and captions where data.given has them."""
     label_dropout: float = 0.0
-    """Share of the examples whose label is left out, for guidance without a classifier."""
+    """Share of the examples whose label and caption are left out, for guidance without a
+    classifier."""
+    text: TextTower = setting(TextTransformer(), since=8)
+    """Network of the captions, which learns with the other."""
+    text_encoder: str | None = setting(None, since=8, run="always")
+    """Run of the family contrastive whose text tower reads captions in place of one that learns, as
+    it is: FOLDER, FOLDER@best or FOLDER@STEP."""
     optimizer: Optimizer = Adam(learning_rate=1e-3, b1=0.9, schedule=Constant())
     ema_decay: float | None = 0.999
     """Decay a step of the parameters' moving average, which then makes the samples."""
@@ -284,6 +291,8 @@ class DiffusionSampling:
     guide: str | None = setting(None, since=7, run="always")
     """Run of a lesser model that guides in place of one without labels, such as a smaller one or
     one that was trained for less long: FOLDER, FOLDER@best or FOLDER@STEP (Karras et al. 2024)."""
+    negative: str = setting("", since=8)
+    """Prompt that guidance leads away from, in place of none."""
     guidance_least: float = 0.0
     """The least noise, sigma / alpha, at which there is guidance."""
     guidance_most: float | None = None

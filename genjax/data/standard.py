@@ -82,6 +82,9 @@ def class_key(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower())
 
 
+# An import has byte pairs of its own captions.
+_BYTES = {"tokenizer": "byte", "prompts": ["grinning face", "red apple"]}
+
 CAPTIONED: Mapping[str, Schema] = {
     "emoji": captioned_schema(
         image_schema(
@@ -102,8 +105,14 @@ CAPTIONED: Mapping[str, Schema] = {
         candidates=6,
         length=32,
         vocabulary=1024,
-        # An import has byte pairs of its own captions.
-        facts={"tokenizer": "byte", "prompts": ["grinning face", "red apple"]},
+        facts=_BYTES,
+    ),
+    "crawl": captioned_schema(
+        image_schema((32, 32, 3), 5, ("dungeon", "effect", "item", "misc", "monster")),
+        candidates=4,
+        length=15,
+        vocabulary=1024,
+        facts=_BYTES,
     ),
 }
 """Sets with captions that presets name and users import, as an import usually makes them."""

@@ -177,17 +177,7 @@ def text_encoder(
             f"{what} is a run of the family 'contrastive', such as genjax weights import minilm "
             f"makes one, but this is {config.family!r}"
         )
-    field, theirs = texts_of(spec), texts_of(network.spec)
-    if _tokenizer(spec) != _tokenizer(network.spec):
-        raise UserError(
-            f"{what} reads tokens of {_tokenizer(network.spec)['tokenizer']!r} with a vocabulary "
-            f"of its own, and the data have others; import the data with that vocabulary"
-        )
-    if field.shape[-1] > theirs.shape[-1]:
-        raise UserError(
-            f"{what} reads texts of up to {theirs.shape[-1]} tokens, but captions of the data have "
-            f"up to {field.shape[-1]}; name another run, or import the data with shorter ones"
-        )
+    check_texts(network.spec, spec, what)
     joint = make_joint(config, network.spec, axis_name)
 
     def encode(variables: Variables, tokens: Texts) -> Encoded:
@@ -195,7 +185,31 @@ def text_encoder(
         found: Encoded = encoded
         return found
 
-    return TextEncoder(encode, theirs, *text_width(config.text))
+    return TextEncoder(encode, texts_of(network.spec), *text_width(config.text))
+
+
+def check_texts(theirs: Spec, ours: Spec, what: str) -> None:
+    """Refuses another run that reads captions where the data have other tokens.
+
+    Args:
+      theirs: of that run's data.
+      ours: of the data.
+      what: the field that names the run, for messages.
+
+    Raises:
+      UserError: the tokenizers differ, or captions of the data are too long.
+    """
+    if _tokenizer(ours) != _tokenizer(theirs):
+        raise UserError(
+            f"{what} reads tokens of {_tokenizer(theirs)['tokenizer']!r} with a vocabulary of its "
+            "own, and the data have others; import the data with that vocabulary"
+        )
+    most, length = (texts_of(spec).shape[-1] for spec in (theirs, ours))
+    if length > most:
+        raise UserError(
+            f"{what} reads texts of up to {most} tokens, but captions of the data have up to "
+            f"{length}; name another run, or import the data with shorter ones"
+        )
 
 
 def _tokenizer(spec: Spec) -> dict[str, Any]:

@@ -36,7 +36,8 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
     ),
 }
 """From a configuration, the shape of images, the number of classes, the type of the computation and
-the mapped axis to a network ``(x, train, noise, labels, changes) -> float32 like x``."""
+the mapped axis to a network ``(x, train, noise, labels, changes, description)``, which makes
+float32 like x."""
 
 OF_IMAGES = (DiTConfig, UNetConfig)
 """Those that are for square images alone."""
@@ -66,8 +67,9 @@ def make_denoiser(
 
     Returns:
       A module from float32 [batch, *shape], bool, float32 [batch], perhaps int [batch], labels of
-      which the value `classes` stands for none, and perhaps float32 [batch, numbers], what is told
-      of the examples' augmentation, to float32 [batch, *shape] of any range.
+      which the value `classes` stands for none, perhaps float32 [batch, numbers], what is told of
+      the examples' augmentation, and perhaps a `Description`, to float32 [batch, *shape] of any
+      range.
 
     Raises:
       UserError: no square images, or of a side that it can't take, for a network that is for them.

@@ -11,6 +11,7 @@ from genjax.config import DiT as Config
 from genjax.config import ViT
 from genjax.core.types import Images
 from genjax.errors import UserError
+from genjax.nn.descriptions import Description, with_tokens
 from genjax.nn.layers import Dropout, Initializer, Layers
 from genjax.nn.remat import rematerialized
 from genjax.nn.sinusoids import sinusoids
@@ -96,7 +97,7 @@ class _Block(_Part):
     """Self-attention, then an MLP, each on a residual branch that begins at 0.
 
     ``x = x + gate * branch(norm(x) (1 + scale) + shift)``, with all three linear in SiLU of the
-    embedding.
+    embedding. Tokens of a description have keys and values of their own in the attention.
     """
 
     @nn.compact
@@ -105,6 +106,7 @@ class _Block(_Part):
         x: Float[Array, "batch patches width"],
         embedding: Float[Array, "batch width"],
         train: bool,
+        description: Description | None = None,
     ) -> Float[Array, "batch patches width"]:
         batch, patches, width = x.shape
         heads = self.config.heads
@@ -117,7 +119,14 @@ class _Block(_Part):
 
         qkv = self.rows(3 * width, self.modulate(x, shift, scale), "attention_qkv")
         qkv = qkv.reshape(batch, patches, 3, heads, width // heads)
-        seen = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, 2, 0)).reshape(x.shape)
+        queries, keys, values = jnp.moveaxis(qkv, 2, 0)
+        mask = None
+        if description is not None and description.tokens is not None:
+            further = self.rows(2 * width, description.tokens, "tokens")
+            further = further.reshape(batch, -1, 2, heads, width // heads)
+            assert description.present is not None
+            keys, values, mask = with_tokens(keys, values, further, description.present)
+        seen = jax.nn.dot_product_attention(queries, keys, values, mask=mask).reshape(x.shape)
         x = add(x, self.rows(width, seen, "attention_out"), gate)
         y = self.rows(_MLP * width, self.modulate(x, mlp_shift, mlp_scale), "mlp_in")
         return add(x, self.rows(width, nn.gelu(y, approximate=True), "mlp_out"), mlp_gate)
@@ -142,6 +151,7 @@ class DiT(_Part):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
         changes: Float[Array, "batch numbers"] | None = None,
+        description: Description | None = None,
     ) -> Images:
         """Judges images.
 
@@ -152,6 +162,7 @@ class DiT(_Part):
             several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
           changes: what is told of the augmentation of each image; None, as zeros, for no change.
+          description: of each image; its tokens are attended to.
 
         Returns:
           float32 [batch, side, side, channels] of any range.
@@ -165,10 +176,10 @@ class DiT(_Part):
         x = x.reshape(batch, count, patch, count, patch, channels).swapaxes(2, 3)
         y = self.rows(width, x.reshape(batch, count**2, patch**2 * channels), "patches")
         y = y + positions(count, width).astype(y.dtype)
-        embedding = self.embed(noise, labels, changes)
+        embedding = self.embed(noise, labels, changes, description)
         kind: Any = rematerialized(_Block, config.remat, (3,))
         for number in range(config.depth):
-            y = kind(config, self.layers, name=f"block_{number}")(y, embedding, train)
+            y = kind(config, self.layers, name=f"block_{number}")(y, embedding, train, description)
         given = self.vector(2 * width, nn.silu(embedding), "last_modulation", _ZEROS)
         y = self.modulate(y, *jnp.split(given, 2, axis=-1))
         y = self.rows(patch**2 * channels, y, "last", _ZEROS)
@@ -180,8 +191,9 @@ class DiT(_Part):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None,
         changes: Float[Array, "batch numbers"] | None,
+        description: Description | None,
     ) -> Float[Array, "batch width"]:
-        """Embeds levels of noise, labels and changes, in float32."""
+        """Embeds levels of noise, labels, changes and descriptions, in float32."""
         width = self.config.width
         x = jnp.concatenate(sinusoids(noise, _FREQUENCIES), axis=-1).reshape(len(noise), -1)
         x = nn.silu(self.vector(width, x, "noise_0", _NORMAL))
@@ -189,6 +201,8 @@ class DiT(_Part):
         if changes is not None:
             layers = self.layers._replace(dtype=jnp.float32)
             x = x + layers.dense(width, _ZEROS, use_bias=False, name="changes")(changes)
+        if description is not None:
+            x = x + self.vector(width, description.vector, "description", _NORMAL)
         if not self.classes:
             return x
         table = self.param("labels", _NORMAL, (self.classes + 1, width))

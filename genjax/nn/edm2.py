@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from genjax.config import UNet as Config
 from genjax.core.magnitude import unit_magnitude
 from genjax.core.types import Images
+from genjax.nn.descriptions import Description, with_tokens
 from genjax.nn.layers import Dropout, Layers
 from genjax.nn.magnitude import MPConv, MPDense, MPFourier, mp_concatenate, mp_silu, mp_sum
 from genjax.nn.remat import rematerialized
@@ -54,18 +55,29 @@ class _Attention(_Part):
     """Attention by the cosines of queries and keys.
 
     Of each place, queries, keys and values of all heads have a mean square of 1 over their
-    ``size`` channels; each head makes ``W sum_j softmax_j(q_i . k_j / sqrt(size)) v_j``.
+    ``size`` channels; each head makes ``W sum_j softmax_j(q_i . k_j / sqrt(size)) v_j``. So have
+    the keys and values of a description's tokens.
     """
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
+    def __call__(
+        self, x: Float[Array, "batch h w c"], description: Description | None = None
+    ) -> Float[Array, "batch h w c"]:
         batch, height, width, channels = x.shape
         heads = max(1, channels // self.config.head)
         # The order of channels is that of the authors' code.
         qkv = self.conv(3 * channels, 1, x, "qkv")
         qkv = qkv.reshape(batch, height * width, heads, channels // heads, 3)
-        parts = jnp.moveaxis(unit_magnitude(qkv, (3,)), -1, 0)
-        seen = jax.nn.dot_product_attention(*parts)
+        queries, keys, values = jnp.moveaxis(unit_magnitude(qkv, (3,)), -1, 0)
+        mask = None
+        if description is not None and description.tokens is not None:
+            rows = description.tokens.reshape(-1, description.tokens.shape[-1])
+            further = MPDense(2 * channels, name="tokens")(rows)
+            further = further.reshape(batch, -1, 2, heads, channels // heads)
+            assert description.present is not None
+            further = unit_magnitude(further, (4,))
+            keys, values, mask = with_tokens(keys, values, further, description.present)
+        seen = jax.nn.dot_product_attention(queries, keys, values, mask=mask)
         return mp_sum(x, self.conv(channels, 1, seen.reshape(x.shape), "out"), _BRANCH)
 
 
@@ -90,7 +102,11 @@ class _Block(_Part):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch h w c"], embedding: Float[Array, "batch e"], train: bool
+        self,
+        x: Float[Array, "batch h w c"],
+        embedding: Float[Array, "batch e"],
+        train: bool,
+        description: Description | None = None,
     ) -> Float[Array, "batch h2 w2 features"]:
         x = {"none": lambda x: x, "down": average_pool, "up": upsample}[self.resampling](x)
 
@@ -107,7 +123,7 @@ class _Block(_Part):
         y = self.conv(self.features, 3, y, "conv_1")
         x = mp_sum(widened(x) if self.decodes else x, y, _BRANCH)
         if self.attends:
-            x = _Attention(self.config, self.layers, name="attention")(x)
+            x = _Attention(self.config, self.layers, name="attention")(x, description)
         return jnp.clip(x, -_LARGEST, _LARGEST)
 
 
@@ -133,6 +149,7 @@ class EDM2UNet(_Part):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
         changes: Float[Array, "batch numbers"] | None = None,
+        description: Description | None = None,
     ) -> Images:
         """Judges images; arguments, result and errors as of `genjax.nn.unet.UNet`.
 
@@ -143,6 +160,7 @@ class EDM2UNet(_Part):
             ``log(sigma) / 4``, or several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
           changes: what is told of the augmentation of each image; None, as zeros, for no change.
+          description: of each image; its tokens are attended to.
 
         Returns:
           float32 [batch, side, side, channels] of any range.
@@ -152,12 +170,12 @@ class EDM2UNet(_Part):
         """
         config = self.config
         stage_sides(x.shape[1], config)
-        embedding = self.embed(noise, labels, changes)
+        embedding = self.embed(noise, labels, changes, description)
         kind: Any = rematerialized(_Block, config.remat, (3,))
 
         def block(y: Array, features: int, name: str, decodes: bool, **options: Any) -> Array:
             made = kind(config, self.layers, features, decodes, **options, name=name)
-            result: Array = made(y, embedding, train)
+            result: Array = made(y, embedding, train, description)
             return result
 
         channels = x.shape[-1]
@@ -172,8 +190,9 @@ class EDM2UNet(_Part):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None,
         changes: Float[Array, "batch numbers"] | None,
+        description: Description | None,
     ) -> Float[Array, "batch e"]:
-        """Embeds levels of noise, labels and changes, in float32."""
+        """Embeds levels of noise, labels, changes and descriptions, in float32."""
         config = self.config
         size = config.width * max(config.widths)
         x = MPFourier(config.width * config.widths[0], name="fourier")(noise)
@@ -182,6 +201,8 @@ class EDM2UNet(_Part):
             # Of magnitude 1 where there is a label.
             given = one_hot(labels, self.classes, len(noise)) * math.sqrt(self.classes)
             x = mp_sum(x, MPDense(size, name="embed_label")(given), _LABEL)
+        if description is not None:
+            x = mp_sum(x, MPDense(size, name="embed_description")(description.vector), _LABEL)
         if changes is not None:
             x = x + MPDense(size, name="embed_changes")(changes, self.gain("changes_gain"))
         return mp_silu(x)

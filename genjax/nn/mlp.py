@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.core.types import Examples
+from genjax.nn.descriptions import Description
 from genjax.nn.layers import Dropout, Layers, Maxout, leaky_relu, symmetric_uniform
 from genjax.nn.sinusoids import sinusoids
 
@@ -121,7 +122,7 @@ class MaxoutEncoder(nn.Module):
 
 
 class MLPDenoiser(nn.Module):
-    """Hidden layers of SiLU of an example, its noise and its label.
+    """Hidden layers of SiLU of an example, its noise, its label and a description's vector.
 
     Attributes:
       width: units of a hidden layer.
@@ -145,11 +146,14 @@ class MLPDenoiser(nn.Module):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
         changes: Float[Array, "batch numbers"] | None = None,
+        description: Description | None = None,
     ) -> Examples:
         batch = x.shape[0]
         parts = [part.reshape(batch, -1) for part in (x, *sinusoids(noise, _FREQUENCIES))]
         if labels is not None:
             parts.append(jax.nn.one_hot(labels, self.classes))
+        if description is not None:
+            parts.append(description.vector)
         y = jnp.concatenate(parts, axis=-1)
         for number in range(self.depth):
             y = self.layers.dense(self.width, _INIT)(y)

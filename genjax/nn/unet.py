@@ -14,6 +14,7 @@ from genjax.config import UNet as Config
 from genjax.config import UNetVariant
 from genjax.core.types import Images
 from genjax.errors import UserError
+from genjax.nn.descriptions import Description, with_tokens
 from genjax.nn.layers import Dropout, Initializer, Layers, symmetric_uniform
 from genjax.nn.norms import GroupNorm, Normalize
 from genjax.nn.remat import rematerialized
@@ -221,11 +222,14 @@ class _Attention(_Part):
     """Adds to each place of a map what it attends to in the whole map.
 
     With queries, keys and values of group norm's outcome, each head of ``size`` channels adds
-    ``W sum_j softmax_j(q_i . k_j / sqrt(size)) v_j``; ddpmpp has one head.
+    ``W sum_j softmax_j(q_i . k_j / sqrt(size)) v_j``; ddpmpp has one head. Tokens of a description
+    have keys and values of their own.
     """
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
+    def __call__(
+        self, x: Float[Array, "batch h w c"], description: Description | None = None
+    ) -> Float[Array, "batch h w c"]:
         batch, height, width, channels = x.shape
         heads = 1 if self.config.variant == "ddpmpp" else max(1, channels // self.config.head)
         y = self.norm(x, "norm")
@@ -233,7 +237,15 @@ class _Attention(_Part):
         init = self.variant.attention
         qkv = self.layers.conv(3 * channels, 1, 1, init, bias_init=bias, name="qkv")(y)
         qkv = qkv.reshape(batch, height * width, 3, heads, channels // heads)
-        seen = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, 2, 0))
+        queries, keys, values = jnp.moveaxis(qkv, 2, 0)
+        mask = None
+        if description is not None and description.tokens is not None:
+            rows = description.tokens.reshape(-1, description.tokens.shape[-1])
+            further = self.dense(2 * channels, rows, "tokens")
+            further = further.reshape(batch, -1, 2, heads, channels // heads)
+            assert description.present is not None
+            keys, values, mask = with_tokens(keys, values, further, description.present)
+        seen = jax.nn.dot_product_attention(queries, keys, values, mask=mask)
         y = self.last(channels, 1, seen.reshape(x.shape), "out")
         return (x + y) * self.variant.skip
 
@@ -257,7 +269,11 @@ class _Block(_Part):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch h w c"], embedding: Float[Array, "batch e"], train: bool
+        self,
+        x: Float[Array, "batch h w c"],
+        embedding: Float[Array, "batch e"],
+        train: bool,
+        description: Description | None = None,
     ) -> Float[Array, "batch h2 w2 features"]:
         variant = self.variant
         resample = {"none": lambda x: x, "down": average_pool, "up": upsample}[self.resampling]
@@ -280,7 +296,7 @@ class _Block(_Part):
             x = self.conv(self.features, 1, x, "skip")
         x = (x + y) * variant.skip
         if self.attends:
-            x = _Attention(self.config, self.layers, name="attention")(x)
+            x = _Attention(self.config, self.layers, name="attention")(x, description)
         return x
 
 
@@ -307,6 +323,7 @@ class UNet(_Part):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
         changes: Float[Array, "batch numbers"] | None = None,
+        description: Description | None = None,
     ) -> Images:
         """Judges images.
 
@@ -317,6 +334,7 @@ class UNet(_Part):
             several numbers.
           labels: 0 to ``classes - 1``, or `classes` for an image without one; None for that, too.
           changes: what is told of the augmentation of each image; None, as zeros, for no change.
+          description: of each image; its tokens are attended to.
 
         Returns:
           float32 [batch, side, side, channels] of any range.
@@ -326,12 +344,12 @@ class UNet(_Part):
         """
         config, variant = self.config, self.variant
         stage_sides(x.shape[1], config)
-        embedding = self.embed(noise, labels, changes)
+        embedding = self.embed(noise, labels, changes, description)
         kind: Any = rematerialized(_Block, config.remat, (3,))
 
         def block(y: Array, features: int, name: str, decodes: bool, **options: Any) -> Array:
             made = kind(config, self.layers, features, **options, name=name)
-            result: Array = made(y, embedding, train)
+            result: Array = made(y, embedding, train, description)
             return result
 
         def join(x: Array, kept: Array) -> Array:
@@ -349,8 +367,9 @@ class UNet(_Part):
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None,
         changes: Float[Array, "batch numbers"] | None,
+        description: Description | None,
     ) -> Float[Array, "batch e"]:
-        """Embeds levels of noise, labels and changes, in float32."""
+        """Embeds levels of noise, labels, changes and descriptions, in float32."""
         config = self.config
         size = _EMBEDDING * config.width
         given = one_hot(labels, self.classes, len(noise)) if self.classes else None
@@ -364,6 +383,8 @@ class UNet(_Part):
                 x = x + self.dense(x.shape[-1], given, "embed_label")
             if changes is not None:
                 x = x + bare(x.shape[-1], self.variant.init, name="embed_changes")(changes)
+            if description is not None:
+                x = x + self.dense(x.shape[-1], description.vector, "embed_description")
             x = nn.silu(self.dense(size, x, "embed_0"))
             return nn.silu(self.dense(size, x, "embed_1"))
         x = jnp.concatenate(sinusoids(noise, config.width // 2), axis=-1).reshape(len(noise), -1)
@@ -373,4 +394,6 @@ class UNet(_Part):
         x = self.dense(size, x, "embed_1")
         if given is not None:
             x = x + bare(size, nn.initializers.normal(1.0), name="embed_label")(given)
+        if description is not None:
+            x = x + self.dense(size, description.vector, "embed_description")
         return nn.silu(x)

@@ -20,15 +20,16 @@ from genjax.core.types import (
     Examples,
     Index,
     Key,
-    Labels,
     Metrics,
     Params,
     PerExample,
     Variables,
 )
+from genjax.domains.captions import encode_prompts
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import augment, likelihood, solvers
+from genjax.families.diffusion.conditions import Conditions, Taken, conditions_of, taken, without
 from genjax.families.diffusion.editing import make_editing
 from genjax.families.diffusion.estimators import (
     Estimate,
@@ -41,12 +42,10 @@ from genjax.families.diffusion.predictions import PREDICTIONS, determinant
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
     assemble,
-    classes_of,
     clipper,
     minimise,
     normal,
-    sayer,
-    some_labels,
+    says,
     uniform,
 )
 from genjax.families.diffusion.weightings import WEIGHTINGS, Noise
@@ -90,16 +89,22 @@ def make_diffusion(
 
     Reference: Karras et al. 2022, section 5 and table 1; Kingma & Gao 2023.
     """
-    classes = classes_of(config, spec, "a diffusion model")
+    conditions = conditions_of(config, spec, "a diffusion model", networks)
     options = sampling or DiffusionSampling()
     _check(config, spec, options)
-    parts = make_parts(config, spec.shape, classes, axis_name)
+    parts = make_parts(config, spec.shape, conditions, axis_name)
     course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
+    learning, learnt = says(config, parts.network, parts.inputs, conditions)
     is_image = spec.is_image
+    negative = None
+    if options.negative:
+        negative = _read_negative(options, conditions, spec)
     guide = None
     if options.guide is not None:
-        guide = other_estimate(networks["guide"], "guide", spec, classes, course, config)
+        guide = other_estimate(
+            networks["guide"], "guide", spec, conditions, course, config, networks
+        )
 
     def errors(
         say: Callable[[Examples, Time], Examples],
@@ -126,24 +131,22 @@ def make_diffusion(
         params: Params, batch: Batch, context: Context
     ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
         x, place = batch[spec.target], context.place
-        labels = some_labels(batch, context, classes, config.label_dropout)
-        variables = {"params": params, **context.variables}
-        told = None
+        changed = None
         if config.augment:
             changes = augment.draw(stream(context.key, "augment"), place, config.augment)
-            x, told = augment.change(x, changes), augment.told(changes)
-        say = sayer(parts.network, parts.inputs, variables, labels, context.dropout, told)
+            x, changed = augment.change(x, changes), augment.told(changes)
+        say, _ = learning(params, batch, context, changed)
         u = uniform(stream(context.key, "time"), place)
         e = normal(stream(context.key, "noise"), place, spec.shape)
+        variables = {"params": params, **context.variables}
         total = jnp.mean(errors(say, variables, x, u, e))
         return total, ({"network/loss": total}, {})
 
     def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        labels = batch["label"] if classes else None
         variables = sampling_variables(state.network)
-        say = sayer(parts.network, parts.inputs, variables, labels)
+        say = learnt(state, taken(conditions, batch, key, index))
         shift = uniform(stream(key, "time"), index)
 
         def add(total: PerExample, number: Int[Array, ""]) -> tuple[PerExample, None]:
@@ -155,20 +158,19 @@ def make_diffusion(
         total, _ = jax.lax.scan(add, jnp.zeros(len(index)), jnp.arange(_EVALUATED))
         return {"evaluation/loss": total / _EVALUATED}
 
-    def estimator(state: Any, labels: Labels | None) -> Estimate:
+    def estimator(state: Any, some: Taken) -> Estimate:
         """``D(x_t, t)`` with guidance."""
 
-        def by(labels: Labels | None) -> Estimate:
-            return estimate_by(parts, sampling_variables(state.network), labels)
+        def by(some: Taken) -> Estimate:
+            return estimate_by(parts, learnt(state, some))
 
-        plain = by(labels)
+        plain = by(some)
         if options.guidance == 1:
             return plain
         if guide is not None:
-            free = guide(state.frozen["guide"], labels)
+            free = guide(state.frozen, some)
         else:
-            assert labels is not None
-            free = by(jnp.full_like(labels, classes))
+            free = by(without(conditions, some, negative))
         most = jnp.inf if options.guidance_most is None else options.guidance_most
 
         def guided(noisy: Examples, t: Time) -> Examples:
@@ -186,7 +188,7 @@ def make_diffusion(
     def log_likelihood(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        estimate = estimator(state, batch["label"] if classes else None)
+        estimate = estimator(state, taken(conditions, batch, key, index))
         flow, bound = stream(key, "flow"), stream(key, "bound")
         wide = likelihood.dequantized(x, stream(key, "level"), index) if is_image else x
         reconstruction = likelihood.discretized_gaussian if is_image else likelihood.gaussian
@@ -218,7 +220,7 @@ def make_diffusion(
             with jax.ensure_compile_time_eval():
                 begin = min(start, float(course.place(jnp.float32(strength))))
         grid = solvers.times(config.path, options, begin)
-        estimate = estimator(state, given["label"] if classes else None)
+        estimate = estimator(state, taken(conditions, given, key, index))
         return solvers.Problem(course, grid, estimate, noise, options)
 
     def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
@@ -230,13 +232,32 @@ def make_diffusion(
     if is_image:
         flow = {**_FLOW, "dequantization": "uniform"}
         parameters = {"bits_per_dim": flow, "bits_per_dim_bound": _BOUND}
-    told = augment.TOLD if config.augment else 0
-    minimiser = minimise(config, spec, parts.network, (), loss, accumulate, axis_name, told)
-    algorithm = assemble(spec, classes, minimiser, decode, evaluate)
+    changes = augment.TOLD if config.augment else 0
+    minimiser = minimise(
+        config, spec, parts.network, conditions, (), loss, accumulate, axis_name, changes
+    )
+    algorithm = assemble(spec, conditions, minimiser, decode, evaluate)
     return algorithm._replace(
         log_likelihood=LogLikelihood(log_likelihood, parameters, slow=True),
         editing=make_editing(problem, clipper(spec)),
     )
+
+
+def _read_negative(
+    options: DiffusionSampling, conditions: Conditions, spec: Spec
+) -> Int[Array, "tokens"]:
+    """The tokens of the prompt that guidance leads away from."""
+    if conditions.caption is None:
+        raise UserError(
+            f"negative is {options.negative!r}, but the model is given no captions; leave it out"
+        )
+    if options.guidance == 1 or options.guide is not None:
+        why = "at which nothing guides" if options.guidance == 1 else "but a guide is named"
+        raise UserError(
+            f"negative is {options.negative!r} and guidance is {options.guidance:g}, {why}; set "
+            "guidance to 4, and no guide"
+        )
+    return jnp.asarray(encode_prompts(spec.facts, conditions.caption, [options.negative])[0][0, 0])
 
 
 def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> None:
@@ -271,6 +292,6 @@ def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> N
             )
     elif options.guidance != 1 and not (config.conditional and config.label_dropout):
         raise UserError(
-            f"guidance is {options.guidance:g}, but the model was not trained without labels; "
+            f"guidance is {options.guidance:g}, but the model was never without what it is given; "
             "leave it out, train one with conditional and label_dropout, or name a guide"
         )

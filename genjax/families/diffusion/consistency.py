@@ -19,7 +19,6 @@ from genjax.config import (
 from genjax.core.algorithm import Algorithm
 from genjax.core.from_loss import Context
 from genjax.core.frozen import NO_NETWORKS, Networks
-from genjax.core.players import sampling_variables
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
 from genjax.core.types import (
@@ -28,26 +27,23 @@ from genjax.core.types import (
     Examples,
     Index,
     Key,
-    Labels,
     Metrics,
     Params,
     PerExample,
     Variables,
 )
 from genjax.errors import UserError
+from genjax.families.diffusion.conditions import Taken, conditions_of, make_network, taken
 from genjax.families.diffusion.estimators import Estimate, other_estimate
 from genjax.families.diffusion.paths import PATHS, Time, over
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
     assemble,
-    classes_of,
     minimise,
     normal,
-    sayer,
-    some_labels,
+    says,
     uniform,
 )
-from genjax.nn.denoisers import make_denoiser
 
 
 def make_consistency(
@@ -71,8 +67,8 @@ def make_consistency(
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
       accumulate: parts of the batch whose gradients are averaged.
       sampling: how samples are drawn.
-      networks: of other runs: ``teacher``, where the configuration names one; without it, such a
-        model only makes samples.
+      networks: of other runs: ``text_encoder`` and ``teacher``, where the configuration names
+        them; without its teacher, such a model only makes samples.
 
     Returns:
       The algorithm. Its latent is the noise that a sample begins with.
@@ -83,15 +79,17 @@ def make_consistency(
     Reference: Song et al. 2023, equation 5 and appendix C, algorithms 1 to 3; Song & Dhariwal
     2024, table 1 (the distance, the weights, the times, and no average of the second f).
     """
-    classes = classes_of(config, spec, "a consistency model")
+    conditions = conditions_of(config, spec, "a consistency model", networks)
     options = sampling or ConsistencySampling()
     least, most, std = config.least, config.most, config.data_std
     course = PATHS[VarianceExploding](VarianceExploding(least=least, most=most))
-    network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
+    network = make_network(config, spec.shape, conditions, axis_name)
     bound = config.huber * math.sqrt(math.prod(spec.shape))
     teacher = None
     if "teacher" in networks:
-        teacher = other_estimate(networks["teacher"], "teacher", spec, classes, course, config)
+        teacher = other_estimate(
+            networks["teacher"], "teacher", spec, conditions, course, config, networks
+        )
         model = networks["teacher"].model
         assert isinstance(model, DiffusionConfig)
         if config.label_dropout and model.conditional and not model.label_dropout:
@@ -136,6 +134,8 @@ def make_consistency(
     def inputs(x: Examples, t: Time) -> tuple[Examples, Time]:
         return over(1 / jnp.sqrt(t**2 + std**2), x) * x, jnp.log(t) / 4
 
+    learning, learnt = says(config, network, inputs, conditions)
+
     def consistent(say: Callable[[Examples, Time], Examples]) -> Estimate:
         def f(noisy: Examples, t: Time) -> Examples:
             t = jnp.broadcast_to(t, noisy.shape[:1])
@@ -168,23 +168,21 @@ def make_consistency(
         squares = jnp.sum(apart**2, tuple(range(1, x.ndim)))
         return (jnp.sqrt(squares + bound**2) - bound) / (t - to)
 
-    def guided(frozen: Mapping[str, Any], labels: Labels | None) -> Estimate | None:
+    def guided(frozen: Mapping[str, Any], some: Taken) -> Estimate | None:
         if config.teacher is None:
             return None
         assert teacher is not None
-        return teacher(frozen["teacher"], labels)
+        return teacher(frozen, some)
 
     def loss(
         params: Params, batch: Batch, context: Context
     ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
         x, place = batch[spec.target], context.place
-        labels = some_labels(batch, context, classes, config.label_dropout)
         # Both times drop the same units.
-        variables = {"params": params, **context.variables}
-        say = sayer(network, inputs, variables, labels, context.dropout)
+        say, some = learning(params, batch, context)
         u = uniform(stream(context.key, "time"), place)
         e = normal(stream(context.key, "noise"), place, spec.shape)
-        guide = guided(context.frozen, labels)
+        guide = guided(context.frozen, some)
         total = jnp.mean(errors(say, guide, x, u, e, context.step))
         metrics = {"network/loss": total, "network/intervals": intervals(context.step)}
         return total, (metrics, {})
@@ -192,16 +190,15 @@ def make_consistency(
     def evaluate(state: Any, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        labels = batch["label"] if classes else None
-        say = sayer(network, inputs, sampling_variables(state.network), labels)
+        some = taken(conditions, batch, key, index)
+        say = learnt(state, some)
         u = uniform(stream(key, "time"), index)
         e = normal(stream(key, "noise"), index, spec.shape)
-        guide = guided(getattr(state, "frozen", {}), labels)
+        guide = guided(getattr(state, "frozen", {}), some)
         return {"evaluation/loss": errors(say, guide, x, u, e, state.step)}
 
     def decode(state: Any, z: Array, key: Key, index: Index, given: Condition) -> Examples:
-        labels = given["label"] if classes else None
-        f = consistent(sayer(network, inputs, sampling_variables(state.network), labels))
+        f = consistent(learnt(state, taken(conditions, given, key, index)))
         data = f(most * z.reshape(-1, *spec.shape), jnp.float32(most))
 
         def renew(data: Examples, number: Int[Array, ""]) -> tuple[Examples, None]:
@@ -212,6 +209,6 @@ def make_consistency(
         data, _ = jax.lax.scan(renew, data, jnp.arange(1, options.steps))
         return data
 
-    minimiser = minimise(config, spec, network, (), loss, accumulate, axis_name)
+    minimiser = minimise(config, spec, network, conditions, (), loss, accumulate, axis_name)
     known = config.teacher is None or teacher is not None
-    return assemble(spec, classes, minimiser, decode, evaluate if known else None)
+    return assemble(spec, conditions, minimiser, decode, evaluate if known else None)

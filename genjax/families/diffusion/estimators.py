@@ -7,14 +7,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.config import Denoising, DiffusionConfig
-from genjax.core.frozen import Frozen
+from genjax.core.captions import CAPTION
+from genjax.core.frozen import Frozen, Networks
 from genjax.core.schema import Spec
-from genjax.core.types import Examples, Labels, Variables
+from genjax.core.types import Examples
 from genjax.errors import UserError
+from genjax.families.contrastive import check_texts
+from genjax.families.diffusion.conditions import (
+    Conditions,
+    Taken,
+    conditions_of,
+    make_network,
+    told,
+)
 from genjax.families.diffusion.paths import PATHS, Course, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, recover
 from genjax.families.diffusion.training import sayer
-from genjax.nn.denoisers import make_denoiser, pace
+from genjax.nn.denoisers import pace
 from genjax.nn.uncertainty import WithUncertainty
 
 _LABEL_RANGE = 1e5
@@ -42,14 +51,17 @@ class Parts(NamedTuple):
 
 
 def make_parts(
-    config: DiffusionConfig, shape: tuple[int, ...], classes: int, axis_name: str | None = None
+    config: DiffusionConfig,
+    shape: tuple[int, ...],
+    conditions: Conditions,
+    axis_name: str | None = None,
 ) -> Parts:
     """Builds the parts of a model.
 
     Args:
       config: the model.
       shape: of what it generates.
-      classes: labels that the network is given; 0 for none.
+      conditions: what the network is given.
       axis_name: mapped axis over the devices, if any.
 
     Returns:
@@ -60,9 +72,8 @@ def make_parts(
     """
     course = PATHS[type(config.path)](config.path)
     mixture = PREDICTIONS[config.prediction]
-    network = make_denoiser(config.network, shape, classes, jnp.dtype(config.dtype), axis_name)
-    if config.weighting == "learned":
-        network = WithUncertainty(network)
+    doubted = WithUncertainty if config.weighting == "learned" else None
+    network = make_network(config, shape, conditions, axis_name, doubted)
     scaled = course.exploding or config.prediction == "edm"
 
     def level(t: Time) -> Time:
@@ -83,18 +94,16 @@ def make_parts(
     return Parts(course, network, level, inputs, mixed)
 
 
-def estimate_by(parts: Parts, variables: Variables, labels: Labels | None) -> Estimate:
+def estimate_by(parts: Parts, say: Callable[[Examples, Time], Examples]) -> Estimate:
     """The estimate of the data that a network makes.
 
     Args:
       parts: of the model.
-      variables: of its network.
-      labels: int32 [batch], or None.
+      say: what the network says, see `genjax.families.diffusion.training.sayer`.
 
     Returns:
       The estimate.
     """
-    say = sayer(parts.network, parts.inputs, variables, labels)
 
     def estimate(noisy: Examples, t: Time) -> Examples:
         said = say(noisy, jnp.broadcast_to(t, noisy.shape[:1]))
@@ -104,8 +113,14 @@ def estimate_by(parts: Parts, variables: Variables, labels: Labels | None) -> Es
 
 
 def other_estimate(
-    network: Frozen, field: str, spec: Spec, classes: int, ours: Course, model: Denoising
-) -> Callable[[Mapping[str, Variables], Labels | None], Estimate]:
+    network: Frozen,
+    field: str,
+    spec: Spec,
+    conditions: Conditions,
+    ours: Course,
+    model: Denoising,
+    networks: Networks,
+) -> Callable[[Mapping[str, Any], Taken], Estimate]:
     """The estimate of another run's model, asked along a path at the same noise.
 
     At its own time t' of the same ``sigma / alpha``, or the nearest that it knows, it is asked for
@@ -115,12 +130,14 @@ def other_estimate(
       network: of the other run.
       field: that names it, for messages.
       spec: of the data.
-      classes: labels that there are; 0 for none.
+      conditions: what the model that asks is given.
       ours: the path.
       model: that asks; both denoise data, or the same latents.
+      networks: of other runs.
 
     Returns:
-      A function of the other's variables, by player, and of the labels to the estimate.
+      A function of the variables of other runs, by field and player, and of what examples are made
+      from to the estimate.
 
     Raises:
       UserError: it is no diffusion model, or of other data.
@@ -137,17 +154,19 @@ def other_estimate(
     shape = theirs.shape if model.autoencoder is None else spec.shape
     if shape != spec.shape:
         raise UserError(f"{field} learnt from {shape}, but this model makes {spec.shape}")
-    if config.conditional and theirs.classes != classes:
-        raise UserError(
-            f"{field} needs one of {theirs.classes} labels, but this model is given "
-            f"{f'one of {classes}' if classes else 'none'}"
-        )
-    parts = make_parts(config, shape, theirs.classes if config.conditional else 0)
+    needed = _shared(network, field, spec, conditions, model, networks)
+    parts = make_parts(config, shape, needed)
     course = parts.course
 
-    def estimate_of(variables: Mapping[str, Variables], labels: Labels | None) -> Estimate:
-        given = labels if config.conditional else None
-        estimate = estimate_by(parts, variables["network"], given)
+    def estimate_of(frozen: Mapping[str, Any], some: Taken) -> Estimate:
+        own = Taken(
+            some.labels if needed.classes else None,
+            some.captions if needed.caption is not None else None,
+            {name: some.vectors[name] for name in needed.vectors},
+        )
+        variables = frozen[field]["network"]
+        known = told(needed, parts.network, variables, frozen, own)
+        estimate = estimate_by(parts, sayer(parts.network, parts.inputs, variables, known))
 
         def asked(noisy: Examples, t: Time) -> Examples:
             alpha, sigma = ours.scales(t)
@@ -162,9 +181,50 @@ def other_estimate(
     return estimate_of
 
 
+def _shared(
+    network: Frozen,
+    field: str,
+    spec: Spec,
+    conditions: Conditions,
+    model: Denoising,
+    networks: Networks,
+) -> Conditions:
+    """What another model needs to be given, all of which the model that asks is given, too."""
+    config, theirs = network.model, network.spec
+    assert isinstance(config, DiffusionConfig)
+    if not config.conditional:
+        return Conditions()
+    if theirs.classes and theirs.classes != conditions.classes:
+        raise UserError(
+            f"{field} needs one of {theirs.classes} labels, but this model is given "
+            f"{f'one of {conditions.classes}' if conditions.classes else 'none'}"
+        )
+    if CAPTION in theirs.given:
+        if conditions.caption is None:
+            raise UserError(f"{field} needs captions, but this model is given none")
+        check_texts(theirs, spec, field)
+        if config.text_encoder is not None and _weights(config.text_encoder) != _weights(
+            model.text_encoder or ""
+        ):
+            raise UserError(
+                f"{field} reads captions by the text encoder {config.text_encoder}, and this model "
+                f"by {model.text_encoder or 'its own'}; both must have the same"
+            )
+    needed = conditions_of(config, theirs, field, networks)
+    for name, vector in needed.vectors.items():
+        if conditions.vectors.get(name) != vector:
+            raise UserError(f"{field} needs {name!r}, which this model isn't given like that")
+    return needed
+
+
 def _space(model: Denoising) -> str:
     """What a model denoises; latents are the same where the weights and the scale are."""
     if model.autoencoder is None:
         return "data"
-    weights = model.autoencoder.rpartition("#")[2]
+    weights = _weights(model.autoencoder)
     return f"latents of the autoencoder {weights} times {model.latent_scale:g}"
+
+
+def _weights(run: str) -> str:
+    """What a name of a run says of its weights."""
+    return run.rpartition("#")[2]

@@ -12,7 +12,6 @@ from genjax.config import MeanFlowConfig, MeanFlowSampling, Straight
 from genjax.core.algorithm import Algorithm
 from genjax.core.from_loss import Context, NetworkState
 from genjax.core.frozen import NO_NETWORKS, Networks
-from genjax.core.players import sampling_variables
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
 from genjax.core.types import (
@@ -21,24 +20,22 @@ from genjax.core.types import (
     Examples,
     Index,
     Key,
-    Labels,
     Metrics,
     Params,
     PerExample,
     Variables,
 )
+from genjax.families.diffusion.conditions import conditions_of, make_network, taken
 from genjax.families.diffusion.paths import PATHS, Time, over
 from genjax.families.diffusion.times import draw
 from genjax.families.diffusion.training import (
     assemble,
-    classes_of,
     minimise,
     normal,
-    sayer,
-    some_labels,
+    says,
     uniform,
 )
-from genjax.nn.denoisers import fastest, make_denoiser
+from genjax.nn.denoisers import fastest
 
 _PACE = 4.0
 """Of the network's times: faster ones make its derivatives by them large, and worse samples."""
@@ -67,7 +64,7 @@ def make_mean_flow(
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
       accumulate: parts of the batch whose gradients are averaged.
       sampling: how samples are drawn.
-      networks: of other runs, of which it uses none.
+      networks: of other runs: ``text_encoder``, where the configuration names one.
 
     Returns:
       The algorithm. Its latent is the noise that a sample begins with.
@@ -77,14 +74,16 @@ def make_mean_flow(
 
     Reference: Geng et al. 2025, algorithms 1 and 2, equation 22 (the weights).
     """
-    classes = classes_of(config, spec, "a mean flow")
+    conditions = conditions_of(config, spec, "a mean flow", networks)
     options = sampling or MeanFlowSampling()
     course = PATHS[Straight](Straight())
-    network = make_denoiser(config.network, spec.shape, classes, jnp.dtype(config.dtype), axis_name)
+    network = make_network(config, spec.shape, conditions, axis_name)
     size = math.prod(spec.shape)
 
     def inputs(x: Examples, t: Time, r: Time) -> tuple[Examples, Float[Array, "batch 2"]]:
         return x, _PACE / fastest(config.network) * jnp.stack([t, t - r], axis=-1)
+
+    learning, learnt = says(config, network, inputs, conditions)
 
     def pair(key: Key, index: Index) -> tuple[Time, Time]:
         """Two times an example, t first and not the earlier; r is t but for the share `apart`."""
@@ -115,9 +114,7 @@ def make_mean_flow(
         params: Params, batch: Batch, context: Context
     ) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
         x, place = batch[spec.target], context.place
-        labels = some_labels(batch, context, classes, config.label_dropout)
-        variables = {"params": params, **context.variables}
-        say = sayer(network, inputs, variables, labels, context.dropout)
+        say, _ = learning(params, batch, context)
         t, r = pair(context.key, place)
         error = squares(
             *target(say, x, normal(stream(context.key, "noise"), place, spec.shape), t, r)
@@ -127,18 +124,15 @@ def make_mean_flow(
         metrics = {"network/loss": total, "network/error": jnp.mean(error) / size}
         return total, (metrics, {})
 
-    def sampled(state: NetworkState, labels: Labels | None) -> Callable[..., Examples]:
-        return sayer(network, inputs, sampling_variables(state.network), labels)
-
     def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         x = batch[spec.target]
         index = example_index(x.shape[0], None)
-        say = sampled(state, batch["label"] if classes else None)
+        say = learnt(state, taken(conditions, batch, key, index))
         e = normal(stream(key, "noise"), index, spec.shape)
         return {"evaluation/loss": squares(*target(say, x, e, *pair(key, index))) / size}
 
     def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
-        say = sampled(state, given["label"] if classes else None)
+        say = learnt(state, taken(conditions, given, key, index))
 
         def move(x: Examples, number: Int[Array, ""]) -> tuple[Examples, None]:
             t = jnp.full(x.shape[0], 1 - number / options.steps)
@@ -148,8 +142,8 @@ def make_mean_flow(
         x, _ = jax.lax.scan(move, z.reshape(-1, *spec.shape), jnp.arange(options.steps))
         return x
 
-    minimiser = minimise(config, spec, network, (2,), loss, accumulate, axis_name)
-    return assemble(spec, classes, minimiser, decode, evaluate)
+    minimiser = minimise(config, spec, network, conditions, (2,), loss, accumulate, axis_name)
+    return assemble(spec, conditions, minimiser, decode, evaluate)
 
 
 def jvp(function: Callable[..., Array], point: Any, direction: Any) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""What families of denoising networks have in common: their state, draws, labels and steps."""
+"""What families of denoising networks have in common: their state, draws and steps."""
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,29 @@ from genjax.config import Constant, Denoising
 from genjax.core.algorithm import Algorithm, plain_latent, sample_by
 from genjax.core.from_loss import Context, Loss, Minimiser, NetworkState, from_loss
 from genjax.core.optimizers import make_optimizer
-from genjax.core.players import ramped_decay
+from genjax.core.players import ramped_decay, sampling_variables
 from genjax.core.rng import example_keys, latents, stream
-from genjax.core.schema import NO_LABELS, Spec, check_continuous
+from genjax.core.schema import Spec
 from genjax.core.types import (
     Batch,
     Condition,
     Examples,
     Index,
     Key,
-    Labels,
+    Params,
     PerExample,
     Variables,
 )
-from genjax.errors import UserError
+from genjax.families.diffusion.conditions import (
+    Conditions,
+    Taken,
+    Told,
+    blank,
+    some_taken,
+    told,
+)
+
+Inputs = Callable[..., tuple[Examples, Array]]
 
 
 def uniform(key: Key, index: Index) -> Float[Array, "batch"]:
@@ -38,46 +47,12 @@ def normal(key: Key, index: Index, shape: tuple[int, ...]) -> Examples:
     return jax.vmap(lambda key: jax.random.normal(key, shape))(example_keys(key, index))
 
 
-def classes_of(config: Denoising, spec: Spec, what: str) -> int:
-    """The number of labels that a network is given; 0 for none.
-
-    Args:
-      config: the model.
-      spec: of the data.
-      what: the model, in words.
-
-    Returns:
-      The classes.
-
-    Raises:
-      UserError: the data are tokens, or there are no labels that are asked for.
-    """
-    check_continuous(spec, what)
-    if config.label_dropout and not config.conditional:
-        raise UserError(
-            f"label_dropout is {config.label_dropout:g}, but the model is given no labels; leave "
-            "it out, or set conditional"
-        )
-    if config.conditional and not spec.classes:
-        raise UserError(f"a conditional model needs class labels, and {NO_LABELS}")
-    return spec.classes if config.conditional else 0
-
-
-def some_labels(batch: Batch, context: Context, classes: int, rate: float) -> Labels | None:
-    """The labels of a step, of which the share `rate` is `classes`, which stands for none."""
-    if not classes:
-        return None
-    dropped = uniform(stream(context.key, "label dropout"), context.place) < rate
-    return jnp.where(dropped, classes, batch["label"])
-
-
 def sayer(
     network: Any,
-    inputs: Callable[..., tuple[Examples, Array]],
+    inputs: Inputs,
     variables: Variables,
-    labels: Labels | None,
+    told: Told,
     dropout: Key | None = None,
-    changes: Array | None = None,
 ) -> Callable[..., Examples]:
     """What a network says of noisy examples.
 
@@ -85,9 +60,8 @@ def sayer(
       network: a denoiser; what it changes beside its parameters in training is left out.
       inputs: from noisy examples and their times to what the network is given for both.
       variables: of the network.
-      labels: int32 [batch], or None.
+      told: what it is told beside them.
       dropout: key of what it drops; None where it does not train.
-      changes: what it is told of their augmentation, [batch, numbers]; None where there is none.
 
     Returns:
       A function of noisy examples [batch, ...] and their times, [batch] each, to [batch, ...].
@@ -96,7 +70,7 @@ def sayer(
 
     def say(noisy: Examples, *times: Array) -> Examples:
         x, label = inputs(noisy, *times)
-        given = (label, labels, changes)
+        given = (label, told.labels, told.changes, told.description)
         said: Any = network.apply(variables, x, rngs is not None, *given, rngs=rngs)
         found: Examples = said
         return found
@@ -104,37 +78,82 @@ def sayer(
     return say
 
 
+class Says(NamedTuple):
+    """What the network of a model says, of what it is given.
+
+    Attributes:
+      learning: ``(params, batch, context, changes) -> (say, some)``, within a step, whose dropout
+        is the same in all calls of say; and what of each example is given.
+      learnt: ``(state, some) -> say``.
+    """
+
+    learning: Callable[..., tuple[Callable[..., Examples], Taken]]
+    learnt: Callable[[Any, Taken], Callable[..., Examples]]
+
+
+def says(config: Denoising, network: Any, inputs: Inputs, conditions: Conditions) -> Says:
+    """Makes a network's words of its variables.
+
+    Args:
+      config: of the model.
+      network: from `genjax.families.diffusion.conditions.make_network`.
+      inputs: see `sayer`.
+      conditions: what it is given.
+
+    Returns:
+      The functions.
+    """
+
+    def learning(
+        params: Params, batch: Batch, context: Context, changes: Array | None = None
+    ) -> tuple[Callable[..., Examples], Taken]:
+        variables = {"params": params, **context.variables}
+        some = some_taken(conditions, batch, context, config.label_dropout)
+        dropout = context.dropout
+        known = told(conditions, network, variables, context.frozen, some, dropout, changes)
+        return sayer(network, inputs, variables, known, dropout), some
+
+    def learnt(state: Any, some: Taken) -> Callable[..., Examples]:
+        variables = sampling_variables(state.network)
+        known = told(conditions, network, variables, getattr(state, "frozen", {}), some)
+        return sayer(network, inputs, variables, known)
+
+    return Says(learning, learnt)
+
+
 def minimise(
     config: Denoising,
     spec: Spec,
     network: Any,
+    conditions: Conditions,
     times: tuple[int, ...],
     loss: Loss,
     accumulate: int,
     axis_name: str | None,
-    told: int = 0,
+    changes: int = 0,
 ) -> Minimiser:
     """Makes the first state and the step.
 
     Args:
       config: the model.
-      spec: of the data, with labels if the network is given some.
+      spec: of the data.
       network: that is trained.
+      conditions: what it is given.
       times: shape of the times of one example.
       loss: what is minimised.
       accumulate: parts of the batch whose gradients are averaged.
       axis_name: mapped axis over the devices, if any.
-      told: numbers that the network is told of an example's augmentation.
+      changes: numbers that the network is told of an example's augmentation.
 
     Returns:
       The functions.
     """
 
     def variables(key: Key) -> Variables:
-        labels = jnp.zeros(1, jnp.int32) if config.conditional else None
-        changes = jnp.zeros((1, told)) if told else None
-        given = (jnp.zeros((1, *spec.shape)), False, jnp.zeros((1, *times)), labels, changes)
-        found: Variables = network.init(stream(key, "init network"), *given)
+        none = blank(conditions, changes)
+        given = (jnp.zeros((1, *times)), none.labels, none.changes, none.description)
+        x = jnp.zeros((1, *spec.shape))
+        found: Variables = network.init(stream(key, "init network"), x, False, *given)
         return found
 
     def decay(step: Int[Array, ""]) -> Any:
@@ -161,7 +180,7 @@ def clipper(spec: Spec) -> Callable[[Examples], Examples]:
 
 def assemble(
     spec: Spec,
-    classes: int,
+    conditions: Conditions,
     minimiser: Minimiser,
     decode: Callable[[NetworkState, Array, Key, Index, Condition], Examples],
     evaluate: Callable[[Any, Batch, Key], dict[str, PerExample]] | None,
@@ -170,7 +189,7 @@ def assemble(
 
     Args:
       spec: of the data.
-      classes: labels that the network is given; 0 for none.
+      conditions: what the network is given.
       minimiser: from `minimise`.
       decode: ``(state, z, key, index, condition) -> samples`` from z of N(0, I), [batch, numbers of
         an example], of any range; images are clipped to [-1, 1].
@@ -190,7 +209,7 @@ def assemble(
     size = math.prod(spec.shape)
     latent = plain_latent(lambda key, index: latents(key, index, size), clipped)
     return Algorithm(
-        spec=spec if classes else spec._replace(given=()),
+        spec=spec._replace(given=conditions.given),
         examples=spec.size,
         init=minimiser.init,
         step=minimiser.step,
