@@ -47,7 +47,13 @@ class LoadedRun:
         self._run = run
         self._sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
 
-    def sample(self, n: int = 64, seed: int = 0, label: int | str | None = None) -> Samples:
+    def sample(
+        self,
+        n: int = 64,
+        seed: int = 0,
+        label: int | str | None = None,
+        prompts: Sequence[str] = (),
+    ) -> Samples:
         """Draws samples; sample i of a seed is the same whatever n.
 
         Args:
@@ -55,14 +61,16 @@ class LoadedRun:
           seed: of the series.
           label: class of all samples, by its name or, as a number, by its label; None takes the
             classes in turn.
+          prompts: what to generate, in words, of a run that learnt from captions; several are taken
+            in turn, and none takes captions that the data hold out.
 
         Returns:
           As the data are stored, such as uint8 [n, height, width, channels].
 
         Raises:
-          UserError: no such class.
+          UserError: no such class, or the run takes no prompts.
         """
-        condition = condition_of(self._run, n, label)
+        condition = condition_of(self._run, n, label, prompts)
         return self._sampler(self._run.state, jax.random.key(seed), n, condition)
 
 

@@ -38,3 +38,19 @@ def test_what_is_too_wide_for_a_format_is_written_as_png(tmp_path):
     assert save_previews(tmp_path / "a.webp", wide) == [tmp_path / "a.png"]
     assert save_previews(tmp_path / "b.jpg", wide) == [tmp_path / "b.jpg"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.jpg"]
+
+
+def test_captions_stand_under_their_images():
+    """They change no pixel, break between words, and end in dots where they are too long."""
+    images = np.random.default_rng(2).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    texts = ["a", "", "a word and another and many more that never come to any end at all, no"]
+    grid = image_grid(images, 3, texts)
+    for number, image in enumerate(images):
+        left = 2 + 114 * number
+        np.testing.assert_array_equal(grid[2:114:7, left : left + 112 : 7], image)
+    below = [grid[114:-2, 2 + 114 * number : 114 * (number + 1)] for number in range(3)]
+    assert below[0].max() > 100
+    assert (below[1] == 32).all()
+    lines = [part.max() > 100 for part in np.split(below[2], 3)]
+    assert lines == [True, True, True]
+    assert image_grid(images, 3, ["a"] * 3).shape[0] < grid.shape[0]

@@ -18,7 +18,7 @@ from genjax.commands.arguments import (
     say,
 )
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
-from genjax.errors import UserError
+from genjax.errors import UserError, reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +66,51 @@ def _is_run(path: Path) -> bool:
         return False
 
 
+@dataclasses.dataclass(frozen=True)
+class PromptOptions:
+    """Of a run that learnt from captions."""
+
+    prompt: tuple[str, ...] = ()
+    """What to generate, in words; several are taken in turn, or with --per-class one a row. None
+    takes captions that the data hold out."""
+    prompts: Path | None = None
+    """File of prompts, one a line, after those of --prompt."""
+
+    def read(self) -> list[str]:
+        """The prompts of both, with UserError for a file that is none of those."""
+        if self.prompts is None:
+            return list(self.prompt)
+        try:
+            text = self.prompts.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise UserError(f"--prompts can't be read: {reason(error)}") from None
+        lines = [line.strip() for line in text.splitlines()]
+        found = [*self.prompt, *(line for line in lines if line)]
+        if not found:
+            raise UserError(f"--prompts is {self.prompts}, which has no line with a prompt")
+        return found
+
+
+def prompt_options(arguments: Sequence[str]) -> type[Any]:
+    """`PromptOptions` where a command line names a run that learnt from captions."""
+    runs = [Path(name) for name in arguments if not name.startswith("-") and _is_run(Path(name))]
+    if not runs:
+        return NoOptions
+    from genjax.core.captions import CAPTION
+    from genjax.run.directory import read_config
+
+    experiment = read_config(runs[0])
+    reads = CAPTION in (experiment.data.given or ()) and getattr(
+        experiment.model, "conditional", True
+    )
+    return PromptOptions if reads else NoOptions
+
+
 def sample(arguments: list[str]) -> None:
     """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
     # Of a family's own flags, such as --temperature, none are there without a run.
-    options = sampling_options(arguments)
-    usual = options()
+    options, captions = sampling_options(arguments), prompt_options(arguments)
+    usual, unsaid = options(), captions()
 
     def run(
         run_dir: Positional[Path],
@@ -83,6 +123,7 @@ def sample(arguments: list[str]) -> None:
         label: str | None = None,
         per_class: int | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
+        words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
     ) -> None:
         """Draw samples from a trained model, as a picture or as an array.
 
@@ -102,6 +143,7 @@ def sample(arguments: list[str]) -> None:
             its number; a number counts from 0 where no name is one. None takes the classes in turn.
           per_class: Samples of each class, one class a row, instead of --n and --label.
           sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
+          words: What a run that learnt from captions takes in words.
         """
         check_range("--n", n, 1, MOST_SAMPLES)
         check_range("--per-class", per_class, 1, MOST_SAMPLES)
@@ -127,7 +169,13 @@ def sample(arguments: list[str]) -> None:
             check_ending(file, domain_of(read_schema(run_dir).domain))
         elif out is None and npz is None:
             file = run_dir / "samples"
-        drawn = sample_run(run_dir, seed, which, n, label, per_class, sampling or None, average)
+        chosen: Any = words
+        prompts = chosen.read() if chosen else []
+        if prompts:
+            warn_of_cut(run_dir, prompts)
+        drawn = sample_run(
+            run_dir, seed, which, n, label, per_class, sampling or None, average, prompts
+        )
         files = [] if file is None else save_previews(file, render_samples(drawn, per_class))
         if folder is not None:
             domain, names, classes = domain_of(drawn.schema.domain), drawn.names, None
@@ -139,6 +187,8 @@ def sample(arguments: list[str]) -> None:
             arrays: dict[str, Any] = {domain_of(drawn.schema.domain).plural: drawn.samples}
             if drawn.labels is not None:
                 arrays["labels"] = drawn.labels
+            if drawn.prompts:
+                arrays["prompts"] = np.array(drawn.prompts)
             if drawn.names:
                 arrays["class_names"] = np.array(drawn.names)
             with npz.open("wb") as stream:
@@ -150,6 +200,17 @@ def sample(arguments: list[str]) -> None:
         say(f"wrote {len(drawn.samples)} samples of step {drawn.step}, seed {seed}, to {written}")
 
     parse(run, arguments, "genjax sample")
+
+
+def warn_of_cut(run_dir: Path, prompts: Sequence[str]) -> None:
+    """Says which prompts are longer than what a run reads of them."""
+    from genjax.core.captions import CAPTION
+    from genjax.domains.captions import encode_prompts
+    from genjax.run.directory import read_schema
+
+    schema = read_schema(run_dir)
+    for sentence in encode_prompts(schema.facts, schema.fields[CAPTION], prompts)[1]:
+        say(f"warning: {sentence}")
 
 
 def _is_folder(out: str) -> bool:

@@ -54,10 +54,12 @@ class Layout(NamedTuple):
     Attributes:
       columns: in a row; None leaves it to the domain.
       above: further samples by name, each set apart above the last.
+      captions: one for each sample, to be seen with it where the domain can; or none.
     """
 
     columns: int | None = None
     above: Mapping[str, Samples] = {}
+    captions: Sequence[str] = ()
 
 
 class Domain(NamedTuple):

@@ -120,13 +120,16 @@ def render_images(samples: Samples, facts: Mapping[str, Any], layout: Layout) ->
     Args:
       samples: uint8 [n, height, width, channels].
       facts: of the data.
-      layout: columns, and what stands above.
+      layout: columns, what stands above, and captions.
 
     Returns:
       One picture.
     """
-    panels = (*layout.above.values(), samples)
-    return [Picture(np.concatenate([image_grid(panel, layout.columns) for panel in panels]))]
+    grids = [image_grid(panel, layout.columns) for panel in layout.above.values()]
+    grids.append(image_grid(samples, layout.columns, layout.captions))
+    width = max(grid.shape[1] for grid in grids)
+    padded = [np.pad(grid, [(0, 0), (0, width - grid.shape[1]), (0, 0)]) for grid in grids]
+    return [Picture(np.concatenate(padded))]
 
 
 IMAGE = Domain(

@@ -11,13 +11,15 @@ from jaxtyping import Array
 
 from genjax.config import MOST_SAMPLES
 from genjax.core.algorithm import Algorithm
+from genjax.core.captions import CAPTION
 from genjax.core.compiler import jit
 from genjax.core.parallel import spread
-from genjax.core.schema import Schema, Source
+from genjax.core.schema import Schema, Source, Spec
 from genjax.core.types import Condition, Index, Key, State
 from genjax.data.classes import find_class, list_names, names_of
 from genjax.data.digest import content_digest
 from genjax.domains import domain_of
+from genjax.domains.captions import decode_caption, encode_prompts
 from genjax.domains.domain import Domain, Layout, Preview, Samples
 from genjax.errors import UserError
 from genjax.run import checkpoint
@@ -107,10 +109,11 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
             labels = class_rows(algorithm.spec.labels[:_CLASSES], columns)
             count = len(labels)
             condition = {"label": labels}
+        captions = captions_in(algorithm.spec, condition)
         samples = sampler(state, key, count, condition)
         above = {} if show is None else show(state, batch, key)
         stored = {name: np.asarray(domain.to_stored(rows)) for name, rows in above.items()}
-        return domain.render(samples, source.schema.facts, Layout(columns, stored))
+        return domain.render(samples, source.schema.facts, Layout(columns, stored, captions))
 
     return draw
 
@@ -127,6 +130,7 @@ class RunSamples(NamedTuple):
       samples: as their domain stores them, [n, ...].
       labels: int32 [n], or None for a model without classes.
       names: of the classes, in the order of the labels; empty where they have none.
+      prompts: what each was made from, as the model reads it; empty for a model without captions.
       step: of the checkpoint.
       schema: of the data.
     """
@@ -134,11 +138,21 @@ class RunSamples(NamedTuple):
     samples: Samples
     labels: np.ndarray | None
     names: tuple[str, ...]
+    prompts: tuple[str, ...]
     step: int
     schema: Schema
 
 
-def condition_of(run: Run, count: int, label: int | str | None) -> dict[str, np.ndarray]:
+def captions_in(spec: Spec, condition: HostCondition) -> tuple[str, ...]:
+    """The captions that samples are made from, as a model reads them; none where there are none."""
+    if CAPTION not in spec.given:
+        return ()
+    return tuple(decode_caption(spec.facts, rows[0]) for rows in condition[CAPTION])
+
+
+def condition_of(
+    run: Run, count: int, label: int | str | None, prompts: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """What samples of a run are made from.
 
     Args:
@@ -146,22 +160,29 @@ def condition_of(run: Run, count: int, label: int | str | None) -> dict[str, np.
       count: number of samples.
       label: class of all of them, by its name or, as a number, by its label; None takes the classes
         in turn.
+      prompts: that are taken in turn; none takes those that the data came with.
 
     Returns:
       The given fields, [count, ...] each.
 
     Raises:
-      UserError: no such class, or the model makes no samples.
+      UserError: no such class, or the model makes no samples, or takes no prompts.
     """
+    name = run.experiment.name
     if run.algorithm.sample is None:
         raise UserError(
-            f"{run.experiment.name!r} is of family {run.experiment.model.family}, which makes no "
-            "samples; genjax evaluate says how well it tells captions apart"
+            f"{name!r} is of family {run.experiment.model.family}, which makes no samples; genjax "
+            "evaluate says how well it tells captions apart"
         )
-    condition = conditions_in_turn(run.algorithm.spec, count)
+    spec = run.algorithm.spec
+    if prompts and CAPTION not in spec.given:
+        raise UserError(f"{name!r} is given no captions; leave the prompts out")
+    condition = conditions_in_turn(spec, count)
+    if prompts:
+        rows, _ = encode_prompts(spec.facts, spec.fields[CAPTION], prompts)
+        condition[CAPTION] = rows[np.arange(count) % len(rows)]
     if label is None:
         return condition
-    spec = run.algorithm.spec
     if not spec.classes:
         raise _unconditional(run)
     names = class_names_of(run) or tuple(map(str, range(spec.classes)))
@@ -193,6 +214,7 @@ def sample_run(
     per_class: int | None = None,
     sampling: Any = None,
     average: bool = True,
+    prompts: Sequence[str] = (),
 ) -> RunSamples:
     """Draws samples from a checkpoint of a run, without the data it was trained on.
 
@@ -202,9 +224,10 @@ def sample_run(
       which: the checkpoint: last, best, or a step.
       count: how many samples; not used with `per_class`.
       label: class of all samples, see `condition_of`; None takes the classes in turn.
-      per_class: samples of each class, class after class.
+      per_class: samples of each class, class after class; of each prompt where there are some.
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
       average: as of `open_run`.
+      prompts: see `condition_of`.
 
     Returns:
       The samples.
@@ -216,27 +239,31 @@ def sample_run(
     run = open_run(directory, which, average, sampling)
     labels = run.algorithm.spec.labels
     if per_class is not None:
-        if not labels:
+        kinds, what = (prompts, "prompts") if prompts else (labels, "classes")
+        if not kinds:
             raise _unconditional(run)
-        count = per_class * len(labels)
+        count = per_class * len(kinds)
         if count > MOST_SAMPLES:
             raise UserError(
-                f"--per-class is {per_class}; with {len(labels)} classes it must be at most "
-                f"{MOST_SAMPLES // len(labels):,}"
+                f"--per-class is {per_class}; with {len(kinds)} {what} it must be at most "
+                f"{MOST_SAMPLES // len(kinds):,}"
             )
-    condition = condition_of(run, count, label)
-    if per_class is not None:
+        prompts = [prompt for prompt in prompts for _ in range(per_class)]
+    condition = condition_of(run, count, label, prompts)
+    if per_class is not None and not prompts:
         condition["label"] = class_rows(labels, per_class)
     sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
     samples = sampler(run.state, jax.random.key(seed), count, condition)
     names = class_names_of(run)
-    return RunSamples(samples, condition.get("label"), names, run.step, run.schema)
+    read = captions_in(run.algorithm.spec, condition)
+    return RunSamples(samples, condition.get("label"), names, read, run.step, run.schema)
 
 
 def render_samples(drawn: RunSamples, columns: int | None) -> Sequence[Preview]:
     """What a person sees of the samples of a run."""
     domain: Any = domain_of(drawn.schema.domain)
-    previews: Sequence[Preview] = domain.render(drawn.samples, drawn.schema.facts, Layout(columns))
+    layout = Layout(columns, captions=drawn.prompts)
+    previews: Sequence[Preview] = domain.render(drawn.samples, drawn.schema.facts, layout)
     return previews
 
 
