@@ -13,7 +13,11 @@ def image_spec(size, shape, classes=0):
     return Spec(size, fields, "image", ("label",) if classes else ())
 
 
-def stand_in(step, sample=None, init=None, shape=(8, 8, 1), examples=16):
+def no_samples(state, key, index, condition):
+    raise AssertionError("nothing should be drawn")
+
+
+def stand_in(step, sample=no_samples, init=None, shape=(8, 8, 1), examples=16):
     """An algorithm of a step alone, without a model."""
     return Algorithm(
         spec=image_spec(examples, shape),

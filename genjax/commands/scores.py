@@ -45,6 +45,7 @@ def evaluate(arguments: list[str]) -> None:
         resize: str = "tf",
         checkpoint: str = "last",
         average: bool = True,
+        clip: str | None = None,
         real: str | None = None,
         fake: str | None = None,
         resolution: int | None = None,
@@ -72,6 +73,8 @@ def evaluate(arguments: list[str]) -> None:
             (clean-fid).
           checkpoint: last, best, or the step of a checkpoint.
           average: Sample from the moving average of the parameters where the run keeps one.
+          clip: Run of a joint embedding, such as clip-emoji, by which samples of captions are
+            judged: FOLDER, FOLDER@best or FOLDER@STEP.
           real: Instead of RUN_DIR: data set (mnist, mnist:test), folder of images or .npz file to
             compare with.
           fake: Images to score with --real, likewise.
@@ -98,6 +101,8 @@ def evaluate(arguments: list[str]) -> None:
         check_range("--batch", batch, 1, MOST_SAMPLES)
         check_range("--seed", seed, 0, LARGEST_SEED)
         check_range("--resolution", resolution, 1, LARGEST_SIDE)
+        if run_dir is None and clip is not None:
+            raise UserError(f"--clip is {clip}, which judges samples of a run; leave it out")
         given = {"--resolution": resolution, "--directory": directory}
         for flag, value in given.items():
             if run_dir is not None and value is not None:
@@ -113,7 +118,7 @@ def evaluate(arguments: list[str]) -> None:
         network = _feature_network(features, weights, resize)
         names = tuple(name for name in (metrics or "").split(",") if name)
         chunk = batch or (50 if features == "inception" else 250)
-        protocol = Protocol(network, names, samples, seed, chunk)
+        protocol = Protocol(network, names, samples, seed, chunk, clip)
         if run_dir is not None:
             result = evaluate_run(run_dir, which, protocol, average, progress, sampling or None)
             out = out or run_dir / FILE

@@ -43,6 +43,18 @@ class Likelihood(NamedTuple):
     most: int | None = None
 
 
+class Judge(NamedTuple):
+    """A joint embedding by which samples and their captions are judged.
+
+    Attributes:
+      embedding: of the run.
+      name: of the run, with the digest of its weights.
+    """
+
+    embedding: Embedding
+    name: str
+
+
 class Comparison:
     """Real images, generated ones, and what feature networks say of them.
 
@@ -57,6 +69,7 @@ class Comparison:
       likelihood: of the model, or None.
       latents: of the samples, where they are of a run that makes them from some, or None.
       embedding: of a run that is a joint embedding and makes no samples; or None.
+      clip: what judges samples and their captions, or None.
       why_none: why there is no network though there could be, in words; empty otherwise.
     """
 
@@ -73,6 +86,7 @@ class Comparison:
         why_none: str = "",
         latents: Latents | None = None,
         embedding: Embedding | None = None,
+        clip: Judge | None = None,
     ) -> None:
         """Keeps what is given; nothing is computed yet."""
         self.real = real
@@ -86,6 +100,7 @@ class Comparison:
         self.why_none = why_none
         self.latents = latents
         self.embedding = embedding
+        self.clip = clip
 
     @functools.cached_property
     def reference(self) -> dict[str, Any]:

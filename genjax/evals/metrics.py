@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from genjax.errors import UserError, lookup
 from genjax.evals import needs
+from genjax.evals.caption_scores import score_clip
 from genjax.evals.class_scores import (
     score_cas,
     score_class_fid,
@@ -136,6 +137,14 @@ METRICS: dict[str, Metric] = {
         scores=("zero_shot",),
         network=False,
         samples=False,
+    ),
+    "clip_score": Metric(
+        score_clip,
+        needs.judge,
+        needs.captions,
+        usual=lambda compared: compared.clip is not None,
+        scores=("clip_score", "caption_accuracy"),
+        network=False,
     ),
     "mixture": Metric(
         score_mixture, _nothing, needs.mixture, scores=("modes", "high_quality"), network=False

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from genjax.core.captions import CAPTION
 from genjax.data.classes import list_names, names_of
 from genjax.data.mixtures import MIXTURES
 from genjax.data.stacked import PARTS
@@ -35,6 +36,17 @@ def embedding(compared: Comparison) -> str | None:
     """A joint embedding of images and texts."""
     own = compared.embedding
     return None if own and own.images else "a run of a joint embedding, such as clip-emoji"
+
+
+def captions(compared: Comparison) -> str | None:
+    """Samples of captions."""
+    known = CAPTION in compared.fake.schema.fields and CAPTION in compared.real.schema.fields
+    return None if known else "a run that makes images of captions"
+
+
+def judge(compared: Comparison) -> str | None:
+    """A joint embedding to judge them by."""
+    return None if compared.clip else "a run of a joint embedding to judge by: --clip RUN"
 
 
 def class_names(compared: Comparison) -> str | None:

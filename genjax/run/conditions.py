@@ -51,7 +51,7 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
     """What samples are made from that are compared with a reference as a whole.
 
     Values of several given fields are drawn together, as the reference has them. Captions are those
-    of its examples, all candidates of each, in an order of its own, one example after the other.
+    of its examples in an order of its own, one candidate of each example after the other.
     Categories that the model finds by itself come in turn, as it learns them.
 
     Args:
@@ -61,7 +61,7 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
 
     Returns:
       For each given field, int32 [count], see `in_proportion`; with captions, which are int32
-      [count, candidates, length], those of the same examples; empty for an unconditional model.
+      [count, 1, length], those of the same examples; empty for an unconditional model.
 
     Raises:
       UserError: a given field has no levels.
@@ -73,7 +73,8 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
         # A beginning is as varied as the whole, in whatever order the reference is stored.
         places = np.arange(count) % reference.count
         rows = permute(places, reference.count, seed=0, epoch=0)
-        return {name: _column(reference, name, rows) for name in spec.given}
+        found = {name: _column(reference, name, rows) for name in spec.given}
+        return {**found, CAPTION: _one_each(found[CAPTION], np.arange(count) // reference.count)}
     every = np.arange(reference.count)
     rows = np.stack([_column(reference, name, every) for name in spec.given], axis=1)
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
@@ -150,6 +151,16 @@ def _check_levels(spec: Spec) -> None:
         field = spec.fields[name]
         if not field.levels or len(field.shape) != (2 if name == CAPTION else 0):
             raise UserError(f"samples are made from {name!r}, which must be given")
+
+
+def _one_each(
+    captions: Int[np.ndarray, "n candidates length"], turn: Int[np.ndarray, "n"]
+) -> np.ndarray:
+    """A candidate of each example: another one in each of its turns, as long as there are some."""
+    counts = np.maximum((captions >= 0).any(axis=2).sum(axis=1), 1)
+    # Examples with as many candidates do not all begin with the first.
+    chosen = (turn + np.arange(len(captions))) % counts
+    return np.take_along_axis(captions, chosen[:, None, None], axis=1)
 
 
 def _column(source: Source, name: str, rows: Int[np.ndarray, "n"]) -> np.ndarray:

@@ -13,7 +13,8 @@ from scipy import stats
 from genjax.config import Experiment
 from genjax.config.json import config_hash
 from genjax.core.algorithm import Algorithm
-from genjax.core.schema import Source
+from genjax.core.captions import CAPTION
+from genjax.core.schema import Source, Spec
 from genjax.core.types import State
 from genjax.data.progress import Progress, no_progress
 from genjax.data.sources import load, load_held_out
@@ -23,7 +24,7 @@ from genjax.domains.domain import Layout
 from genjax.domains.previews import save_previews
 from genjax.errors import UserError, lookup
 from genjax.evals.classifier import FRONTS, Untrained
-from genjax.evals.comparison import Comparison, Likelihood
+from genjax.evals.comparison import Comparison, Judge, Likelihood
 from genjax.evals.embedding import Embedding
 from genjax.evals.features import FeatureNetwork
 from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_channels
@@ -33,7 +34,7 @@ from genjax.evals.records import Record
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
 from genjax.run.directory import check_data
-from genjax.run.opening import Run, open_algorithm, open_run, pinned
+from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
 from genjax.run.sampling import HostCondition, samples_of
 from genjax.run.scoring import held_out_values
 
@@ -50,6 +51,8 @@ class Protocol(NamedTuple):
       samples: number of samples of a run; other images are all taken.
       seed: of the samples and of all random choices.
       chunk: images passed through a network at once; it changes scores by rounding alone.
+      clip: run of a joint embedding that judges samples and their captions, see
+        `genjax.run.opening.parse_run`; or None.
     """
 
     features: Callable[[Source], FeatureNetwork]
@@ -57,6 +60,7 @@ class Protocol(NamedTuple):
     samples: int = 10_000
     seed: int = 0
     chunk: int = 250
+    clip: str | None = None
 
 
 class Evaluation(NamedTuple):
@@ -85,8 +89,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Scores the samples of a run against the split that it learnt from.
 
-    What learnt from a part of a split is compared with the whole. A joint embedding makes no
-    samples; its scores are of the held-out split.
+    What learnt from a part of a split is compared with the whole. Samples of captions are made of
+    those of the held-out split, where there is one. A joint embedding makes no samples; its scores
+    are of that split.
 
     Args:
       directory: of the run.
@@ -110,20 +115,21 @@ def evaluate_run(
     check_data(directory, data)
     real = data.whole
     name = directory.absolute().name
-    spec = run.algorithm.spec
+    spec, held_out = run.algorithm.spec, load_held_out(run.experiment.data, progress)
     condition, embedding = {}, None
+    given_by = real if held_out is None or CAPTION not in spec.given else held_out
     if run.algorithm.sample is None:
         network, why_none = None, ""
         fake = dataclasses.replace(real, name=name, count=0)
         embedding = Embedding(run.experiment, run.schema, run.state)
     else:
-        condition = conditions_as_in(spec, real, protocol.samples)
+        condition = conditions_as_in(spec, given_by, protocol.samples)
         network, why_none = _network(protocol, real)
         fake = samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk)
     compared = Comparison(
         real,
         fake,
-        load_held_out(run.experiment.data, progress),
+        held_out,
         network,
         protocol.seed,
         protocol.chunk,
@@ -132,6 +138,7 @@ def evaluate_run(
         why_none,
         make_latents(run, condition, sampling),
         embedding,
+        None if protocol.clip is None else _judge(protocol.clip),
     )
     identity = {
         "subject": name,
@@ -142,7 +149,7 @@ def evaluate_run(
         "checkpoint": which if isinstance(which, str) else "step",
         "step": run.step,
         "sampling": dict(run.sampling) or None,
-        "labels": AS_IN_REFERENCE if condition and not spec.categories else None,
+        "labels": _given_by(spec, given_by) if condition else None,
     }
     return _score(compared, protocol, identity)
 
@@ -207,6 +214,20 @@ def evaluate_images(
         "step": None,
     }
     return _score(compared, protocol, identity)
+
+
+def _given_by(spec: Spec, source: Source) -> str | None:
+    """What a record says of what samples are made from."""
+    if CAPTION in spec.given:
+        return f"captions of {source.split}"
+    return None if spec.categories else AS_IN_REFERENCE
+
+
+def _judge(name: str) -> Judge:
+    named = open_named(name, "--clip")
+    digest = named.name.rpartition("#")[2]
+    own = Embedding(named.run.experiment, named.run.schema, named.run.state)
+    return Judge(own, f"{named.run.experiment.name} {digest}")
 
 
 def make_likelihood(
