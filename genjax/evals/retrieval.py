@@ -95,8 +95,8 @@ def chance(right: Int[np.ndarray, "n"], answers: int, most: int) -> float:
       The mean over questions.
 
     Example:
-      >>> chance(np.array([1, 2]), 4, 2)
-      0.6666666666666666
+      >>> round(chance(np.array([1, 2]), 4, 2), 6)
+      0.666667
     """
     most = min(most, answers)
     wrong = np.float64(answers - right)
