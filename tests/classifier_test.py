@@ -105,7 +105,7 @@ def test_odd_maps_are_padded_as_a_stride_would(monkeypatch):
     images = jax.random.normal(KEY, (2, 12, 20, 1))  # stride 2: maps of 6 x 10, 3 x 5, 2 x 3
     variables = draw(module, images)
     ours = jax.jit(lambda v: module.apply(v, images, False))(variables)
-    monkeypatch.setattr("genjax.evals.classifier._even", lambda x: x)
+    monkeypatch.setattr("genjax.nn.resnet._even", lambda x: x)
     monkeypatch.setattr(
         "genjax.nn.conv.conv",
         lambda x, kernel, stride, form, groups: stock_conv(x, kernel, stride, groups),

@@ -86,6 +86,7 @@ def test_guidance_leads_from_nothing_or_from_another_prompt(state):
     )
 
 
+@pytest.mark.full
 def test_of_several_captions_one_is_drawn_and_a_share_is_left_out():
     """The loss of a batch is that of captions that were drawn before, or of none."""
     x = jnp.zeros((4, 4, 4, 1))
