@@ -106,6 +106,7 @@ def test_metrics_say_which_scores_they_make(usual):
     of_others = {"gan_test", "cas", "high_quality", "bits_per_token"}
     of_others |= {"log_likelihood", "bits_per_dim_bound"}
     of_embeddings = {*metrics.METRICS["retrieval"].scores, "zero_shot"}
+    of_embeddings |= {"clip_score", "caption_accuracy"}
     assert declared == {*usual, *of_latents, *of_others, *of_embeddings}
 
 
