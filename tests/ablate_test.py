@@ -316,6 +316,12 @@ def test_command(file, tmp_path, monkeypatch, capsys):
     assert len(found.splitlines()) == 3
     shutil.rmtree(folder)
     shutil.rmtree(longer)
+    other = tmp_path / "other"
+    known = ("--steps", "20", "--out", other, "--records", out, "--seeds", "1")
+    assert "nothing is missing" in genjax("ablate", file, "--dry-run", *known)
+    assert not other.exists()
+    assert "2 of 2 runs are finished" in genjax("ablate", file, *known)
+    assert (other / "results.jsonl").read_text() == rows
     text = genjax("ablate", file, "--dry-run", "--only", "usual", *steps)
     assert "missing: 1 runs" in text
     assert "as the finished runs took" in text

@@ -5,7 +5,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,20 @@ def read_result(cell: Cell) -> Record | None:
     if record["config_hash"] != cell.hash:
         raise UserError(f"{path} is of another configuration; delete the folder {path.parent}")
     return record
+
+
+def adopt(cells: Iterable[Cell], elsewhere: Mapping[str, Record]) -> None:
+    """Takes runs as finished that have a record from elsewhere, where their folder has none yet.
+
+    Args:
+      cells: of the grid.
+      elsewhere: records by the hash of their configuration.
+    """
+    for cell in cells:
+        path = cell.directory / RESULT
+        if cell.hash in elsewhere and not path.exists():
+            cell.directory.mkdir(parents=True, exist_ok=True)
+            write_json(path, elsewhere[cell.hash])
 
 
 def surroundings() -> dict[str, Any]:

@@ -27,6 +27,7 @@ def ablate(arguments: list[str]) -> None:
         steps: int | None = None,
         only: tuple[str, ...] = (),
         out: Path | None = None,
+        records: Path | None = None,
         seed_mode: Literal["auto", "vmap", "scan", "single"] = "auto",
         dry_run: bool = False,
         cluster: Literal["local", "slurm"] | None = None,
@@ -40,6 +41,8 @@ def ablate(arguments: list[str]) -> None:
           steps: Steps of each run; those of the variants by default.
           only: Names of variants; all by default.
           out: Folder of the runs and results; runs/ablations/NAME by default.
+          records: File of records, results.jsonl, of runs that were finished elsewhere and aren't
+            trained again; a folder takes the file in it.
           seed_mode: How several seeds are trained: together in one program (vmap, or scan, one
             after the other within it), each alone (single), or as a short measurement finds
             fastest (auto).
@@ -48,9 +51,10 @@ def ablate(arguments: list[str]) -> None:
           cluster_option: Parameters of submitit's executor, such as slurm_partition=gpu
             timeout_min=120.
         """
-        from genjax.ablation.cells import assemble, changed_since, read_result
+        from genjax.ablation.cells import adopt, assemble, changed_since, read_result
         from genjax.ablation.grid import choose_seeds, load_ablation, make_cells
         from genjax.ablation.plan import make_plan
+        from genjax.ablation.results import read_results
         from genjax.evals.metrics import METRICS
 
         ablation = load_ablation(file)
@@ -64,7 +68,14 @@ def ablate(arguments: list[str]) -> None:
         directory = out or Path("runs/ablations") / ablation.name
         grid = make_cells(ablation, directory, steps, ())
         cells = make_cells(ablation, directory, steps, only)
-        results = [read_result(cell) for cell in cells]
+        elsewhere = (
+            {}
+            if records is None
+            else {r["config_hash"]: r for r in read_results([records]).records}
+        )
+        if not dry_run:
+            adopt(grid, elsewhere)
+        results = [read_result(cell) or elsewhere.get(cell.hash) for cell in cells]
         finished = [result for result in results if result is not None]
         missing = [cell for cell, result in zip(cells, results, strict=True) if result is None]
         for line in changed_since(finished):
@@ -76,9 +87,9 @@ def ablate(arguments: list[str]) -> None:
         if missing:
             if cluster is None:
                 plan = partial(make_plan, directory, missing, seed_mode)
-                elsewhere = _run_here(file, ablation, directory, grid, missing, plan)
-                if elsewhere:
-                    say(f"{elsewhere} runs are being made by other processes")
+                left = _run_here(file, ablation, directory, grid, missing, plan)
+                if left:
+                    say(f"{left} runs are being made by other processes")
             else:
                 from genjax.ablation.cluster import submit
 
@@ -89,9 +100,9 @@ def ablate(arguments: list[str]) -> None:
                 for job in jobs:
                     job.result()
         path = assemble(directory, grid)
-        records = [record for cell in cells if (record := read_result(cell)) is not None]
-        failed = sum(record["status"] == "failed" for record in records)
-        say(f"{len(records)} of {len(cells)} runs are finished, {failed} of them failed; {path}")
+        done = [record for cell in cells if (record := read_result(cell)) is not None]
+        failed = sum(record["status"] == "failed" for record in done)
+        say(f"{len(done)} of {len(cells)} runs are finished, {failed} of them failed; {path}")
         say(f"`genjax table {path}` makes the table, `genjax plot {path}` the plots")
 
     parse(run, arguments, "genjax ablate", switches=True)
