@@ -17,6 +17,7 @@ from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
 from genjax.run.conditions import conditions_as_in, conditions_in_turn, in_proportion, known_to_data
+from genjax.run.sampling import make_previewer
 from genjax.run.scoring import make_evaluation
 
 COUNTS = [[150, 150, *[12] * 8], [1, 1000], [0, 3, 0, 5], [7] * 10, [1, 2, 3, 4, 5, 6, 7]]
@@ -160,6 +161,21 @@ def test_prompts_come_in_turn_with_their_classes():
         facts = {"tokenizer": "byte", "prompts": TEXTS, **odd}
         found = conditions_in_turn(spec._replace(facts=facts), 4)
         assert found["label"].tolist() == [0, 1, 2, 0]
+
+
+def test_a_preview_of_labels_and_captions_has_both():
+    source = captioned_source()
+    algorithm = stand_in(None)._replace(spec=captioned_spec(source, "label", "caption"))
+    asked = []
+
+    def sampler(state, key, count, condition):
+        asked.append(condition)
+        return source.arrays["image"][np.arange(count) % source.count]
+
+    (picture,) = make_previewer(algorithm, sampler, source)(None, jax.random.key(0))
+    assert asked[0].keys() == {"label", "caption"}
+    # Captions stand under the pictures.
+    assert picture.pixels.shape[0] > picture.pixels.shape[1]
 
 
 @pytest.mark.parametrize("prompts", [None, [], "red", [3]])

@@ -105,7 +105,7 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
         columns = _COLUMNS if show is None else _SHOWN
         count = domain.pictured
         condition = conditions_in_turn(algorithm.spec, count)
-        if algorithm.spec.classes and source.schema.domain == "image":
+        if algorithm.spec.given == ("label",) and source.schema.domain == "image":
             labels = class_rows(algorithm.spec.labels[:_CLASSES], columns)
             count = len(labels)
             condition = {"label": labels}
