@@ -1,8 +1,10 @@
 """What the README says runs as it stands there, in its order."""
 
 import dataclasses
+import json
 import re
 import shlex
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,8 @@ def small(command):
         if "gpt-shakespeare" in words:
             network = ("width", "8"), ("depth", "1"), ("heads", "2")
             words += [word for name, size in network for word in (f"--model.network.{name}", size)]
+        if "t2i-emoji" in words:
+            words += ["--model.network.name", "mlp", "--model.text.depth", "1"]
         if "--config" in words:
             # MNIST is not there.
             words += ["--data.name", "digits", "--eval.features", "pixels"]
@@ -89,6 +93,12 @@ def test_the_list_of_commands(tmp_path, monkeypatch):
         for number, pixels in enumerate(noise):
             Image.fromarray(pixels).save(tmp_path / "my_folder" / name / f"{number}.png")
     Image.fromarray(noise[0]).save("me.png")
+    with tarfile.open("emoji64.tar", "w") as archive:
+        for number in range(20):
+            archive.add(tmp_path / "my_folder" / "cats" / f"{number}.png", f"{number}.png")
+        rows = [json.dumps({"file": f"{n}.png", "caption": "a cat"}) for n in range(20)]
+        (tmp_path / "captions.jsonl").write_text("\n".join(rows))
+        archive.add("captions.jsonl")
     left_out = []
     for command in commands():
         if command in ELSEWHERE:
