@@ -1,14 +1,31 @@
 """Importing images with captions: their forms, what is held out, and what is refused."""
 
-import io
 import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from captioned_pictures import (
+    COLOURS,
+    IDS,
+    PIXELS,
+    SHAPES,
+    VOCABULARY,
+    as_pairs,
+    as_table,
+    by_picture,
+    caption_of,
+    emoji,
+    on_white,
+    open_set,
+    pictures,
+    png,
+    table,
+    tiles,
+    write,
+)
 from in_process import contents, genjax, refusal
-from PIL import Image
 
 from genjax.config import DataConfig
 from genjax.core.schema import Field
@@ -24,76 +41,6 @@ from genjax.domains.captions import decode_caption
 from genjax.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (30, 6, 6, 4), dtype=np.uint8)
-COLOURS = ["red", "green", "blue"]
-SHAPES = ["square", "circle", "star", "cross", "ring"]
-VOCABULARY = ["[UNK]", "[CLS]", "[SEP]", *COLOURS, *SHAPES, "a", "one", ",", "##s"]
-
-
-def png(pixels):
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def on_white(pixels):
-    """By Pillow, which rounds its own way."""
-    picture = Image.fromarray(pixels)
-    white = Image.new("RGBA", picture.size, "white")
-    return np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
-
-
-def caption_of(number):
-    return f"a {COLOURS[number % 3]} {SHAPES[number % 5]}"
-
-
-def write(folder, files):
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        content = content.encode() if isinstance(content, str) else content
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def table(rows):
-    return "\n".join(json.dumps(row) for row in rows) + "\n"
-
-
-def pictures(count=30):
-    return {f"{number}.png": png(PIXELS[number]) for number in range(count)}
-
-
-def as_table(count=30):
-    rows = [
-        {"file": f"{n}.png", "captions": [caption_of(n), f"one {caption_of(n)[2:]}"]}
-        for n in range(count)
-    ]
-    return {**pictures(count), "captions.jsonl": table(rows)}
-
-
-def as_pairs(count=30):
-    texts = {f"{n}.txt": f"{caption_of(n)}\r\n\none  {caption_of(n)[2:]}\n" for n in range(count)}
-    return {**pictures(count), **texts}
-
-
-def open_set(directory, name="mine", split="train", **options):
-    return load(DataConfig(name, split, directory=str(directory), **options))
-
-
-def by_picture(directory, name="mine", **options):
-    """The captions of each picture of all splits, by its bytes, and the split."""
-    found = {}
-    for split in ("train", "validation", "test"):
-        try:
-            source = open_set(directory, name, split, **options)
-        except UserError:
-            continue
-        arrays = source.read(np.arange(source.count))
-        for image, captions in zip(arrays["image"], arrays["caption"], strict=True):
-            texts = [decode_caption(source.schema.facts, row) for row in captions]
-            found[image.tobytes()] = (split, [text for text in texts if text])
-    return found
 
 
 def keys():
@@ -277,30 +224,6 @@ def test_folders_of_splits_are_kept(tmp_path):
     ]
 
 
-IDS = ["1f44b", "1f44b-1f3fb", "1f44b-1f3ff", "1f469", "1f469-200d-1f680", "2764-fe0f-200d-1f525"]
-
-
-def emoji(styles=("google", "twitter"), extra=()):
-    ids = [*IDS, *(f"{n:x}" for n in range(100, 124))]
-    rows = [
-        {
-            "id": each,
-            "name": f"sign {n}",
-            "short": ["x"],
-            "keywords": ["sign", ":D", "nice_thing", "good", f"k{n}"],
-            "category": "Odd & End" if n % 2 else "Faces",
-            "subcategory": "none",
-        }
-        for n, each in enumerate(ids)
-    ]
-    files = {
-        f"{style}/{each}.png": png(PIXELS[n] if place == 0 else PIXELS[n, ::-1])
-        for place, style in enumerate(styles)
-        for n, each in enumerate(ids)
-    }
-    return {**files, "captions.jsonl": table([*rows, *extra])}
-
-
 def test_variants_and_styles_of_a_sign_are_on_one_side(tmp_path):
     result = import_dataset("mine", write(tmp_path / "raw", emoji()), tmp_path / "out")
     assert result.class_names == ("Faces", "Odd & End")
@@ -356,13 +279,6 @@ def test_captions_of_paths():
     assert from_path("12.png") == []
 
 
-def tiles(tmp_path, names, pixels=PIXELS, ending="\n"):
-    (tmp_path / "raw").mkdir()
-    np.save(tmp_path / "raw" / "some.npy", pixels)
-    (tmp_path / "raw" / "names.txt").write_text("\n".join(names) + ending)
-    return tmp_path / "raw"
-
-
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_an_array_with_names(tmp_path, channels):
     names = [f"{COLOURS[n % 3]}/{SHAPES[n % 5]}_{'abcdef'[n // 5]}{n % 2}" for n in range(30)]
@@ -391,155 +307,6 @@ def test_tiles_that_show_nothing_are_left_out(tmp_path):
     assert texts == {"monster thing", "dungeon thing", "item thing", "thing"}
     # Tiles that are called alike are on one side.
     assert result.splits == {"train": 16, "test": 8}
-
-
-ONE = {"0.png": png(PIXELS[0])}
-ROW = {"file": "0.png", "caption": "a red square"}
-
-
-def lines(*rows):
-    return {**ONE, "captions.jsonl": table(rows)}
-
-
-FAULTS = {
-    "no caption beside an image": ({**as_pairs(2), "x.png": png(PIXELS[3])}, "x.png has no cap"),
-    "no image beside a caption": ({**as_pairs(2), "x.txt": "x"}, "x.txt has no image beside it"),
-    "two images of one caption": ({**as_pairs(2), "1.jpg": png(PIXELS[3])}, "share one caption"),
-    "an empty text": ({**as_pairs(2), "1.txt": "\n \n"}, "1.txt is empty; write a caption"),
-    "no byte of text": ({**as_pairs(2), "1.txt": ""}, "1.txt is empty"),
-    "a text with NUL": ({**as_pairs(2), "1.txt": "a\n\0b"}, "1.txt, line 2: the caption has"),
-    "a text in latin-1": ({**as_pairs(2), "1.txt": b"a\nb\xe9c\n"}, "UTF-8: invalid continuation"),
-    "a huge text": ({**as_pairs(2), "1.txt": "x" * 70_000}, "more than 65,536 bytes in line 1"),
-    "a long caption": ({**as_pairs(2), "1.txt": "x" * 5000}, "5,000 characters, more than 4,096"),
-    "an empty image": ({**as_pairs(2), "1.png": b""}, "1.png is empty (0 bytes)"),
-    "no image": ({**as_pairs(2), "1.png": b"GIF89a"}, "1.png: neither PNG nor JPEG"),
-    "several sizes": (
-        {**as_pairs(2), "1.png": png(PIXELS[0, :4])},
-        "has images of several sizes, such as 0.png of (6, 6) and 1.png of (4, 6)",
-    ),
-    "no row for an image": ({**lines(ROW), "x.png": ONE["0.png"]}, "no caption for x.png; add"),
-    "no image for a row": (lines(ROW, {"file": "x.png", "caption": "x"}), "line 2 names 'x.png'"),
-    "a row without caption": (lines({"file": "0.png"}), "line 1: '0.png' has no caption"),
-    "no captions": (lines({"file": "0.png", "captions": []}), "'0.png' has no caption"),
-    "captions of another kind": (lines({"file": "0.png", "captions": "ab"}), "has no caption"),
-    "a number for a caption": (lines({"file": "0.png", "captions": [3]}), "caption 3 is no text"),
-    "an empty caption": (lines({"file": "0.png", "caption": " \n "}), "the caption is empty"),
-    "NUL": (lines({"file": "0.png", "caption": "a\0b"}), "the caption has '\\x00', no"),
-    "half a character": (lines({"file": "0.png", "caption": "\ud83c"}), "'\\ud83c', no character"),
-    "a number for a file": (lines({"file": 3, "caption": "x"}), "its file is 3, no text"),
-    "a file twice": (lines(ROW, {**ROW, "file": "./0.png"}), "line 2 names '0.png' again, as line"),
-    "a path above": (lines({**ROW, "file": "a/../../0.png"}), "which is no path in the folder"),
-    "an absolute path": (lines({**ROW, "file": "/etc/passwd"}), "which is no path in the folder"),
-    "a path of Windows": (lines({**ROW, "file": "..\\0.png"}), "which is no path in the folder"),
-    "a path with NUL": (lines({**ROW, "file": "0.png\0"}), "which is no path in the folder"),
-    "no JSON": ({**ONE, "captions.jsonl": "{\n"}, "captions.jsonl, line 1 is no JSON"),
-    "no object": (lines([1]), "line 1 names no image"),
-    "deep JSON": ({**ONE, "captions.jsonl": "[" * 60_000}, "line 1 is no JSON"),
-    "a huge line": ({**ONE, "captions.jsonl": "x" * 70_000}, "more than 65,536 bytes in line 1"),
-    "not UTF-8": ({**ONE, "captions.jsonl": b'\n{"file": "\xff"}'}, "invalid start byte in line 2"),
-    "an empty table": ({**ONE, "captions.jsonl": ""}, "captions.jsonl has no caption for 0.png"),
-    "a table alone": ({"captions.jsonl": ""}, "has no image with a caption for train"),
-    "an id without name": (lines({"id": "0"}), "line 1: its name is None, no text"),
-    "an id with odd keywords": (
-        lines({"id": "0", "name": "x", "keywords": "ab"}),
-        "its keywords are no list of texts",
-    ),
-    "an id without image": (emoji(extra=[{"id": "1f0", "name": "x"}]), "line 31 names '1f0'"),
-    "an id twice": (emoji(extra=[{"id": IDS[0], "name": "x"}]), "line 31 names '1f44b' again"),
-    "a category for some": (
-        {
-            **pictures(2),
-            "captions.jsonl": table([{**ROW, "category": "a"}, {**ROW, "file": "1.png"}]),
-        },
-        "0.png has a category and 1.png has none",
-    ),
-    "an odd category": (lines({**ROW, "category": "a "}), "can't name a class 'a '"),
-    "one beside splits": (
-        {
-            **{f"train/{name}": x for name, x in pictures(1).items()},
-            "1.png": png(PIXELS[1]),
-            "captions.jsonl": table([{**ROW, "file": f} for f in ("train/0.png", "1.png")]),
-        },
-        "holds '1.png' beside train; move it",
-    ),
-    "a folder beside splits": (
-        {**{f"train/{n}": x for n, x in as_pairs(2).items()}, "x/0.png": ONE["0.png"]},
-        "holds 'x' beside train; remove it",
-    ),
-    "no train": ({f"test/{n}": x for n, x in as_pairs(2).items()}, "a caption for train"),
-}
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_faults_are_refused_by_name_and_leave_nothing(tmp_path, name):
-    files, message = FAULTS[name]
-    write(tmp_path / "raw", files)
-    places = ("--from", tmp_path / "raw", "--directory", tmp_path / "out")
-    line = refusal("data", "import", "mine", *places)
-    assert message in line
-    assert str(tmp_path / "raw") in line
-    assert len(line) < 600
-    assert not [path for path in tmp_path.rglob("out/**/*") if not path.is_dir()]
-
-
-OPTIONS = {
-    "rate": (("--rate", "8"), "rate is 8, but"),
-    "a size for words": (("--tokenizer", "byte", "--vocabulary", "300"), "only bpe can choose"),
-    "words without a file": (("--tokenizer", "wordpiece"), "vocab.txt as --vocabulary-file"),
-    "a file for others": (
-        ("--tokenizer", "byte", "--vocabulary-file", "v.txt"),
-        "tokenizer is 'byte', but a vocabulary_file is WordPiece's",
-    ),
-    "a file and a size": (
-        ("--vocabulary", "300", "--vocabulary-file", "v.txt"),
-        "vocabulary is 300, but a vocabulary_file is WordPiece's",
-    ),
-    "no such file": (("--vocabulary-file", "nowhere.txt"), "cannot read the vocabulary nowhere"),
-    "no size": (("--resolution", "0"), "resolution must be at least 1"),
-}
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-def test_options_that_do_not_suit_are_refused(tmp_path, name):
-    options, message = OPTIONS[name]
-    write(tmp_path / "raw", as_pairs(2))
-    places = ("--from", tmp_path / "raw", "--directory", tmp_path / "out")
-    assert message in refusal("data", "import", "mine", *places, *options)
-
-
-def test_a_vocabulary_file_does_not_suit_a_text(tmp_path):
-    write(tmp_path / "raw", {"a.txt": "x" * 100})
-    places = ("--from", tmp_path / "raw", "--directory", tmp_path / "out")
-    line = refusal("data", "import", "mine", *places, "--vocabulary-file", "v.txt")
-    assert "vocabulary_file is 'v.txt', but" in line
-    assert "holds text; leave it out" in line
-
-
-@pytest.mark.parametrize(
-    ("array", "names", "message"),
-    [
-        (PIXELS, ["a"] * 29, "has 29 names and some.npy 30 images"),
-        (PIXELS, ["", *"a" * 29], "line 1: the caption is empty"),
-        (PIXELS, ["a"] * 29 + ["7"], "line 30: '7' has no word"),
-        (PIXELS.astype(np.float32), ["a"] * 30, "some.npy holds float32"),
-        (PIXELS[..., :2], ["a"] * 30, "needed: uint8"),
-        (PIXELS[:0], [], "needed: uint8"),
-        (np.array([None]), ["a"], "cannot read"),
-    ],
-)
-def test_faulty_arrays_are_refused(tmp_path, array, names, message):
-    (tmp_path / "raw").mkdir()
-    np.save(tmp_path / "raw" / "some.npy", array, allow_pickle=True)
-    (tmp_path / "raw" / "names.txt").write_text("\n".join(names))
-    places = ("--from", tmp_path / "raw", "--directory", tmp_path / "out")
-    assert message in refusal("data", "import", "mine", *places)
-
-
-def test_links_that_lead_nowhere_are_named(tmp_path):
-    write(tmp_path / "raw", as_pairs(2))
-    (tmp_path / "raw" / "x.png").symlink_to(tmp_path / "nothing")
-    with pytest.raises(UserError, match=r"raw/x\.png is no file; remove it"):
-        import_dataset("mine", tmp_path / "raw", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
