@@ -322,6 +322,13 @@ def test_command(file, tmp_path, monkeypatch, capsys):
     assert not other.exists()
     assert "2 of 2 runs are finished" in genjax("ablate", file, *known)
     assert (other / "results.jsonl").read_text() == rows
+    for changed, wrong in (("config_hash", "none of its runs"), ("ablation", "of the ablation")):
+        strange = [json.loads(row) | {changed: "x" * 12} for row in rows.splitlines()[:1]]
+        (tmp_path / "strange.jsonl").write_text(json.dumps(strange[0]) + "\n")
+        with pytest.raises(SystemExit) as stopped:
+            genjax("ablate", file, "--records", tmp_path / "strange.jsonl", *steps)
+        assert stopped.value.code == 2
+        assert wrong in capsys.readouterr().err
     text = genjax("ablate", file, "--dry-run", "--only", "usual", *steps)
     assert "missing: 1 runs" in text
     assert "as the finished runs took" in text

@@ -54,7 +54,6 @@ def ablate(arguments: list[str]) -> None:
         from genjax.ablation.cells import adopt, assemble, changed_since, read_result
         from genjax.ablation.grid import choose_seeds, load_ablation, make_cells
         from genjax.ablation.plan import make_plan
-        from genjax.ablation.results import read_results
         from genjax.evals.metrics import METRICS
 
         ablation = load_ablation(file)
@@ -68,11 +67,7 @@ def ablate(arguments: list[str]) -> None:
         directory = out or Path("runs/ablations") / ablation.name
         grid = make_cells(ablation, directory, steps, ())
         cells = make_cells(ablation, directory, steps, only)
-        elsewhere = (
-            {}
-            if records is None
-            else {r["config_hash"]: r for r in read_results([records]).records}
-        )
+        elsewhere = {} if records is None else _read_records(records, ablation, file, grid)
         if not dry_run:
             adopt(grid, elsewhere)
         results = [read_result(cell) or elsewhere.get(cell.hash) for cell in cells]
@@ -106,6 +101,28 @@ def ablate(arguments: list[str]) -> None:
         say(f"`genjax table {path}` makes the table, `genjax plot {path}` the plots")
 
     parse(run, arguments, "genjax ablate", switches=True)
+
+
+def _read_records(
+    records: Path, ablation: "Ablation", file: Path, grid: "Sequence[Cell]"
+) -> "dict[str, Record]":
+    """Records of runs that are in the grid, by the hash of their configuration."""
+    from genjax.ablation.results import read_results
+
+    known = read_results([records]).records
+    hashes = {cell.hash for cell in grid}
+    found = {record["config_hash"]: record for record in known if record["config_hash"] in hashes}
+    if known[0]["ablation"] != ablation.name:
+        raise UserError(
+            f"--records is {records}, of the ablation {known[0]['ablation']!r}, but {file} is "
+            f"{ablation.name!r}; give its own records"
+        )
+    if not found:
+        raise UserError(
+            f"--records is {records}, but none of its runs is in the grid of {file}; leave it out, "
+            "or give records of these configurations"
+        )
+    return found
 
 
 def _run_here(
