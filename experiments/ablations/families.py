@@ -179,14 +179,14 @@ CANDIDATES: dict[str, dict[str, Candidate]] = {
 }
 
 CHOSEN = {
-    "dcgan": "batch 128, 2e-4",
-    "sngan": "5 of D, 2e-4",
-    "r3gan": "2e-3, gamma 1",
-    "vae": "32 latents",
-    "vae-gan": "2e-4, 0.01",
-    "diffusion": "U-Net, 1e-3",
-    "flow": "U-Net, 1e-3",
-    "meanflow": "U-Net, 1e-3",
+    "dcgan": "batch 32, 5e-4",
+    "sngan": "1 of D, 1e-3, batch 16",
+    "r3gan": "1e-3, gamma 1, batch 16",
+    "vae": "8 latents",
+    "vae-gan": "5e-4, 0.01, batch 32",
+    "diffusion": "U-Net, 3e-3",
+    "flow": "U-Net, 2e-3, batch 16",
+    "meanflow": "DiT, 1e-3",
 }
 
 VARIANTS = {
