@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from denoising import moved
 
-from genjax.config import DiffusionConfig, DiffusionSampling, DiT, TextTransformer
+from genjax.config import (
+    DiffusionConfig,
+    DiffusionSampling,
+    DiT,
+    SequenceTransformer,
+    TextTransformer,
+)
 from genjax.core.schema import Field, Spec
 from genjax.errors import UserError
 from genjax.families.diffusion.algorithm import make_diffusion
@@ -21,11 +27,13 @@ FIELDS = {
     "label": Field((), "int32", 3),
     "caption": Field((2, 5), "int32", 256),
     "embedding": Field((6,), "float32"),
+    "speech": Field((3, 4), "float32"),
 }
 SPEC = Spec(4, FIELDS, "image", ("caption",), FACTS)
 CONFIG = DiffusionConfig(
     network=DiT(patch=2, width=8, depth=1, heads=2),
     text=TextTransformer(width=8, depth=1, heads=2),
+    sequence=SequenceTransformer(width=8, depth=1, heads=2),
     conditional=True,
     label_dropout=0.5,
     ema_decay=None,
@@ -127,6 +135,28 @@ def test_labels_captions_and_vectors_together():
     np.testing.assert_allclose(made, other, atol=1e-3)
 
 
+def test_a_sequence_is_read_left_out_and_guides():
+    """As a caption is; where it is 0 everywhere it is not there."""
+    algorithm, state = moved(build(("speech",)), KEY)
+    speech = jnp.float32(np.random.default_rng(0).normal(size=(3, 3, 4)))
+    spec = SPEC._replace(given=("speech",), coded=True)
+
+    def drawn(given, guidance=1.0):
+        options = dataclasses.replace(ONCE, guidance=guidance)
+        sample = make_diffusion(CONFIG, spec, sampling=options).sample
+        return np.asarray(sample(state, KEY, INDEX, {"speech": given}))
+
+    own, free = drawn(speech), drawn(jnp.zeros_like(speech))
+    # Each place of it counts, and no example's other than its own.
+    moved_one = drawn(speech.at[0, 2].add(1.0))
+    assert np.abs(own - free).max(axis=(1, 2, 3)).min() > 1e-3
+    assert np.abs(own - moved_one).max(axis=(1, 2, 3)).tolist()[1:] == [0, 0]
+    assert np.abs(own - moved_one)[0].max() > 1e-4
+    np.testing.assert_allclose(drawn(speech, 3.0), free + 3 * (own - free), atol=2e-4)
+    _, metrics = algorithm.step(state, {"image": jnp.zeros((3, 4, 4, 1)), "speech": speech})
+    assert np.isfinite(metrics["network/loss"])
+
+
 def test_what_is_refused():
     with pytest.raises(UserError, match=r"label_dropout is 0.5, but the model is given no labels"):
         build(conditional=False)
@@ -138,6 +168,8 @@ def test_what_is_refused():
         build(options=DiffusionSampling(negative="no"))
     with pytest.raises(UserError, match="negative is 'no', but the model is given no captions"):
         build(("label",), DiffusionSampling(negative="no", guidance=2))
+    with pytest.raises(UserError, match=r"has 'caption' and 'speech', and a diffusion model reads"):
+        build(("caption", "speech"))
     with pytest.raises(UserError, match=r"has 'image', of shape \(4, 4, 1\)"):
         make_diffusion(
             CONFIG,

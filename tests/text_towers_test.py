@@ -1,4 +1,4 @@
-"""The networks of texts against PyTorch in float64, where each text is computed alone."""
+"""The networks of texts and sequences against PyTorch in float64, where each is computed alone."""
 
 import dataclasses
 
@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.config import BERT, CLIPText, TextTransformer
+from genjax.config import BERT, CLIPText, SequenceTransformer, TextTransformer
 from genjax.errors import UserError
+from genjax.nn.sequences import make_sequence_encoder
 from genjax.nn.text import TOWERS, make_text_tower, text_width
 
 KEY = jax.random.key(3)
@@ -40,18 +41,22 @@ def draw_params(module, seed=0):
     return jax.tree.map(lambda p: jnp.float32(0.5 * rng.normal(size=p.shape)), shapes)
 
 
-def theirs(torch, config, params, text):
-    """Of one text without padding: of each token, and of the whole."""
+def linear(torch, x, layer):
+    return torch.nn.functional.linear(x, layer["kernel"].T, layer.get("bias"))
+
+
+def norm(torch, x, layer, epsilon=1e-5):
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], layer["scale"], layer["bias"], epsilon)
+
+
+def layers(torch, config, params, x):
+    """All layers of one text or sequence, [time, width]."""
     functional = torch.nn.functional
-    width, time = config.width, len(text)
-    after = config.name == "bert"
+    kind = getattr(config, "name", "transformer")
+    width, after = config.width, kind == "bert"
 
-    def norm(x, name, block=params):
-        gain, bias = block[name]["scale"], block[name]["bias"]
-        return functional.layer_norm(x, (width,), gain, bias, 1e-12 if after else 1e-5)
-
-    def linear(x, layer):
-        return functional.linear(x, layer["kernel"].T, layer.get("bias"))
+    def normed(x, name, block):
+        return norm(torch, x, block[name], 1e-12 if after else 1e-5)
 
     def split(x):
         return x.unflatten(-1, (config.heads, width // config.heads)).transpose(0, 1)
@@ -61,25 +66,30 @@ def theirs(torch, config, params, text):
             return functional.gelu(x)
         return x * torch.sigmoid(1.702 * x)
 
-    x = params["tokens"][torch.tensor(text)] + params["positions"][:time]
-    if after:
-        x = norm(x + params["types"][0], "norm")
     for number in range(config.depth):
         block = params[f"layer_{number}"]
-        y = x if after else norm(x, "attention_norm", block)
-        parts = (split(linear(y, block[name])) for name in ("query", "key", "value"))
-        seen = functional.scaled_dot_product_attention(*parts, is_causal=config.name == "clip")
-        x = x + linear(seen.transpose(0, 1).flatten(1), block["attention_out"])
-        x = norm(x, "attention_norm", block) if after else x
-        y = x if after else norm(x, "mlp_norm", block)
-        x = x + linear(act(linear(y, block["mlp_in"])), block["mlp_out"])
-        x = norm(x, "mlp_norm", block) if after else x
+        y = x if after else normed(x, "attention_norm", block)
+        parts = (split(linear(torch, y, block[name])) for name in ("query", "key", "value"))
+        seen = functional.scaled_dot_product_attention(*parts, is_causal=kind == "clip")
+        x = x + linear(torch, seen.transpose(0, 1).flatten(1), block["attention_out"])
+        x = normed(x, "attention_norm", block) if after else x
+        y = x if after else normed(x, "mlp_norm", block)
+        x = x + linear(torch, act(linear(torch, y, block["mlp_in"])), block["mlp_out"])
+        x = normed(x, "mlp_norm", block) if after else x
+    return x
+
+
+def theirs(torch, config, params, text):
+    """Of one text without padding: of each token, and of the whole."""
+    x = params["tokens"][torch.tensor(text)] + params["positions"][: len(text)]
     if config.name == "bert":
-        return x, functional.normalize(x.mean(0), dim=0)
-    x = norm(x, "norm")
+        x = norm(torch, x + params["types"][0], params["norm"], 1e-12)
+        x = layers(torch, config, params, x)
+        return x, torch.nn.functional.normalize(x.mean(0), dim=0)
+    x = norm(torch, layers(torch, config, params, x), params["norm"])
     if config.name == "transformer":
         return x, x.mean(0)
-    pooled = x[-1] if config.projection is None else linear(x[-1], params["projection"])
+    pooled = x[-1] if config.projection is None else linear(torch, x[-1], params["projection"])
     return x, pooled
 
 
@@ -172,3 +182,42 @@ def test_refusals():
     for kind in (TextTransformer, BERT, CLIPText):
         with pytest.raises(UserError, match="heads is 5; it must be a divisor of width"):
             kind(heads=5)
+
+
+def test_sequences_equal_pytorch():
+    """All outputs and gradients; of one that is not there nothing is known, and nothing learnt."""
+    torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
+    config = SequenceTransformer(**SIZE)
+    module, rng = make_sequence_encoder(config), np.random.default_rng(0)
+    sequences = rng.normal(size=(3, LENGTH, 5))
+    sequences[1] = 0
+    x = jnp.float32(sequences)
+    shapes = jax.eval_shape(lambda: module.init(KEY, x, False))
+    variables = jax.tree.map(lambda p: jnp.float32(0.5 * rng.normal(size=p.shape)), shapes)
+    weights = rng.normal(size=(3, LENGTH, config.width)), rng.normal(size=(3, config.width))
+
+    def loss(variables):
+        encoded = module.apply(variables, x, False)
+        error = jnp.sum(encoded.tokens * weights[0]) + jnp.sum(encoded.pooled * weights[1])
+        return error, encoded
+
+    (_, ours), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
+    params = jax.tree.map(
+        lambda p: torch.tensor(np.float64(p), requires_grad=True), variables["params"]
+    )
+    error = 0
+    for row in (0, 2):
+        known = linear(torch, torch.tensor(sequences[row]), params["in"]) + params["positions"]
+        known = norm(torch, layers(torch, config, params, known), params["norm"])
+        np.testing.assert_allclose(ours.tokens[row], known.detach(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(ours.pooled[row], known.mean(0).detach(), rtol=1e-4, atol=1e-4)
+        error = error + (known * torch.tensor(weights[0][row])).sum()
+        error = error + (known.mean(0) * torch.tensor(weights[1][row])).sum()
+    error.backward()
+    jax.tree.map(
+        lambda g, p: np.testing.assert_allclose(g, p.grad, rtol=1e-4, atol=1e-4),
+        gradients["params"],
+        params,
+    )
+    assert not ours.tokens[1].any()
+    assert not ours.pooled[1].any()

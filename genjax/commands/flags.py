@@ -20,7 +20,14 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from genjax.config import DataConfig, EvalConfig, Experiment, Model, MonitorConfig
+from genjax.config import (
+    DataConfig,
+    EvalConfig,
+    Experiment,
+    Model,
+    MonitorConfig,
+    SequenceTransformer,
+)
 from genjax.config.choose import choose, plugins_of
 from genjax.config.fields import choices_of
 from genjax.config.tags import Tagged
@@ -32,7 +39,7 @@ Chosen = Annotated[Experiment, tyro.conf.arg(name="")]
 Plugins = UseAppendAction[tuple[Path, ...]]
 """A parameter for ``--plugin FILE``, perhaps several times."""
 
-_PARTS = (Tagged, Experiment, DataConfig, EvalConfig, MonitorConfig)
+_PARTS = (Tagged, Experiment, DataConfig, EvalConfig, MonitorConfig, SequenceTransformer)
 # Of a preset, and of a flag of its own.
 _HIDDEN = {"family", "plugins"}
 

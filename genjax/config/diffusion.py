@@ -7,6 +7,7 @@ from genjax.config.denoisers import Denoiser, UNet
 from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Constant, Optimizer
+from genjax.config.sequences import SequenceTransformer
 from genjax.config.tags import Tagged, register
 from genjax.config.text import TextTower, TextTransformer
 
@@ -130,15 +131,19 @@ class Denoising(Model):
     """Factor of those latents; by half they come near a standard deviation of 0.5 where the VAE's
     are near N(0, I). 0.18215 for Stable Diffusion's, to 1."""
     conditional: bool = False
-    """Give the class labels to the network, and captions where data.given has them."""
+    """Give the class labels to the network, and captions, vectors and sequences where data.given
+    has them."""
     label_dropout: float = 0.0
-    """Share of the examples whose label and caption are left out, for guidance without a
+    """Share of the examples whose label, caption and the like are left out, for guidance without a
     classifier."""
     text: TextTower = setting(TextTransformer(), since=8)
     """Network of the captions, which learns with the other."""
     text_encoder: str | None = setting(None, since=8, run="always")
     """Run of the family contrastive whose text tower reads captions in place of one that learns, as
     it is: FOLDER, FOLDER@best or FOLDER@STEP."""
+    sequence: SequenceTransformer = setting(SequenceTransformer(), since=9)
+    """Network of a given sequence of vectors, such as a spectrogram's, which learns with the
+    other."""
     optimizer: Optimizer = Adam(learning_rate=1e-3, b1=0.9, schedule=Constant())
     ema_decay: float | None = 0.999
     """Decay a step of the parameters' moving average, which then makes the samples."""

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from genjax.data import idx, prepared, sources, stacked, stored
+from genjax.data import idx, prepared, sources, stored
 from genjax.data.bundled import SOURCES
+from genjax.data.composed import COMPOSED, parts_of
 from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.standard import STANDARD
 
@@ -46,11 +47,12 @@ def list_datasets(directory: str | Path | None = None) -> list[Listing]:
     folder = prepared.data_directory(directory)
     found = {row.name: _prepared(row) for row in prepared.scan(folder)}
     found |= {row.name: _stored(row) for row in stored.scan(folder)}
-    if parts := found.get(stacked.PARTS):
-        found[stacked.NAME] = dataclasses.replace(parts, name=stacked.NAME)
-    known = (*SOURCES, *STANDARD, stacked.NAME, *TEXTS, *RECORDINGS, "celeb_a")
+    for name, composed in COMPOSED.items():
+        if all(part in found for part in composed.parts):
+            found[name] = dataclasses.replace(found[composed.parts[0]], name=name)
+    known = (*SOURCES, *STANDARD, *COMPOSED, *TEXTS, *RECORDINGS, "celeb_a")
     rows = [*known, *sorted(found.keys() - {*known})]
-    return [_embedded(name) or found.get(name) or _elsewhere(name) for name in rows]
+    return [_embedded(name) or found.get(name) or _elsewhere(name, found) for name in rows]
 
 
 def _embedded(name: str) -> Listing | None:
@@ -69,12 +71,13 @@ def _stored(found: stored.Stored) -> Listing:
     return Listing(found.name, "prepared", str(found.path), counts)
 
 
-def _elsewhere(name: str) -> Listing:
+def _elsewhere(name: str, found: Mapping[str, Listing]) -> Listing:
     folder = sources.DEBIAN_FASHION_MNIST
     if name == "fashion_mnist" and (pairs := idx.find(folder)):
         counts = {key: idx.count(images) for key, (images, _) in pairs.items()}
         return Listing(name, "found", str(folder), counts)
-    parts = stacked.PARTS if name == stacked.NAME else name
-    by_hand = remote_files(STANDARD).get(parts) == ()
-    command = f"import {parts} --from DIR" if by_hand else f"prepare {parts}"
-    return Listing(name, "missing", f"genjax data {command}", {})
+    missing = [part for part in parts_of(name) if part not in found]
+    files = remote_files(STANDARD)
+    by_hand = {True: "import {} --from DIR", False: "prepare {}"}
+    commands = [by_hand[files.get(part) == ()].format(part) for part in missing]
+    return Listing(name, "missing", ", ".join(f"genjax data {each}" for each in commands), {})

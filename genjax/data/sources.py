@@ -8,8 +8,9 @@ from pathlib import Path
 
 from genjax.config import DataConfig
 from genjax.core.schema import Schema, Source
-from genjax.data import idx, prepared, stacked, stored
+from genjax.data import idx, prepared, stored
 from genjax.data.bundled import SOURCES, image_source
+from genjax.data.composed import COMPOSED, parts_of
 from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.prepared_images import open_prepared
 from genjax.data.progress import Progress, no_progress
@@ -50,7 +51,7 @@ def known_schema(name: str, length: int | None = None) -> Schema:
     known |= {key: standard.schema for key, standard in STANDARD.items()}
     known |= {key: bundled.schema for key, bundled in SOURCES.items()}
     known |= CAPTIONED
-    known[stacked.NAME] = stacked.stacked_schema()
+    known |= {key: composed.schema() for key, composed in COMPOSED.items()}
     return lookup(known, name, "data set")
 
 
@@ -68,7 +69,7 @@ def find_schema(config: DataConfig) -> Schema | None:
     """
     stock = {key: bundled.schema for key, bundled in SOURCES.items()}
     stock |= {key: standard.schema for key, standard in STANDARD.items()}
-    stock[stacked.NAME] = stacked.stacked_schema()
+    stock |= {key: composed.schema() for key, composed in COMPOSED.items()}
     if config.name in stock:
         return resized(stock[config.name], config.resolution)
     found = stored.find(config.name, prepared.data_directory(config.directory))
@@ -88,7 +89,7 @@ def whole_count(name: str, split: str) -> int | None:
       The number; None of other sets, of text and of sound.
     """
     counts = SOURCES[name].splits if name in SOURCES else {}
-    name = _parts(name)
+    name = parts_of(name)[0]
     counts = STANDARD[name].counts if name in STANDARD else counts
     return counts.get(split)
 
@@ -98,9 +99,9 @@ def load(config: DataConfig, progress: Progress = no_progress) -> Source:
 
     ``digits`` is embedded in scikit-learn; it has no official split, so ``train`` is its first
     1,500 images and ``test`` the last 297, which other people wrote. ``gaussians-8`` and
-    ``gaussians-25`` are drawn here, and ``stacked_mnist`` is made of ``mnist``. ``fashion_mnist``
-    is read from Debian's package if it isn't prepared. Anything else must be prepared or imported
-    in the folder.
+    ``gaussians-25`` are drawn here, and ``stacked_mnist`` and ``speech2mnist`` are made of others.
+    ``fashion_mnist`` is read from Debian's package if it isn't prepared. Anything else must be
+    prepared or imported in the folder.
     With ``resolution``, the central square of each image is resized with Lanczos' filter; `length`
     is that of an example of text or sound, see `genjax.data.windows`.
 
@@ -128,10 +129,11 @@ def _load_whole(config: DataConfig, progress: Progress) -> Source:
         _check_options(config, bundled.schema.domain)
         choose_split(bundled.splits, config)
         return bundled.load(config, progress)
-    if config.name == stacked.NAME:
+    if config.name in COMPOSED:
         _check_options(config, "image")
-        digits = dataclasses.replace(config, name=stacked.PARTS, resolution=None)
-        return stacked.stack(_load_whole(digits, progress), config, progress)
+        composed = COMPOSED[config.name]
+        parts = [_load_whole(part, progress) for part in composed.configs(config)]
+        return composed.make(parts, config, progress)
     directory = prepared.data_directory(config.directory)
     own = stored.find(config.name, directory)
     if own is not None:
@@ -169,7 +171,7 @@ def splits_of(name: str, directory: str | None) -> tuple[str, ...]:
     """
     if name in SOURCES:
         return tuple(SOURCES[name].splits)
-    name = _parts(name)
+    name = parts_of(name)[0]
     folder = prepared.data_directory(directory)
     found = stored.find(name, folder) or prepared.find(name, folder)
     if found is not None:
@@ -199,11 +201,6 @@ def load_held_out(config: DataConfig, progress: Progress = no_progress) -> Sourc
         return None
 
 
-def _parts(name: str) -> str:
-    """The set whose splits a set has."""
-    return stacked.PARTS if name == stacked.NAME else name
-
-
 def _check_options(config: DataConfig, domain: str) -> None:
     """Refuses what is set for another kind of data; a user's own kind may read any field."""
     if domain not in _KINDS:
@@ -228,7 +225,7 @@ def _missing(name: str, directory: Path) -> UserError:
     if name.split("/")[0] not in known:
         own = {row.name for row in prepared.scan(directory)}
         own |= {row.name for row in stored.scan(directory)}
-        return prepared.unknown(name, {*SOURCES, stacked.NAME} | known | own)
+        return prepared.unknown(name, {*SOURCES, *COMPOSED} | known | own)
     return UserError(
         f"data set {name!r} isn't prepared in {directory}; run: genjax data prepare {name} "
         f"(downloads it), or: {by_hand}"

@@ -21,7 +21,8 @@ _MOST_FRAMES = 256
 _FLOOR_DB = -80.0
 _BANDS = 16
 _TIMES = 8
-# Samples whose spectra are in memory at once.
+# Sounds, and samples, whose spectra are in memory at once.
+_ROWS = 256
 _CHUNK = 2**20
 
 Waves = Int16[np.ndarray, "n samples 1"]
@@ -57,6 +58,27 @@ def spectra(waves: Num[np.ndarray, "n samples"], hop: int) -> Float[np.ndarray, 
     padded = np.pad(waves / _FULL, [(0, 0), (0, missing)])
     views = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW, axis=1)[:, ::hop]
     return np.abs(np.fft.rfft(views * window)) / (window.sum() / 2)
+
+
+def log_spectra(waves: Waves) -> Float32[np.ndarray, "n frames 64"]:
+    """How loud each frequency is at each time, for a model that is given sounds.
+
+    `spectra` of windows 128 samples apart, in decibels below a sine of full scale, without the
+    constant part; pairs of neighbouring frequencies are averaged.
+
+    Args:
+      waves: int16 [n, samples, 1], at least 256 samples.
+
+    Returns:
+      float32 [n, frames, 64], -1 at -80 dB and less, 1 at 0 dB.
+    """
+    parts = []
+    for some in np.split(waves[..., 0], range(_ROWS, len(waves), _ROWS)):
+        magnitudes = spectra(some, _WINDOW // 2)[..., 1:]
+        decibels = 20 * np.log10(np.maximum(magnitudes, 10 ** (_FLOOR_DB / 20)))
+        pairs = decibels.reshape(*decibels.shape[:2], -1, 2).mean(axis=-1)
+        parts.append((1 - 2 * pairs / _FLOOR_DB).astype(np.float32))
+    return np.concatenate(parts)
 
 
 def spectrogram(wave: Int16[np.ndarray, "samples"]) -> UInt8[np.ndarray, "129 frames 1"]:

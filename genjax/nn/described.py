@@ -1,32 +1,33 @@
-"""A denoiser beside a text tower that learns with it."""
+"""A denoiser beside a network of what it is given, which learns with it."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from genjax.core.types import Examples, PerExample
 from genjax.nn.text import Encoded
 
 
 class Described(nn.Module):
-    """A denoiser, and beside it what reads captions for it.
+    """A denoiser, and beside it what reads captions or sequences for it.
 
     Attributes:
       network: the denoiser; calls go to it.
-      tower: of texts.
-      length: tokens of a caption.
+      tower: of texts, or of sequences.
+      shape: of a caption, (tokens,), or of a sequence, (places, numbers).
     """
 
     network: nn.Module
     tower: nn.Module
-    length: int
+    shape: tuple[int, ...]
 
     def __call__(self, x: Examples, train: bool, noise: Array, *given: Any) -> Examples:
         """What the denoiser makes of its inputs."""
         if self.is_initializing():
-            self.read(jnp.full((1, self.length), -1), False)
+            kind = jnp.int32 if len(self.shape) == 1 else jnp.float32
+            self.read(jnp.zeros((1, *self.shape), kind), False)
         made: Examples = self.network(x, train, noise, *given)
         return made
 
@@ -35,7 +36,7 @@ class Described(nn.Module):
         found: PerExample = self.network.uncertainty(noise)
         return found
 
-    def read(self, captions: Int[Array, "batch tokens"], train: bool) -> Encoded:
-        """What the tower makes of captions."""
-        read: Encoded = self.tower(captions, train)
+    def read(self, given: Array, train: bool) -> Encoded:
+        """What the tower makes of captions, [batch, tokens], or of sequences."""
+        read: Encoded = self.tower(given, train)
         return read

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax.config import Denoising
+from genjax.config import Denoising, SequenceTransformer
 from genjax.core.captions import CAPTION, drawn
 from genjax.core.from_loss import Context
 from genjax.core.frozen import NO_NETWORKS, Networks
@@ -20,6 +20,7 @@ from genjax.families.contrastive import TextEncoder, text_encoder
 from genjax.nn.denoisers import make_denoiser
 from genjax.nn.described import Described
 from genjax.nn.descriptions import Description
+from genjax.nn.sequences import Sequences, make_sequence_encoder, there
 from genjax.nn.text import Encoded, make_text_tower, text_width
 
 LABEL = "label"
@@ -34,11 +35,13 @@ class Taken(NamedTuple):
       labels: of which the number of classes stands for none; None for a model without.
       captions: one an example, -1 where there is no token; None for a model without.
       vectors: by field, of mean square 1, or 0 for none.
+      sequences: one an example, 0 everywhere for none; None for a model without.
     """
 
     labels: Labels | None = None
     captions: Int[Array, "batch tokens"] | None = None
     vectors: Mapping[str, Float[Array, "batch numbers"]] = {}
+    sequences: Sequences | None = None
 
 
 class Told(NamedTuple):
@@ -46,7 +49,7 @@ class Told(NamedTuple):
 
     Attributes:
       labels: as in `Taken`.
-      description: what is read of the captions, and vectors; None without.
+      description: what is read of captions or sequences, and vectors; None without.
       changes: what is told of the augmentation, [batch, numbers]; None without.
     """
 
@@ -65,6 +68,8 @@ class Conditions(NamedTuple):
       text: the configuration of the tower that learns to read captions.
       encoder: that of another run; None where one is learnt with the network.
       vectors: fields of one axis of real numbers, such as embeddings.
+      sequence: the name of a field of two axes of real numbers, and the field; None without.
+      encoded: the configuration of the network that learns to read those.
     """
 
     given: tuple[str, ...] = ()
@@ -73,6 +78,8 @@ class Conditions(NamedTuple):
     text: Any = None
     encoder: TextEncoder | None = None
     vectors: Mapping[str, Field] = {}
+    sequence: tuple[str, Field] | None = None
+    encoded: SequenceTransformer = SequenceTransformer()
 
 
 def conditions_of(
@@ -103,16 +110,26 @@ def conditions_of(
                 )
         return Conditions()
     caption = spec.fields[CAPTION] if CAPTION in spec.given else None
-    vectors = {}
+    vectors, sequences = {}, []
     for name in spec.given:
         field = spec.fields[name]
-        if name not in (LABEL, CAPTION):
-            if field.levels or len(field.shape) != 1:
-                raise UserError(
-                    f"data.given has {name!r}, of shape {field.shape}, and {what} takes labels, "
-                    "captions and vectors of real numbers; leave it out"
-                )
+        if name in (LABEL, CAPTION):
+            continue
+        if field.levels or len(field.shape) not in (1, 2):
+            raise UserError(
+                f"data.given has {name!r}, of shape {field.shape}, and {what} takes labels, "
+                "captions, vectors and sequences of real numbers; leave it out"
+            )
+        if len(field.shape) == 1:
             vectors[name] = field
+        else:
+            sequences.append((name, field))
+    read = [*([CAPTION] if caption is not None else []), *(name for name, _ in sequences)]
+    if len(read) > 1:
+        raise UserError(
+            f"data.given has {read[0]!r} and {read[1]!r}, and {what} reads one sequence of an "
+            "example; leave one of them out"
+        )
     if not spec.given:
         raise UserError(f"a conditional model needs class labels or captions, and {NO_LABELS}")
     if caption is None and config.text_encoder is not None:
@@ -123,7 +140,16 @@ def conditions_of(
     encoder = None
     if caption is not None and config.text_encoder is not None:
         encoder = text_encoder(networks[ENCODER], spec, ENCODER)
-    return Conditions(spec.given, spec.classes, caption, config.text, encoder, vectors)
+    return Conditions(
+        spec.given,
+        spec.classes,
+        caption,
+        config.text,
+        encoder,
+        vectors,
+        sequences[0] if sequences else None,
+        config.sequence,
+    )
 
 
 def make_network(
@@ -133,7 +159,7 @@ def make_network(
     axis_name: str | None,
     around: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Builds the network that is trained, with the text tower that learns beside it, if any.
+    """Builds the network that is trained, with what learns beside it to read captions or sequences.
 
     Args:
       config: of the model.
@@ -151,12 +177,15 @@ def make_network(
     dtype = jnp.dtype(config.dtype)
     network: Any = make_denoiser(config.network, shape, conditions.classes, dtype, axis_name)
     network = network if around is None else around(network)
+    if conditions.sequence is not None:
+        tower = make_sequence_encoder(conditions.encoded, dtype, axis_name)
+        return Described(network, tower, conditions.sequence[1].shape)
     caption = conditions.caption
     if caption is None or conditions.encoder is not None:
         return network
     length = caption.shape[1]
     tower = make_text_tower(conditions.text, caption.levels, length, dtype, axis_name)
-    return Described(network, tower, length)
+    return Described(network, tower, (length,))
 
 
 def taken(conditions: Conditions, condition: Condition, key: Key, index: Index) -> Taken:
@@ -176,7 +205,8 @@ def taken(conditions: Conditions, condition: Condition, key: Key, index: Index) 
     if conditions.caption is not None:
         captions = drawn(condition[CAPTION], stream(key, CAPTION), index)
     vectors = {name: unit_magnitude(condition[name]) for name in conditions.vectors}
-    return Taken(labels, captions, vectors)
+    sequences = None if conditions.sequence is None else condition[conditions.sequence[0]]
+    return Taken(labels, captions, vectors, sequences)
 
 
 def some_taken(conditions: Conditions, batch: Batch, context: Context, rate: float) -> Taken:
@@ -201,7 +231,8 @@ def without(
     captions = None
     if whole.captions is not None:
         captions = jnp.broadcast_to(-1 if instead is None else instead, whole.captions.shape)
-    return Taken(labels, captions, jax.tree.map(jnp.zeros_like, whole.vectors))
+    vectors, sequences = jax.tree.map(jnp.zeros_like, (whole.vectors, whole.sequences))
+    return Taken(labels, captions, vectors, sequences)
 
 
 def told(
@@ -213,7 +244,7 @@ def told(
     dropout: Key | None = None,
     changes: Array | None = None,
 ) -> Told:
-    """What a network is told, for which captions are read.
+    """What a network is told, for which captions or sequences are read.
 
     Args:
       conditions: from `conditions_of`.
@@ -230,22 +261,25 @@ def told(
     read = None
     if some.captions is not None and conditions.encoder is not None:
         read = conditions.encoder.encode(frozen[ENCODER], some.captions)
-    elif some.captions is not None:
+    elif some.captions is not None or some.sequences is not None:
+        given = some.sequences if some.captions is None else some.captions
         rngs = None if dropout is None else {"dropout": stream(dropout, "text")}
-        trains = rngs is not None
-        read = network.apply(variables, some.captions, trains, method="read", rngs=rngs)
+        read = network.apply(variables, given, rngs is not None, method="read", rngs=rngs)
     return Told(some.labels, _describe(read, some), changes)
 
 
 def _describe(read: Encoded | None, some: Taken) -> Description | None:
-    """What there is beside labels, without anything where there is no caption."""
+    """What there is beside labels, without anything where there is no caption or sequence."""
     vectors = list(some.vectors.values())
     if read is None:
         return Description(jnp.concatenate(vectors, axis=1)) if vectors else None
-    assert some.captions is not None
-    present = some.captions >= 0
-    there = jnp.any(present, axis=1)[:, None]
-    vectors.insert(0, jnp.where(there, unit_magnitude(read.pooled), 0))
+    if some.sequences is None:
+        assert some.captions is not None
+        present = some.captions >= 0
+    else:
+        present = jnp.broadcast_to(there(some.sequences)[:, None], some.sequences.shape[:2])
+    known = jnp.any(present, axis=1)[:, None]
+    vectors.insert(0, jnp.where(known, unit_magnitude(read.pooled), 0))
     return Description(jnp.concatenate(vectors, axis=1), read.tokens, present)
 
 
@@ -261,12 +295,16 @@ def blank(conditions: Conditions, changes: int) -> Told:
     """
     labels = jnp.zeros(1, jnp.int32) if conditions.classes else None
     vectors = {name: jnp.zeros((1, *field.shape)) for name, field in conditions.vectors.items()}
-    captions = read = None
+    captions = sequences = read = None
+    if conditions.sequence is not None:
+        shape, width = conditions.sequence[1].shape, conditions.encoded.width
+        sequences = jnp.zeros((1, *shape))
+        read = Encoded(jnp.zeros((1, shape[0], width)), jnp.zeros((1, width)))
     if conditions.caption is not None:
         length = conditions.caption.shape[1]
         encoder = conditions.encoder
         width, pooled = text_width(conditions.text) if encoder is None else encoder[-2:]
         captions = jnp.full((1, length), -1)
         read = Encoded(jnp.zeros((1, length, width)), jnp.zeros((1, pooled)))
-    description = _describe(read, Taken(labels, captions, vectors))
+    description = _describe(read, Taken(labels, captions, vectors, sequences))
     return Told(labels, description, jnp.zeros((1, changes)) if changes else None)
