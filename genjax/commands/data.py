@@ -48,18 +48,18 @@ def _sizes(experiment: Experiment) -> tuple[str, str]:
     from genjax.families.registry import count_parameters
     from genjax.run.opening import open_algorithm
 
-    config = experiment.data
+    config, size = experiment.data, "?"
     try:
         try:
             schema = resized(known_schema(config.name, config.length), config.resolution)
         except UserError:
             schema = load(config).schema
+        size = "x".join(map(str, next(iter(schema.fields.values())).shape))
         counts = count_parameters(open_algorithm(experiment, schema))
     # One preset that can't be used takes nothing from the others.
     except UserError as error:
-        return "?", str(error)
-    shape = next(iter(schema.fields.values())).shape
-    return "x".join(map(str, shape)), ", ".join(f"{p} {count:,}" for p, count in counts.items())
+        return size, str(error)
+    return size, ", ".join(f"{p} {count:,}" for p, count in counts.items())
 
 
 def data(arguments: list[str]) -> None:

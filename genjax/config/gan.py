@@ -24,7 +24,7 @@ class GANConfig(Model):
     generator_conditioning: str = setting(
         "none", choices="genjax.families.gan.networks:GENERATOR_CONDITIONING"
     )
-    """How labels come into the generator."""
+    """How labels, or captions in their place, come into the generator."""
     generator_orthogonal: float = 0.0
     """Weight of the orthogonal regularisation of the generator's weight matrices."""
     generator_optimizer: Optimizer = Adam()
@@ -32,7 +32,8 @@ class GANConfig(Model):
     discriminator_conditioning: str = setting(
         "none", choices="genjax.families.gan.conditioning:RECOGNITION"
     )
-    """How labels come into the discriminator, or out of it."""
+    """How labels, or captions in their place, come into the discriminator; or how labels come out
+    of it."""
     discriminator_orthogonal: float = 0.0
     """Weight of the orthogonal regularisation of the discriminator's weight matrices."""
     discriminator_optimizer: Optimizer = Adam()
@@ -93,6 +94,12 @@ class GANConfig(Model):
     """Values of infogan's categorical code."""
     code_continuous: int = 2
     """Number of infogan's continuous codes, uniform on [-1, 1)."""
+    text_encoder: str | None = setting(None, since=9, run="always")
+    """Run of the family contrastive whose text tower reads the captions of data.given, as it is:
+    FOLDER, FOLDER@best or FOLDER@STEP."""
+    condition_width: int | None = setting(None, since=9)
+    """Units of a layer in each network, with a leaky ReLU, that what it is given passes first (Reed
+    et al. 2016; there 128); None leaves it out."""
     latent: int = 100
     """Dimensions of z ~ N(0, I)."""
     style_mixing: float = setting(0.0, since=6)
@@ -124,6 +131,7 @@ class GANConfig(Model):
         check_numbers(
             self,
             latent=2**16,
+            condition_width=2**16,
             generator_batch=LARGEST_BATCH,
             generator_accumulate=LARGEST_BATCH,
             discriminator_updates=100,
@@ -149,7 +157,7 @@ class GANConfig(Model):
         require(0 <= self.label_smoothing < 0.5, self, "label_smoothing", "in [0, 0.5)")
         require(0 < self.top_k <= 1, self, "top_k", "in (0, 1]")
         require(0 < self.top_k_decay <= 1, self, "top_k_decay", "in (0, 1]")
-        for name in ("generator_batch", "generator_accumulate"):
+        for name in ("generator_batch", "generator_accumulate", "condition_width"):
             value = getattr(self, name)
             require(value is None or value >= 1, self, name, "at least 1")
         check_average(self)
@@ -185,6 +193,8 @@ class GANConfig(Model):
     def unread(self) -> dict[str, str]:
         """See the base class."""
         found: dict[str, str] = {}
+        if self.generator_conditioning == "none":
+            found["condition_width"] = "a generator_conditioning"
         if self.ada_target is None:
             found |= dict.fromkeys(("ada_speed", "ada_interval"), "an ada_target")
         terms = (*self.penalties.values(), *self.generator_penalties.values())

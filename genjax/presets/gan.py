@@ -197,6 +197,31 @@ def _r3gan_published(
     )
 
 
+def _t2i_emoji() -> Experiment:
+    """Text to image at 32 pixels, for two cores; target: none published of these data.
+
+    GAN-CLS (Reed et al. 2016), whose D must tell captions of other images, too, with projection and
+    DiffAugment. Captions are read by another run, which is named beside it: ``--model.text-encoder
+    runs/clip``, of ``genjax train clip-emoji --out runs/clip``. To compare with is t2i-emoji, by
+    the same scores of the same images.
+    """
+    model = GANConfig(
+        generator=DCGAN(),
+        generator_conditioning="cbn",
+        discriminator=DCGAN(norm="none", spectral_norm=True),
+        discriminator_conditioning="projection",
+        loss="hinge",
+        penalties={"mismatch": (0.5, 1)},
+        augmentations=("color", "translation"),
+        condition_width=128,
+        ema_decay=0.999,
+        ema_ramp=0.05,
+    )
+    made = experiment("t2i-gan-emoji", "emoji", model, batch_size=64)
+    described = dataclasses.replace(made.data, resolution=32, given=("caption",))
+    return dataclasses.replace(made, data=described)
+
+
 EXPERIMENTS: tuple[Experiment, ...] = (
     on_digits(experiment("dcgan-digits", "digits", GANConfig())),
     experiment("dcgan-mnist", "mnist", GANConfig()),
@@ -272,4 +297,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         steps=244_000,
         batch_size=4096,
     ),
+    _t2i_emoji(),
 )

@@ -4,10 +4,11 @@ from jaxtyping import Array
 
 from genjax.config import GANConfig, GANSampling
 from genjax.core.algorithm import Algorithm, plain_latent, sample_by
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.players import sampling_variables
 from genjax.core.rng import latents
 from genjax.core.schema import Spec
-from genjax.core.types import Batch, Condition, Examples, Index, Key, Metrics
+from genjax.core.types import Batch, Condition, Embedding, Examples, Index, Key, Metrics
 from genjax.families.gan.discriminator import update_discriminator
 from genjax.families.gan.game import GANState, compose, first_state
 from genjax.families.gan.generator import update_generator
@@ -30,15 +31,16 @@ def make_gan(
     axis_name: str | None = None,
     accumulate: int = 1,
     sampling: GANSampling | None = None,
+    networks: Networks = NO_NETWORKS,
 ) -> Algorithm:
     """Composes a GAN from its axes.
 
     In a step, D makes `discriminator_updates` updates, each on real images and noise of its own
     (with `lazy_updates`, those of penalties follow the one whose images they look at), then G makes
     one on fresh noise against the new D. D's batch norm sees real and generated images apart; the
-    generated image at each place has the label of the real one there. Losses see the logits of the
-    whole batch, over all devices; gradients are averaged over them. `share_generated` and
-    `joint_pass` save work where the configuration asks for it.
+    generated image at each place has the label, or the caption, of the real one there. Losses see
+    the logits of the whole batch, over all devices; gradients are averaged over them.
+    `share_generated` and `joint_pass` save work where the configuration asks for it.
 
     Args:
       config: the axes.
@@ -47,16 +49,17 @@ def make_gan(
       accumulate: parts of each update's batch whose gradients are averaged. What looks at the whole
         batch, such as batch norm or a relativistic average, then sees a part.
       sampling: how samples are drawn; None for the defaults.
+      networks: of other runs: ``text_encoder``, which reads captions.
 
     Returns:
       The algorithm. Its step takes the target, in [-1, 1], and, if it is conditional on them,
-      ``batch["label"]``.
+      ``batch["label"]`` and ``batch["caption"]``.
 
     Raises:
       UserError: an unknown name, axes that do not fit each other, or data that a network can't
         make.
     """
-    game = compose(config, spec, axis_name, accumulate)
+    game = compose(config, spec, axis_name, accumulate, networks)
     conditioning = game.conditioning
 
     def step(state: GANState, batch: Batch) -> tuple[GANState, Metrics]:
@@ -68,8 +71,12 @@ def make_gan(
     network = game.g_network
     check_sampling(network, options)
 
+    def condition_of(state: GANState, key: Key, index: Index, given: Condition) -> Embedding | None:
+        known = conditioning.read(given, getattr(state, "frozen", {}), key, index)
+        return conditioning.draw(key, index, known)
+
     def encode(state: GANState, z: Array, key: Key, index: Index, given: Condition) -> Array:
-        condition = conditioning.draw(key, index, given.get("label"))
+        condition = condition_of(state, key, index, given)
         variables = sampling_variables(state.generator)
         return sample_styles(network, variables, z, condition, options)
 
@@ -77,7 +84,7 @@ def make_gan(
         variables = sampling_variables(state.generator)
         if has_styles(network):
             return paint(network, variables, code, options, key, index)
-        condition = conditioning.draw(key, index, given.get("label"))
+        condition = condition_of(state, key, index, given)
         images: Examples = network.apply(variables, code, False, condition)
         return images
 

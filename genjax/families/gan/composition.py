@@ -8,7 +8,7 @@ from genjax.config import Constant, GANConfig, Goodfellow, StyleGAN2, norm_of
 from genjax.core.schema import Spec
 from genjax.errors import UserError, lookup
 from genjax.families.gan.ada import GROUPS, shares_of
-from genjax.families.gan.conditioning import make_conditioning
+from genjax.families.gan.conditioning import RECOGNITION
 from genjax.families.gan.losses import LOSSES
 from genjax.families.gan.networks import MINIBATCH, Discriminator, Generator
 from genjax.families.gan.penalties import PENALTIES
@@ -37,15 +37,20 @@ def make_networks(config: GANConfig, spec: Spec, axis_name: str | None) -> tuple
     d_layers = make_layers(config.discriminator, dtype, axis_name)
     encoder = make_encoder(config.discriminator, spec.shape, d_layers, "discriminator")
     minibatch = lookup(MINIBATCH, config.minibatch, "minibatch layer")
-    recognition = make_conditioning(config, spec.classes).recognition
+    recognition = lookup(
+        RECOGNITION, config.discriminator_conditioning, "conditioning of the discriminator"
+    )
     discriminator = Discriminator(
         encoder,
         d_layers,
         config.discriminator_conditioning,
         None if minibatch is None else minibatch(axis_name),
         () if recognition is None else recognition.sizes(config, spec.classes),
+        config.condition_width,
     )
-    generator = Generator(decoder, config.generator_conditioning, virtual, g_layers)
+    generator = Generator(
+        decoder, config.generator_conditioning, virtual, g_layers, config.condition_width
+    )
     return generator, discriminator
 
 
@@ -65,6 +70,7 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
         raise UserError(
             f"{for_images[0]!r} is for images, but examples have shape {spec.shape}; leave it out"
         )
+    _check_mismatch(config)
     differentiating = [
         name for name in config.penalties if lookup(PENALTIES, name, "penalty").differentiates
     ]
@@ -100,6 +106,25 @@ def check_axes(config: GANConfig, spec: Spec) -> None:
             f"penalty_schedule is {config.penalty_schedule} without penalties; set penalties, or "
             "leave it out"
         )
+
+
+def _check_mismatch(config: GANConfig) -> None:
+    """Refuses terms about D's condition where it has none, or where its loss compares images."""
+    for name in config.penalties:
+        if not PENALTIES[name].conditional:
+            continue
+        conditioning = config.discriminator_conditioning
+        if conditioning == "none" or RECOGNITION.get(conditioning) is not None:
+            raise UserError(
+                f"penalty {name!r} is for a D that is given a condition, but "
+                f"discriminator_conditioning is {conditioning!r}; set it to 'projection', 'embed' "
+                "or 'concat'"
+            )
+        if lookup(LOSSES, config.loss, "adversarial loss").generated is None:
+            raise UserError(
+                f"penalty {name!r} is for a loss that judges each image for itself, but "
+                f"{config.loss!r} compares them; choose another loss, or leave it out"
+            )
 
 
 def _check_styles(config: GANConfig) -> None:

@@ -1,20 +1,30 @@
 """What a GAN is conditioned on, and what its discriminator must tell of it."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.config import GANConfig
+from genjax.core.captions import CAPTION, drawn
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.rng import example_keys, stream
 from genjax.core.schema import NO_LABELS, Field, Spec
-from genjax.core.types import Embedding, Index, Key, Labels, PerExample
+from genjax.core.types import Condition, Embedding, Index, Key, Labels, PerExample
 from genjax.errors import UserError, lookup
+from genjax.families.contrastive import TextEncoder, text_encoder
 from genjax.families.gan.networks import GENERATOR_CONDITIONING
+from genjax.nn.text import unit
+
+LABEL = "label"
+ENCODER = "text_encoder"
+"""The field of the model that names the run of a text encoder."""
 
 Auxiliary = Mapping[str, Float[Array, "batch size"]]
+Known: TypeAlias = Labels | Embedding
+"""What is known of examples: their labels, or vectors where there are captions."""
 
 
 class Recognition(NamedTuple):
@@ -89,19 +99,61 @@ class Conditioning(NamedTuple):
 
     Attributes:
       classes: that samples can be asked for; 0 without.
-      labelled: whether it learns from the data's labels.
-      draw: ``(key, index, labels) -> [batch, condition]``, or None for an unconditional model.
-        Labels become one-hot; infogan draws codes, whose category is the label where there is one.
+      labelled: whether it learns from what the data say of examples, their labels or captions.
+      draw: ``(key, index, known) -> [batch, condition]``, or None for an unconditional model.
+        Labels become one-hot; infogan draws codes, whose category is the label where there is one;
+        vectors stay.
       recognition: D's further task, or None.
+      encoder: of captions; None of a model without.
     """
 
     classes: int
     labelled: bool
-    draw: Callable[[Key, Index, Labels | None], Embedding | None]
+    draw: Callable[[Key, Index, Known | None], Embedding | None]
     recognition: Recognition | None
+    encoder: TextEncoder | None = None
+
+    def read(
+        self, fields: Condition, frozen: Mapping[str, Any], key: Key, index: Index
+    ) -> Known | None:
+        """Reads what is known of examples.
+
+        Args:
+          fields: labels and captions [batch, ...], if any.
+          frozen: variables of other runs, by field and player.
+          key: of the draw of one of several captions.
+          index: int32 [batch], of the examples in the whole batch.
+
+        Returns:
+          The labels; with captions float32 [batch, condition]: the one-hot labels, if any, then
+          the vector of a caption, as long as those, 1, or 0 for none. None where nothing is known.
+        """
+        labels = fields.get(LABEL)
+        if self.encoder is None:
+            return labels
+        captions = drawn(fields[CAPTION], stream(key, CAPTION), index)
+        encoded = self.encoder.encode(frozen[ENCODER], captions)
+        return self._beside_labels(labels, unit(encoded.pooled))
+
+    def first(self, spec: Spec, index: Index) -> Known | None:
+        """What the first state knows of examples: labels that the data have, and no captions."""
+        if not self.labelled:
+            return None
+        present = jnp.asarray(spec.labels, index.dtype)
+        labels = present[index % len(present)] if self.classes else None
+        if self.encoder is None:
+            return labels
+        return self._beside_labels(labels, jnp.zeros((len(index), self.encoder.pooled)))
+
+    def _beside_labels(self, labels: Labels | None, vectors: Embedding) -> Embedding:
+        if labels is None:
+            return vectors
+        return jnp.concatenate([jax.nn.one_hot(labels, self.classes), vectors], axis=1)
 
     def given(self, spec: Spec) -> Spec:
-        """What samples are made from: labels, infogan's categories in their place, or nothing."""
+        """What samples are made from: labels, captions, infogan's categories, or nothing."""
+        if self.encoder is not None:
+            return spec._replace(given=tuple(x for x in spec.given if x in (LABEL, CAPTION)))
         if not self.classes:
             return spec._replace(given=())
         label = Field((), "int32", self.classes)
@@ -110,12 +162,57 @@ class Conditioning(NamedTuple):
         )
 
 
-def make_conditioning(config: GANConfig, classes: int) -> Conditioning:
+def reader_of(
+    config: GANConfig, spec: Spec, networks: Networks = NO_NETWORKS
+) -> TextEncoder | None:
+    """The network of another run that reads captions, where the networks are given some.
+
+    Args:
+      config: of the GAN.
+      spec: of the data.
+      networks: of other runs: ``text_encoder``, where the configuration names one.
+
+    Returns:
+      The network; None where no captions are given.
+
+    Raises:
+      UserError: there are captions and none to read them, or the other way round; or D tells
+        classes apart.
+    """
+    named, conditional = config.text_encoder, config.generator_conditioning != "none"
+    if CAPTION not in spec.given or not conditional:
+        if named is None:
+            return None
+        missing = (
+            f"data.given has no caption; leave it out, or set data.given to {CAPTION}"
+            if conditional
+            else "the networks are given nothing; leave it out, or set generator_conditioning and "
+            "discriminator_conditioning"
+        )
+        raise UserError(f"text_encoder is {named}, but {missing}")
+    task = config.discriminator_conditioning
+    if RECOGNITION.get(task) is not None:
+        raise UserError(
+            f"discriminator_conditioning {task!r} is about classes, not captions; set it to "
+            "'projection', 'embed' or 'concat', or leave caption out of data.given"
+        )
+    if named is None:
+        raise UserError(
+            "a GAN's captions are read by another run; name it by --model.text-encoder RUN, which "
+            "genjax train clip-emoji or genjax weights import minilm makes"
+        )
+    return text_encoder(networks[ENCODER], spec, ENCODER)
+
+
+def make_conditioning(
+    config: GANConfig, classes: int, encoder: TextEncoder | None = None
+) -> Conditioning:
     """Finds what a configuration's networks are conditioned on.
 
     Args:
       config: of the GAN.
       classes: of the data set; 0 without labels.
+      encoder: of its captions; None without.
 
     Returns:
       The conditioning.
@@ -133,6 +230,8 @@ def make_conditioning(config: GANConfig, classes: int) -> Conditioning:
         )
     if generator == "none":
         return Conditioning(0, False, lambda key, index, labels: None, None)
+    if encoder is not None:
+        return Conditioning(classes, True, lambda key, index, vectors: vectors, None, encoder)
     if discriminator == "infogan":
         return Conditioning(config.code_categories, False, _draw_codes(config), recognition)
     if not classes:

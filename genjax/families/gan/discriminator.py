@@ -179,11 +179,14 @@ def _scene(
 ) -> Scene:
     draws = stream(seen.dropout, "penalty")
 
-    def critic(x: Examples) -> PerExample:
+    def given(x: Examples, condition: Embedding | None) -> PerExample:
         judged, _ = apply_training(
-            game.d_network, params, variables, x, seen.condition, rngs={"dropout": draws}
+            game.d_network, params, variables, x, condition, rngs={"dropout": draws}
         )
         return judged.logits
+
+    def critic(x: Examples) -> PerExample:
+        return given(x, seen.condition)
 
     own = example_index(seen.real.images.shape[0], game.axis_name)
     return Scene(
@@ -199,6 +202,9 @@ def _scene(
         stream(seen.key, "penalty"),
         seen.place,
         game.axis_name,
+        seen.condition,
+        given,
+        game.loss.generated,
     )
 
 
@@ -242,13 +248,13 @@ def _gradient(
 ) -> tuple[Params, tuple[Metrics, Variables, Mapping[str, Any]], Drawn | None]:
     """Of one update of D by some examples of its batch; keeps the generated ones if `shared`."""
     d, g = state.discriminator, state.generator
-    images, labels, place = examples
+    images, known, place = examples
     drawn = None
     if shared:
-        drawn = draw(game, g, key, place, labels)
+        drawn = draw(game, g, key, place, known)
         fake, condition = drawn.images, drawn.condition
     else:
-        fake, condition, _ = generate(game, g, g.params, key, place, labels)
+        fake, condition, _ = generate(game, g, g.params, key, place, known)
 
     p = augment_strength(game.config, state.aux, state.step, game.spec.size)
     seen = _look(game, key, number, p, part, (images, fake), condition, place)
@@ -279,9 +285,9 @@ def _update_lazily(
     weight, interval = config.penalties[name]
 
     def gradient(some: Any, part: int) -> tuple[Params, Scalar]:
-        images, labels, place = some
+        images, known, place = some
         g = state.generator
-        fake, condition, _ = generate(game, g, g.params, key, place, labels)
+        fake, condition, _ = generate(game, g, g.params, key, place, known)
         seen = _look(game, key, number, p, part, (images, fake), condition, place)
 
         def loss(params: Params) -> tuple[Number, Scalar]:
@@ -318,13 +324,13 @@ def update_discriminator(
       generated examples of that update.
     """
     config = game.config
-    real, labels = split_updates(game, batch)
+    real, known = split_updates(game, state, batch)
     place = example_index(real.shape[0], game.axis_name)
 
     def make(
         before: tuple[NetState, Mapping[str, Any]], given: Any, shared: bool
     ) -> tuple[tuple[NetState, Mapping[str, Any]], Metrics, Drawn | None]:
-        """One update of D and of what moves with it, by its number, images and labels."""
+        """One update of D and of what moves with it, by its number and its examples."""
         update, images, chosen = given
         now = dataclasses.replace(state, discriminator=before[0], aux=before[1])
         key = stream(state.key, "discriminator update", state.step, update)
@@ -355,12 +361,12 @@ def update_discriminator(
     if target_platform() == "cpu" or looped < 2:
         looped = 0
     if looped:
-        some = jax.tree.map(lambda x: x[:, :looped].swapaxes(0, 1), (real, labels))
+        some = jax.tree.map(lambda x: x[:, :looped].swapaxes(0, 1), (real, known))
         step = lambda carry, given: make(carry, given, False)[:2]  # noqa: E731
         after, each = jax.lax.scan(step, after, (jnp.arange(looped), *some))
         metrics = jax.tree.map(lambda x: x[-1], each)
     for update in range(looped, config.discriminator_updates):
-        own = update, real[:, update], None if labels is None else labels[:, update]
+        own = update, real[:, update], None if known is None else known[:, update]
         shared = config.share_generated and update == config.discriminator_updates - 1
         after, metrics, drawn = make(after, own, shared)
     return dataclasses.replace(state, discriminator=after[0], aux=after[1]), metrics, drawn

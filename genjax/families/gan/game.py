@@ -7,12 +7,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from genjax.config import GANConfig, Optimizer, norm_of
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import apply_training, make_player
-from genjax.core.rng import latents, stream
+from genjax.core.rng import example_index, latents, stream
 from genjax.core.schema import Spec, check_continuous
 from genjax.core.types import (
     Batch,
@@ -20,7 +21,6 @@ from genjax.core.types import (
     Examples,
     Index,
     Key,
-    Labels,
     NetState,
     Number,
     Params,
@@ -30,7 +30,12 @@ from genjax.errors import UserError, lookup
 from genjax.families.gan.ada import make_ada
 from genjax.families.gan.augment import make_augmentation
 from genjax.families.gan.composition import check_axes, make_networks
-from genjax.families.gan.conditioning import Conditioning, make_conditioning
+from genjax.families.gan.conditioning import (
+    Conditioning,
+    Known,
+    make_conditioning,
+    reader_of,
+)
 from genjax.families.gan.losses import LOSSES, AdversarialLoss
 from genjax.families.gan.networks import Judgement
 from genjax.families.gan.styles import Styles, draw_styles, has_styles, noise_keys
@@ -109,7 +114,13 @@ class Drawn(NamedTuple):
     variables: Variables
 
 
-def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: int) -> Game:
+def compose(
+    config: GANConfig,
+    spec: Spec,
+    axis_name: str | None,
+    accumulate: int,
+    networks: Networks = NO_NETWORKS,
+) -> Game:
     """Composes a GAN from its axes.
 
     Args:
@@ -117,6 +128,7 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
       spec: of the data.
       axis_name: mapped axis over the devices, if any.
       accumulate: parts of the batch whose gradients are averaged.
+      networks: of other runs: ``text_encoder``, where the configuration names one.
 
     Returns:
       The game.
@@ -135,7 +147,7 @@ def compose(config: GANConfig, spec: Spec, axis_name: str | None, accumulate: in
         config,
         spec,
         loss,
-        make_conditioning(config, spec.classes),
+        make_conditioning(config, spec.classes, reader_of(config, spec, networks)),
         _make_augment(config, spec),
         *make_networks(config, spec, axis_name),
         _optimizer(config, config.generator_optimizer, config.generator_penalties, size),
@@ -214,11 +226,8 @@ def first_state(game: Game, key: Key) -> GANState:
     # More than one example only for virtual batch norm, whose reference batch this is.
     size = game.spec.size if norm_of(config.generator) == "virtual" else 1
     index = jnp.arange(size)
-    # No label of which the data have no example.
-    present = jnp.asarray(game.spec.labels, index.dtype)
-    labels = present[index % len(present)] if conditioning.labelled else None
     reference = stream(key, "reference")
-    condition = conditioning.draw(reference, index, labels)
+    condition = conditioning.draw(reference, index, conditioning.first(game.spec, index))
     z = latents(reference, index, config.latent)
     g = game.g_network.init(stream(key, "init generator"), z, False, condition)
     image = jnp.zeros((1, *game.spec.shape))
@@ -252,13 +261,26 @@ def first_state(game: Game, key: Key) -> GANState:
     )
 
 
-def split_updates(game: Game, batch: Batch) -> tuple[Examples, Labels | None]:
-    """The real examples of each of D's updates, [batch, updates, ...], and their labels if any."""
+def split_updates(
+    game: Game, state: GANState, batch: Batch
+) -> tuple[Examples, Shaped[Array, "batch updates ..."] | None]:
+    """The examples of each of D's updates, [batch, updates, ...], and what is known of them if any.
+
+    Both players draw the same of several captions.
+    """
     # Examples of one update are strided, so that splitting the batch over devices by its
     # first axis never moves an image from one device to another.
     updates = game.config.discriminator_updates
-    real = batch[game.spec.target].reshape(-1, updates, *game.spec.shape)
-    return real, batch["label"].reshape(-1, updates) if game.conditioning.labelled else None
+    images = batch[game.spec.target]
+    real = images.reshape(-1, updates, *game.spec.shape)
+    if not game.conditioning.labelled:
+        return real, None
+    fields = {name: batch[name] for name in game.conditioning.given(game.spec).given}
+    place = example_index(images.shape[0], game.axis_name)
+    key = stream(state.key, "known", state.step)
+    known = game.conditioning.read(fields, getattr(state, "frozen", {}), key, place)
+    assert known is not None
+    return real, known.reshape(-1, updates, *known.shape[1:])
 
 
 def part_key(key: Key, part: int) -> Key:
@@ -267,7 +289,7 @@ def part_key(key: Key, part: int) -> Key:
 
 
 def generate(
-    game: Game, player: NetState, params: Params, key: Key, place: Index, labels: Labels | None
+    game: Game, player: NetState, params: Params, key: Key, place: Index, known: Known | None
 ) -> tuple[Examples, Embedding | None, Variables]:
     """Runs G in training mode on fresh noise.
 
@@ -277,12 +299,12 @@ def generate(
       params: G's parameters.
       key: of the noise.
       place: int32 [batch], of the examples in the whole batch.
-      labels: int32 [batch], or None.
+      known: of the examples beside which they are made; None for nothing.
 
     Returns:
       The examples, what they were made from, and G's other collections afterwards.
     """
-    condition = game.conditioning.draw(key, place, labels)
+    condition = game.conditioning.draw(key, place, known)
     z = latents(stream(key, "latent"), place, game.config.latent)
     network, variables = game.g_network, player.variables
     if not has_styles(network):
@@ -304,11 +326,11 @@ def synthesize(
     return examples
 
 
-def draw(game: Game, player: NetState, key: Key, place: Index, labels: Labels | None) -> Drawn:
+def draw(game: Game, player: NetState, key: Key, place: Index, known: Known | None) -> Drawn:
     """Generates examples, keeping what the gradient of G's parameters needs; see `generate`."""
 
     def images_of(params: Params) -> tuple[Examples, tuple[Embedding | None, Variables]]:
-        images, condition, variables = generate(game, player, params, key, place, labels)
+        images, condition, variables = generate(game, player, params, key, place, known)
         return images, (condition, variables)
 
     images, pull, (condition, variables) = jax.vjp(images_of, player.params, has_aux=True)

@@ -19,13 +19,13 @@ from genjax.core.types import (
     Examples,
     Index,
     Key,
-    Labels,
     Metrics,
     NetState,
     Params,
     Variables,
 )
 from genjax.errors import UserError
+from genjax.families.gan.conditioning import Known
 from genjax.families.gan.game import (
     Drawn,
     Game,
@@ -110,9 +110,9 @@ def generator_loss(
 
 
 def batch_of_generator(
-    game: Game, real: Examples, labels: Array | None
-) -> tuple[Examples, Labels | None]:
-    """The real examples, and their labels, beside which G's own are made.
+    game: Game, real: Examples, known: Array | None
+) -> tuple[Examples, Known | None]:
+    """The real examples, and what is known of them, beside which G's own are made.
 
     They are those of D's last update. Of a smaller batch they are every n-th of them; for a larger
     one, those of updates before stand behind each.
@@ -120,10 +120,10 @@ def batch_of_generator(
     Args:
       game: the GAN.
       real: of D's updates, [batch, updates, ...].
-      labels: int32 [batch, updates], or None.
+      known: their labels, [batch, updates], or vectors, or None.
 
     Returns:
-      The examples, [batch of G, ...]; and int32 [batch of G], or None.
+      The examples, [batch of G, ...]; and what is known of them, [batch of G, ...], or None.
 
     Raises:
       UserError: a device has too few examples.
@@ -141,7 +141,7 @@ def batch_of_generator(
             return x[::every, -1]
         return x[:, -1 - updates].reshape(-1, *x.shape[2:])
 
-    return of_updates(real), None if labels is None else of_updates(labels)
+    return of_updates(real), None if known is None else of_updates(known)
 
 
 def style_term(
@@ -152,7 +152,7 @@ def style_term(
     variables: Variables,
     key: Key,
     place: Index,
-    labels: Labels | None,
+    known: Known | None,
 ) -> tuple[Scalar, Scalar]:
     """A term of G's loss that looks at its styles, on examples of its own.
 
@@ -164,13 +164,13 @@ def style_term(
       variables: G's other collections, which stay.
       key: of the update.
       place: int32 [batch], of the examples in the whole batch.
-      labels: int32 [batch], or None.
+      known: of the examples, or None.
 
     Returns:
       The term's mean over the examples, and its running mean afterwards.
     """
     own = stream(key, name)
-    condition = game.conditioning.draw(own, place, labels)
+    condition = game.conditioning.draw(own, place, known)
     z = latents(stream(own, "latent"), place, game.config.latent)
     styles, _ = draw_styles(
         game.g_network, params, variables, z, condition, game.config.style_mixing, own, place
@@ -224,7 +224,7 @@ def update_generator(
       The state after the step, and the metrics.
     """
     config, aux = game.config, state.aux
-    real, labels = split_updates(game, batch)
+    real, known = split_updates(game, state, batch)
     key = stream(state.key, "generator update", state.step)
 
     def gradient(examples: Any, part: int) -> Any:
@@ -235,7 +235,7 @@ def update_generator(
         )
         return drawn.pull(d_images)[0], metrics, drawn.variables
 
-    images, chosen = batch_of_generator(game, real, labels)
+    images, chosen = batch_of_generator(game, real, known)
     whole = example_index(images.shape[0], game.axis_name)
     grads, metrics, variables = mean_over_parts(
         gradient, (images, chosen, whole), game.generator_parts
@@ -248,7 +248,7 @@ def update_generator(
     )
     lazy = lazy_terms(config, config.generator_penalties)
     place, some = share_of_batch((whole, chosen))
-    term = partial(style_term, game=game, variables=variables, key=key, place=place, labels=some)
+    term = partial(style_term, game=game, variables=variables, key=key, place=place, known=some)
     at_once = {name: x for name, x in config.generator_penalties.items() if name not in lazy}
     latest = dict(aux.get("generator_penalty", {}))
     if at_once:

@@ -19,11 +19,13 @@ class AdversarialLoss(NamedTuple):
         while generated ones never count as real.
       generator: ``(real, fake) -> [batch]``, which G minimises; `real` is None unless `paired`.
       paired: whether the generator's loss also needs the real logits.
+      generated: D's loss for an image that counts as generated; None where images are compared.
     """
 
     discriminator: Callable[[Logits, Logits, float], PerExample]
     generator: Callable[[Logits | None, Logits], PerExample]
     paired: bool
+    generated: Callable[[Logits], PerExample] | None = None
 
 
 def preference(real: Logits, fake: Logits) -> Float[Array, ""]:
@@ -64,7 +66,7 @@ def separate(
         smoothed = (1 - smoothing) * real(real_logits) + smoothing * fake(real_logits)
         return smoothed + fake(fake_logits)
 
-    return AdversarialLoss(discriminator, lambda _, logits: generator(logits), paired=False)
+    return AdversarialLoss(discriminator, lambda _, logits: generator(logits), False, fake)
 
 
 def minimax() -> AdversarialLoss:

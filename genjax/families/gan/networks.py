@@ -9,7 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax.core.types import Embedding, Examples, Logits
-from genjax.nn.layers import Dense, Layers, MinibatchDiscrimination, MinibatchStddev
+from genjax.nn.layers import (
+    Dense,
+    Layers,
+    MinibatchDiscrimination,
+    MinibatchStddev,
+    leaky_relu,
+)
 
 GENERATOR_CONDITIONING = ("none", "concat", "cbn", "embed", "mapping")
 
@@ -17,6 +23,17 @@ GENERATOR_CONDITIONING = ("none", "concat", "cbn", "embed", "mapping")
 def _embedding_init(gain: float) -> Any:
     """Of a matrix from labels: ``N(0, gain^2 / classes)``."""
     return nn.initializers.variance_scaling(gain**2, "fan_in", "normal")
+
+
+def _reduced(condition: Embedding, width: int | None, layers: Layers) -> Embedding:
+    """A condition after a layer of its own, within a compact call; as it is without a width.
+
+    Reference: Reed et al. 2016, section 4.1.
+    """
+    if width is None:
+        return condition
+    dense = layers.dense(width, _embedding_init(1.0), name="reduction")
+    return leaky_relu(dense(condition), 0.2)
 
 
 class Generator(nn.Module):
@@ -35,12 +52,14 @@ class Generator(nn.Module):
       conditioning: one of `GENERATOR_CONDITIONING`.
       virtual: whether the decoder's norm is virtual batch norm.
       layers: what its layers have in common.
+      width: of the layer that the condition passes first; None for none.
     """
 
     decoder: Any
     conditioning: str = "none"
     virtual: bool = False
     layers: Layers = Layers()
+    width: int | None = None
 
     def __call__(
         self, z: Float[Array, "batch latent"], train: bool, condition: Embedding | None = None
@@ -70,9 +89,11 @@ class Generator(nn.Module):
                 given = condition
                 fixed: Array = self.variable("reference", "condition", lambda: given).value
                 condition = jnp.concatenate([fixed, given])
+        if condition is not None:
+            condition = _reduced(condition, self.width, self.layers)
         if self.conditioning == "concat":
             assert condition is not None
-            z = jnp.concatenate([z, condition], -1)
+            z = jnp.concatenate([z, condition.astype(z.dtype)], -1)
         if self.conditioning == "embed":
             assert condition is not None
             dtype, spectral_norm = self.layers.dtype, self.layers.spectral_norm
@@ -117,6 +138,10 @@ MINIBATCH: dict[str, Callable[[str | None], nn.Module] | None] = {
 """What lets D see the rest of its batch, between the encoder and the logit."""
 
 
+_GIVEN = ("concat", "projection", "embed", "mapping")
+"""Where a condition comes into D."""
+
+
 class Discriminator(nn.Module):
     """An encoder with a logit, and perhaps further outputs.
 
@@ -132,6 +157,7 @@ class Discriminator(nn.Module):
         of them.
       minibatch: an entry of `MINIBATCH`, made, or None.
       auxiliary: sizes of further outputs by name.
+      width: of the layer that the condition passes first; None for none.
 
     Reference: Miyato & Koyama 2018, equation 4 (projection).
     """
@@ -141,6 +167,7 @@ class Discriminator(nn.Module):
     conditioning: str = "none"
     minibatch: nn.Module | None = None
     auxiliary: tuple[tuple[str, int], ...] = ()
+    width: int | None = None
 
     @nn.compact
     def __call__(
@@ -157,6 +184,8 @@ class Discriminator(nn.Module):
             layers = self.layers
             return Dense(size, use_bias, layers.dtype, init, layers.spectral_norm, name=name)
 
+        if condition is not None and self.conditioning in _GIVEN:
+            condition = _reduced(condition, self.width, self.layers)
         if self.conditioning == "concat":
             assert condition is not None
             places = images.shape[1:-1]

@@ -9,15 +9,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax.core.algorithm import pmean
-from genjax.core.rng import example_keys, stream
-from genjax.core.types import Examples, Index, Key, Logits, Params, PerExample
+from genjax.core.rng import example_index, example_keys, stream
+from genjax.core.types import Embedding, Examples, Index, Key, Logits, Params, PerExample
 from genjax.families.gan.augment import translation
+from genjax.nn.layers import gather_batch
 
 Critic = Callable[[Examples], Logits]
 """D with its parameters and the batch's conditions filled in; real and generated images at the same
 place of the batch share their condition."""
 
 _NORM_EPSILON = 1e-12
+# Of a squared distance, as a share of the squares: what rounding may do to equal captions.
+_ALIKE = 1e-6
 
 
 class Origin(NamedTuple):
@@ -48,6 +51,10 @@ class Scene(NamedTuple):
       key: of the penalty's own draws.
       place: of each example in the whole batch.
       axis_name: mapped axis over the devices, if any.
+      condition: of the examples; None for an unconditional D.
+      critic_given: ``(images, condition) -> [batch]``, the critic for other conditions.
+      generated: D's loss for an image that counts as generated, by its logit; None where its loss
+        compares images.
     """
 
     critic: Critic
@@ -62,6 +69,9 @@ class Scene(NamedTuple):
     key: Key
     place: Index
     axis_name: str | None
+    condition: Embedding | None
+    critic_given: Callable[[Examples, Embedding], Logits]
+    generated: Callable[[Logits], PerExample] | None
 
 
 class Penalty(NamedTuple):
@@ -72,11 +82,13 @@ class Penalty(NamedTuple):
       differentiates: whether it takes the gradient of each example's logit by that example's
         pixels, which batch norm in D makes meaningless.
       images: whether it is for images alone.
+      conditional: whether it is about the condition that D is given.
     """
 
     compute: Callable[[Scene], PerExample]
     differentiates: bool = False
     images: bool = False
+    conditional: bool = False
 
 
 def gradient_square(critic: Critic, images: Examples) -> PerExample:
@@ -175,11 +187,36 @@ def bcr(scene: Scene) -> PerExample:
     return cr(scene) + fake
 
 
+def mismatch(scene: Scene) -> PerExample:
+    """``generated(D(x, c'))``: real images with another example's condition count as generated.
+
+    c' is that of the next example of the whole batch, over all devices (of each part with
+    `accumulate`). Where it is equal up to rounding, or stands for no caption, which describes any
+    image, the example is left out and the mean is over the others.
+
+    The paper's loss is 1 for real images with their captions, 1/2 for generated and 1/2 for
+    mismatched ones; here generated ones keep 1, so that weight 0.5 is the paper's share beside the
+    real images, and weight 1 its share beside the generated ones.
+
+    Reference: Reed et al. 2016 (GAN-CLS), section 4.2 and algorithm 1.
+    """
+    own, generated = scene.condition, scene.generated
+    assert own is not None
+    assert generated is not None
+    whole = gather_batch(own, scene.axis_name)
+    others = jnp.roll(whole, -1, axis=0)[example_index(len(own), scene.axis_name)]
+    apart, size = (jnp.sum(jnp.square(x), axis=1) for x in (own - others, others))
+    counts = ((apart > _ALIKE * size) & (size > 0)).astype(jnp.float32)
+    share = jnp.maximum(pmean(jnp.mean(counts), scene.axis_name), 1 / len(whole))
+    return counts * generated(scene.critic_given(scene.real, others)) / share
+
+
 PENALTIES: dict[str, Penalty] = {
     "bcr": Penalty(bcr, images=True),
     "cr": Penalty(cr, images=True),
     "dragan": Penalty(dragan, differentiates=True),
     "lecam": Penalty(lecam),
+    "mismatch": Penalty(mismatch, conditional=True),
     "r1": Penalty(r1, differentiates=True),
     "r2": Penalty(r2, differentiates=True),
     "wgan_gp": Penalty(wgan_gp, differentiates=True),
