@@ -128,7 +128,8 @@ def with_penalties(experiment: Experiment) -> Iterator[Experiment]:
     """An experiment without penalties, then with each of them alone.
 
     Penalties that differentiate need a D without batch norm; where the preset has it, they get one
-    without norm, and it comes without penalties too, to compare with.
+    without norm, and it comes without penalties too, to compare with. Those about D's condition
+    need one.
     """
     config = experiment.model
     if not isinstance(config, GANConfig):
@@ -139,6 +140,8 @@ def with_penalties(experiment: Experiment) -> Iterator[Experiment]:
     for discriminator in (given, plain) if batch_norm else (given,):
         yield alter(experiment, discriminator=discriminator, penalties={})
         for name, penalty in PENALTIES.items():
+            if penalty.conditional and config.discriminator_conditioning == "none":
+                continue
             if not batch_norm or penalty.differentiates == (discriminator == plain):
                 yield alter(experiment, discriminator=discriminator, penalties={name: (1.0, 1)})
 

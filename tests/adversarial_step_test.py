@@ -53,11 +53,14 @@ def test_penalties_that_differentiate_get_a_baseline_without_batch_norm():
         (model.discriminator.norm, *model.penalties)
         for model in (x.model for x in with_penalties(preset("dcgan-digits")))
     ]
-    kept = [("batch", name) for name, x in PENALTIES.items() if not x.differentiates]
-    changed = [("none", name) for name, x in PENALTIES.items() if x.differentiates]
+    fit = {name: x for name, x in PENALTIES.items() if not x.conditional}
+    kept = [("batch", name) for name, x in fit.items() if not x.differentiates]
+    changed = [("none", name) for name, x in fit.items() if x.differentiates]
     assert found == [("batch",), *kept, ("none",), *changed]
     norms = [x.model.discriminator.norm for x in with_penalties(preset("wgan-gp-mnist"))]
-    assert norms == ["none"] * (1 + len(PENALTIES))
+    assert norms == ["none"] * (1 + len(fit))
+    given = [x.model.penalties for x in with_penalties(preset("cgan-digits"))]
+    assert {"mismatch": (1.0, 1)} in given
     assert not list(with_penalties(preset("vae-mnist")))
 
 

@@ -155,7 +155,7 @@ def test_flags_go_before_a_file_and_a_file_before_the_preset(tmp_path):
         ("steps: !!python/object/apply:os.getcwd []", "is not valid YAML"),
         ("name: &a [*a]", "it must be of type str"),
         ('name: "\\ud800"', "name is"),
-        ("format: 9", "is of format 9; this genjax reads up to 8"),
+        ("format: 10", "is of format 10; this genjax reads up to 9"),
         ("format: 3", "lacks the field 'name'; a file that says its format has all fields"),
         ("steps: 3\nseed: 1\nsteps: 4", "is not valid YAML: 'steps' is there twice"),
         ("model: {generator: {name: mlp, name: sngan}}", "'name' is there twice"),

@@ -31,6 +31,11 @@ ONE_HOT = np.eye(CLASSES, dtype=np.float32)[LABELS]
 IMAGES = RNG.uniform(-1, 1, (BATCH, *IMAGE)).astype(np.float32)
 Z = RNG.normal(size=(BATCH, 5)).astype(np.float32)
 EPSILON = 1e-5
+# What comes into networks, and the width of the layer that it passes first.
+GIVEN = {
+    "labels": (ONE_HOT, None),
+    "vectors": (RNG.normal(size=(BATCH, 4)).astype(np.float32), 7),
+}
 
 
 def draw(module, *inputs):
@@ -50,6 +55,12 @@ def affine(layer, x):
 
 def leaky_relu(x):
     return np.where(x > 0, x, 0.2 * x)
+
+
+def passed(params, given):
+    """What is given, after the layer that it passes first if there is one."""
+    layer = params.get("reduction")
+    return given if layer is None else leaky_relu(affine(layer, np.float64(given)))
 
 
 # ---- conditional normalisation ----
@@ -97,29 +108,32 @@ def test_a_condition_without_weight_is_none(name):
 # ---- the generator ----
 
 
-def generator_formula(conditioning, params):
+def generator_formula(conditioning, params, given):
     """A hidden layer of batch norm and ReLU, and a tanh, in training mode."""
     weights = wide(params)["decoder"]
-    z = np.float64(Z)
+    z, given = np.float64(Z), passed(wide(params), given)
     if conditioning == "concat":
-        z = np.concatenate([z, ONE_HOT], 1)
+        z = np.concatenate([z, given], 1)
     if conditioning == "embed":
-        z = np.concatenate([z, wide(params)["embedding"]["kernel"][LABELS]], 1)
+        z = np.concatenate([z, given @ wide(params)["embedding"]["kernel"]], 1)
     hidden = affine(weights["Dense_0"], z)
     normal = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + EPSILON)
     norm = weights["Normalize_0"]
     if conditioning == "cbn":
-        gain = 1 + norm["gain"]["kernel"][LABELS]
-        bias = norm["conditional_bias"]["kernel"][LABELS]
+        gain = 1 + given @ norm["gain"]["kernel"]
+        bias = given @ norm["conditional_bias"]["kernel"]
     else:
         gain, bias = norm["scale"], norm["bias"]
     return np.tanh(affine(weights["Dense_1"], np.maximum(gain * normal + bias, 0)))
 
 
+@pytest.mark.parametrize("kind", GIVEN)
 @pytest.mark.parametrize("conditioning", ["none", "concat", "cbn", "embed"])
-def test_generator(conditioning):
-    module = Generator(MLPDecoder(IMAGE, 7, 1, Layers("batch")), conditioning)
-    condition = None if conditioning == "none" else jnp.asarray(ONE_HOT)
+def test_generator(conditioning, kind):
+    given, width = GIVEN[kind]
+    decoder = MLPDecoder(IMAGE, 7, 1, Layers("batch"))
+    module = Generator(decoder, conditioning, width=width)
+    condition = None if conditioning == "none" else jnp.asarray(given)
     params, shapes = draw(module, jnp.asarray(Z), True, condition)
     # In training mode, the running moments are not read.
     moments = jax.tree.map(lambda p: jnp.zeros(p.shape), shapes["batch_stats"])
@@ -130,9 +144,9 @@ def test_generator(conditioning):
 
     images = run({"params": params, "batch_stats": moments})
     # A condition enters in one place alone.
-    inputs = 5 + {"concat": CLASSES, "embed": 5}.get(conditioning, 0)
+    inputs = 5 + {"concat": width or CLASSES, "embed": 5}.get(conditioning, 0)
     assert params["decoder"]["Dense_0"]["kernel"].shape == (inputs, 7)
-    expected = generator_formula(conditioning, params)
+    expected = generator_formula(conditioning, params, given)
     np.testing.assert_allclose(images.reshape(BATCH, -1), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -172,37 +186,42 @@ def test_every_conditioning_of_the_discriminator_has_a_formula_here():
     assert set(GENERATOR_CONDITIONING) == {"none", "concat", "cbn", "embed", "mapping"}
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_discriminator(name, small_gan):
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in HEADS for kind in GIVEN if kind == "labels" or not HEADS[name]],
+)
+def test_discriminator(name, kind, small_gan):
     """One hidden layer, its logit, and what the conditioning adds."""
+    given, width = GIVEN[kind]
     config = dataclasses.replace(small_gan, code_categories=CLASSES, code_continuous=2)
     task = RECOGNITION[name]
     sizes = () if task is None else task.sizes(config, CLASSES)
     assert sizes == HEADS[name]
-    module = Discriminator(MLPEncoder(7, 1, Layers()), Layers(), name, auxiliary=sizes)
-    arguments = jnp.asarray(IMAGES), True, None if name == "none" else jnp.asarray(ONE_HOT)
+    encoder = MLPEncoder(7, 1, Layers())
+    module = Discriminator(encoder, Layers(), name, auxiliary=sizes, width=width)
+    arguments = jnp.asarray(IMAGES), True, None if name == "none" else jnp.asarray(given)
     params, _ = draw(module, *arguments)
     judgement = jax.jit(lambda p: module.apply({"params": p}, *arguments))(params)
 
     weights = wide(params)
-    images = np.float64(IMAGES)
+    images, given = np.float64(IMAGES), passed(weights, given)
     if name == "concat":
         # Mirza & Osindero 2014: the condition's own map, as a second channel.
-        label_map = weights["label_map"]["kernel"][LABELS].reshape(BATCH, 4, 4, 1)
+        label_map = (given @ weights["label_map"]["kernel"]).reshape(BATCH, 4, 4, 1)
         images = np.concatenate([images, label_map], -1)
     features = leaky_relu(affine(weights["encoder"]["Dense_0"], images.reshape(BATCH, -1)))
     if name == "embed":
         # R3GAN's code: (V y)^T W phi(x), without a logit of its own.
         assert set(weights["logit"]) == {"kernel"}
         v, w = weights["embedding"]["kernel"], weights["logit"]["kernel"]
-        logits = np.einsum("be,bf,fe->b", v[LABELS], features, w)
+        logits = np.einsum("be,bf,fe->b", given @ v, features, w)
     else:
         logits = affine(weights["logit"], features)[:, 0]
     if name == "projection":
         # Miyato & Koyama 2018: psi(phi(x)) + y^T V phi(x).
         v = weights["embedding"]["kernel"]
-        assert v.shape == (CLASSES, 7)
-        logits = logits + np.einsum("bc,cf,bf->b", np.float64(ONE_HOT), v, features)
+        assert v.shape == (width or CLASSES, 7)
+        logits = logits + np.einsum("bc,cf,bf->b", given, v, features)
     np.testing.assert_allclose(judgement.logits, logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(judgement.features, features, rtol=1e-4, atol=1e-5)
     assert set(judgement.auxiliary) == {head for head, _ in sizes}

@@ -4,18 +4,21 @@ Its first step must give the numbers that are stored in tests/golden.
 """
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import check_golden, step_numbers
+from readers import random_reader
 
 from genjax.config import (
     R3GAN,
     Decoder,
     Denoiser,
     DiT,
+    GANConfig,
     Network,
     Optimizer,
     ResNet,
@@ -23,12 +26,13 @@ from genjax.config import (
     TextTower,
     UNet,
 )
-from genjax.core.parallel import compile_step, mapped_axis, step_once
+from genjax.core.frozen import NO_NETWORKS, with_frozen
+from genjax.core.parallel import compile_step, copy_to, mapped_axis, step_once
 from genjax.core.players import players
 from genjax.data.noise import noise
 from genjax.data.schema import resized
 from genjax.data.sources import known_schema
-from genjax.families.registry import make_algorithm
+from genjax.families.registry import make_algorithm, make_spec
 from genjax.presets import DEFAULT, PRESETS
 from genjax.run import checkpoint
 from genjax.run.conditions import conditions_in_turn
@@ -90,6 +94,16 @@ def narrow(model):
     return dataclasses.replace(model, **fields)
 
 
+def completed(experiment, schema):
+    """A preset with the run that it leaves to be named, if any; and that run's networks."""
+    needed = isinstance(experiment.model, GANConfig) and "caption" in (experiment.data.given or ())
+    if not needed:
+        return experiment, NO_NETWORKS
+    model = dataclasses.replace(experiment.model, text_encoder="a run")
+    networks = random_reader(make_spec(experiment, schema))
+    return dataclasses.replace(experiment, model=model), networks
+
+
 def cases():
     """Every preset on one device; every model under pmap; mesh, whose program is jit's, once."""
     found, models = [], set()
@@ -116,7 +130,8 @@ def test_preset(name, mode, tmp_path):
     if schema.domain == "image":
         side = experiment.data.resolution or schema.fields["image"].shape[0]
         schema = resized(schema, min(side, MOST_PIXELS))
-    algorithm = make_algorithm(experiment, schema, mapped_axis(mode))
+    experiment, networks = completed(experiment, schema)
+    algorithm = make_algorithm(experiment, schema, mapped_axis(mode), networks=networks)
     devices = jax.devices()[:1] if mode == "jit" else jax.devices()[:4]
     compiled = compile_step(algorithm, mode, devices)
     state = compiled.init(jax.random.key(experiment.seed))
@@ -150,6 +165,7 @@ def test_preset(name, mode, tmp_path):
     with checkpoint.open_checkpoints(tmp_path, 1) as manager:
         key = jax.random.key(1)
         resumed = checkpoint.restore(manager, 1, algorithm.init, key, compiled.sharding)
+    resumed = with_frozen(resumed, networks, partial(copy_to, compiled.sharding))
     resumed, _ = step(resumed, 1)
     raw_key = jax.random.key_data
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(resumed), strict=True):

@@ -165,3 +165,17 @@ def test_non_saturating_learns_where_minimax_saturates():
         for name in ("minimax", "non_saturating")
     }
     assert slope["minimax"] < 1e-4 < 0.99 < slope["non_saturating"]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_counts_as_generated(name):
+    """D's loss is a sum of one for each kind of image, but where it compares them."""
+    loss = LOSSES[name]
+    assert (loss.generated is None) == loss.paired
+    if loss.generated is None:
+        return
+    formula = FORMULAS[name][0]
+    # Of the real ones, what is left of the loss is the same for all generated ones.
+    of_real = formula(REAL, FAKE, 0.0) - np.asarray(loss.generated(jnp.asarray(FAKE)))
+    other = formula(REAL, REAL, 0.0) - np.asarray(loss.generated(jnp.asarray(REAL)))
+    np.testing.assert_allclose(of_real, other, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import AVERAGE_FAKE, AVERAGE_REAL, BATCH, FAKE, KEY, REAL, RNG, make_scene
+from scenes import (
+    AVERAGE_FAKE,
+    AVERAGE_REAL,
+    BATCH,
+    CONDITION,
+    FAKE,
+    KEY,
+    REAL,
+    RNG,
+    make_scene,
+)
 from scipy import stats
 
 from genjax.families.gan.networks import Discriminator
@@ -81,6 +91,18 @@ def unit_norm(critic, x):
     return (squared_norm(critic, x).sqrt() - 1) ** 2
 
 
+def mismatched(critic, real, fake, points):
+    """Reed et al. 2016: with the next image's caption, real ones count as generated.
+
+    Those of the third and the fifth example are an equal caption and none.
+    """
+    import torch
+
+    sums = torch.tensor(np.roll(CONDITION, -1, axis=0).sum(1))
+    taken = torch.tensor([6 / 4, 6 / 4, 0, 6 / 4, 0, 6 / 4])
+    return -taken * torch.log(1 - torch.sigmoid(critic(real) * sums))
+
+
 # ``(critic, real, fake, points) -> [batch]``
 FORMULAS = {
     # Mescheder et al. 2018, equations 9 and 10.
@@ -94,6 +116,7 @@ FORMULAS = {
     "lecam": lambda critic, real, fake, points: (
         (critic(real) - AVERAGE_FAKE) ** 2 + (critic(fake) - AVERAGE_REAL) ** 2
     ),
+    "mismatch": mismatched,
     # Zhang et al. 2020.
     "cr": lambda critic, real, fake, points: (critic(real) - critic(points[0])) ** 2,
     # Zhao et al. 2021.
@@ -101,7 +124,7 @@ FORMULAS = {
         (critic(real) - critic(points[0])) ** 2 + (critic(fake) - critic(points[1])) ** 2
     ),
 }
-POINTS = {"r1": 1, "r2": 1, "wgan_gp": 1, "dragan": 1, "lecam": 0, "cr": 1, "bcr": 2}
+POINTS = {"r1": 1, "r2": 1, "wgan_gp": 1, "dragan": 1, "lecam": 0, "mismatch": 0, "cr": 1, "bcr": 2}
 
 
 def test_every_penalty_has_a_formula_here():

@@ -68,7 +68,8 @@ def penalty_draws(images, key, index, axis_name):
     real = jnp.ones_like(images).at[:, ::2].set(-1)
     logits = jnp.zeros(len(images))
     origins = Origin(real, critic), Origin(images, critic)
-    scene = Scene(critic, real, images, *origins, logits, logits, 0.0, 0.0, key, index, axis_name)
+    seen = critic, real, images, *origins, logits, logits, 0.0, 0.0, key, index, axis_name
+    scene = Scene(*seen, None, lambda images, condition: critic(images), None)
     return {name: PENALTIES[name].compute(scene) for name in ("dragan", "wgan_gp")}
 
 

@@ -10,6 +10,8 @@ KEY = jax.random.key(3)
 BATCH, IMAGE = 6, (4, 4, 1)
 AVERAGE_REAL, AVERAGE_FAKE = 0.3, -0.7
 RNG = np.random.default_rng(0)
+# The third is as the fourth, and the last is none.
+CONDITION = np.array([[1, 2], [0, -1], [3, 1], [3, 1], [-2, 5], [0, 0]], np.float32)
 REAL, FAKE = (RNG.uniform(-1, 1, (BATCH, *IMAGE)).astype(np.float32) for _ in range(2))
 
 
@@ -28,4 +30,7 @@ def make_scene(critic, real=REAL, fake=FAKE, key=KEY):
         key,
         jnp.arange(real.shape[0]),
         None,
+        jnp.asarray(CONDITION),
+        lambda x, condition: critic(x) * condition.sum(1),
+        jax.nn.softplus,
     )

@@ -25,7 +25,9 @@ def _embedding_init(gain: float) -> Any:
     return nn.initializers.variance_scaling(gain**2, "fan_in", "normal")
 
 
-def _reduced(condition: Embedding, width: int | None, layers: Layers) -> Embedding:
+def _reduced(
+    condition: Embedding, width: int | None, layers: Layers
+) -> Float[Array, "batch units"]:
     """A condition after a layer of its own, within a compact call; as it is without a width.
 
     Reference: Reed et al. 2016, section 4.1.
@@ -78,7 +80,11 @@ class Generator(nn.Module):
     @nn.compact
     def _begin(
         self, z: Float[Array, "batch latent"], condition: Embedding | None
-    ) -> tuple[Float[Array, "batch_and_reference inputs"], Embedding | None, int]:
+    ) -> tuple[
+        Float[Array, "batch_and_reference inputs"],
+        Float[Array, "batch_and_reference units"] | None,
+        int,
+    ]:
         """What the decoder is given, and how many of the reference batch come first."""
         first = 0
         if self.virtual:
