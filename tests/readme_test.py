@@ -64,6 +64,10 @@ def small(command):
             words += [word for name, size in network for word in (f"--model.network.{name}", size)]
         if "t2i-emoji" in words:
             words += ["--model.network.name", "mlp", "--model.text.depth", "1"]
+        if "clip-emoji" in words:
+            words += ["--model.image.widths", "8", "--model.text.depth", "1"]
+        if "t2i-gan-emoji" in words:
+            words += ["--model.generator.width", "8", "--model.discriminator.width", "8"]
         if "--config" in words:
             # MNIST is not there.
             words += ["--data.name", "digits", "--eval.features", "pixels"]

@@ -18,6 +18,12 @@ SMALL = (
     *("--sample-every", "2", "--checkpoint-every", "2", "--log-every", "1"),
 )
 TINY = ("--model.network.name", "mlp", "--model.network.width", "16")
+# Both networks of a GAN.
+PAIR = tuple(
+    word
+    for player in ("generator", "discriminator")
+    for word in (f"--model.{player}.name", "mlp", f"--model.{player}.width", "8")
+)
 READER = ("--model.text.width", "8", "--model.text.depth", "1", "--model.text.heads", "2")
 
 
@@ -116,13 +122,19 @@ def encoder(data, tmp_path_factory):
 
 
 @pytest.mark.full
-def test_a_text_encoder_of_another_run_stays_as_it_is(encoder, data, tmp_path):
+@pytest.mark.parametrize(
+    ("preset", "network", "player"),
+    [("t2i-emoji", TINY, "network"), ("t2i-gan-emoji", PAIR, "generator")],
+)
+def test_a_text_encoder_of_another_run_stays_as_it_is(
+    preset, network, player, encoder, data, tmp_path
+):
     """It is named by its weights and lies in no checkpoint; resume is exact."""
-    flags = (*data, *TINY, "--model.text-encoder", encoder)
-    whole = train(tmp_path / "whole", "t2i-emoji", *flags, "--steps", "4")
-    part = train(tmp_path / "part", "t2i-emoji", *flags)
+    flags = (*data, *network, "--model.text-encoder", encoder)
+    whole = train(tmp_path / "whole", preset, *flags, "--steps", "4")
+    part = train(tmp_path / "part", preset, *flags)
     assert genjax("resume", part, "--steps", "4").status == 0
-    ours, theirs = (load_file(folder / "network.safetensors") for folder in (part, whole))
+    ours, theirs = (load_file(folder / f"{player}.safetensors") for folder in (part, whole))
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert not any("text" in name for name in ours)
@@ -130,6 +142,19 @@ def test_a_text_encoder_of_another_run_stays_as_it_is(encoder, data, tmp_path):
     assert named.startswith(f"{encoder}@2#")
     images, *_ = drawn(whole, tmp_path, "--n", 2, "--prompt", "red square", "")
     assert not np.array_equal(*images)
+    more = ("--prompt", "red square", "blue", "--per-class", "2", "--out", tmp_path / "a.png")
+    rows, prompts, _ = drawn(whole, tmp_path, *more)
+    assert prompts == ["red square"] * 2 + ["blue"] * 2
+    np.testing.assert_array_equal(rows[0], images[0])
+    scored = ("--metrics", "clip_score", "--clip", encoder, "--samples", "16")
+    assert genjax("evaluate", whole, *scored).status == 0
+    assert genjax("interpolate", whole, "--frames", "2", "--out", tmp_path / "way.png").status == 0
+
+
+def test_a_gan_needs_someone_to_read_captions(data, tmp_path):
+    said = refusal("train", "t2i-gan-emoji", *SMALL, *data, *PAIR, "--out", tmp_path / "run")
+    assert "name it by --model.text-encoder RUN, which genjax train clip-emoji" in said
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.full
