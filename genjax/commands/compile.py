@@ -119,7 +119,7 @@ def _data_of(experiment: Any) -> "tuple[Schema, int | None]":
 
     Others need not be there.
     """
-    from genjax.data.schema import resized
+    from genjax.data.schema import configured
     from genjax.data.sources import known_schema, load
     from genjax.run.feed import is_whole
 
@@ -129,7 +129,7 @@ def _data_of(experiment: Any) -> "tuple[Schema, int | None]":
     except UserError:
         source = load(data)
         return source.schema, source.count if is_whole(source) else None
-    return resized(schema, data.resolution), None
+    return configured(schema, data), None
 
 
 def _append(path: Path | None, records: list[dict[str, Any]]) -> None:

@@ -43,7 +43,7 @@ def presets(arguments: list[str]) -> None:
 
 def _sizes(experiment: Experiment) -> tuple[str, str]:
     """The shape of an example and the parameters of each network, where the data are known."""
-    from genjax.data.schema import resized
+    from genjax.data.schema import configured
     from genjax.data.sources import known_schema, load
     from genjax.families.registry import count_parameters
     from genjax.run.opening import open_algorithm
@@ -51,7 +51,7 @@ def _sizes(experiment: Experiment) -> tuple[str, str]:
     config, size = experiment.data, "?"
     try:
         try:
-            schema = resized(known_schema(config.name, config.length), config.resolution)
+            schema = configured(known_schema(config.name, config.length), config)
         except UserError:
             schema = load(config).schema
         size = "x".join(map(str, next(iter(schema.fields.values())).shape))
@@ -63,7 +63,7 @@ def _sizes(experiment: Experiment) -> tuple[str, str]:
 
 
 def data(arguments: list[str]) -> None:
-    """Manage data sets: genjax data list | prepare NAME | import NAME --from DIR."""
+    """Manage data sets: genjax data list | prepare NAME | import NAME --from DIR | embed NAME."""
 
     def list_(directory: Path | None = None) -> None:
         """List the data sets and where they are.
@@ -121,7 +121,34 @@ def data(arguments: list[str]) -> None:
         options = (resolution, tokenizer, vocabulary, rate, vocabulary_file)
         _report_import(import_dataset(name, source, directory, progress, *options))
 
-    actions: dict[str, Callable[..., None]] = {"list": list_, "prepare": prepare, "import": import_}
+    def embed(
+        name: Positional[str],
+        source: Annotated[str, tyro.conf.arg(name="from")],
+        by: str,
+        directory: Path | None = None,
+        resolution: int | None = None,
+    ) -> None:
+        """Store a set of images again with the embedding of each by a run of a joint embedding.
+
+        Args:
+          name: Name to give it.
+          source: The set, which has images and perhaps labels and captions.
+          by: Run of the family contrastive, such as one of clip-emoji, which sees the images at its
+            own size: FOLDER, FOLDER@best or FOLDER@STEP.
+          directory: Folder of prepared sets, for both; None means TFDS_DATA_DIR or
+            ~/tensorflow_datasets.
+          resolution: Side in pixels to store the images at; None keeps their size.
+        """
+        from genjax.run.embedded import embed_dataset
+
+        _report_import(embed_dataset(name, source, by, directory, resolution, progress))
+
+    actions: dict[str, Callable[..., None]] = {
+        "list": list_,
+        "prepare": prepare,
+        "import": import_,
+        "embed": embed,
+    }
     if not arguments or arguments[0] in ("-h", "--help"):
         show_help("genjax data", actions, data.__doc__)
         return

@@ -120,15 +120,8 @@ def import_dataset(
       UserError: the name is taken or invalid, or the source cannot be used. Nothing is stored then.
     """
     source = Path(source)
-    if not stored.NAME.fullmatch(name):
-        raise UserError(
-            f"data set name {name!r} isn't usable; write it with lower-case letters, digits and "
-            "underscores, starting with a letter"
-        )
-    if name in SOURCES:
-        raise UserError(f"{name!r} is embedded in {SOURCES[name].where}; choose another name")
     root = prepared.data_directory(directory)
-    _check_free(name, root)
+    check_name(name, root)
     words = None if vocabulary_file is None else Path(vocabulary_file)
     request = Request(name, source, root, progress, resolution, tokenizer, vocabulary, rate, words)
     with contextlib.ExitStack() as stack:
@@ -146,7 +139,23 @@ def import_dataset(
         return chosen.run(request)
 
 
-def _check_free(name: str, root: Path) -> None:
+def check_name(name: str, root: Path) -> None:
+    """Refuses a name that a new data set can't have.
+
+    Args:
+      name: of it.
+      root: folder of data sets.
+
+    Raises:
+      UserError: it is no name, or taken.
+    """
+    if not stored.NAME.fullmatch(name):
+        raise UserError(
+            f"data set name {name!r} isn't usable; write it with lower-case letters, digits and "
+            "underscores, starting with a letter"
+        )
+    if name in SOURCES:
+        raise UserError(f"{name!r} is embedded in {SOURCES[name].where}; choose another name")
     standard = STANDARD.get(name)
     target = root / name / (standard.version if standard else stored.VERSION)
     present = prepared.find(name, root) or stored.find(name, root)

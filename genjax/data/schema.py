@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from genjax.config import DataConfig
+from genjax.core.embeddings import EMBEDDING
 from genjax.core.schema import Field, Schema
 
 # Above what networks are built for; a file may say anything.
@@ -43,6 +45,25 @@ def resized(schema: Schema, resolution: int | None) -> Schema:
     return schema._replace(fields={**schema.fields, "image": resized_field})
 
 
+def configured(schema: Schema, config: DataConfig) -> Schema:
+    """The examples of a set as a configuration wants them.
+
+    Args:
+      schema: of the set.
+      config: the size of its images, and the field that is generated.
+
+    Returns:
+      Of a set of images the same at that size; or, where their embeddings are generated, vectors
+      with what else there is but the images.
+    """
+    if schema.domain != "image":
+        return schema
+    if config.target != EMBEDDING or EMBEDDING not in schema.fields:
+        return resized(schema, config.resolution)
+    others = {name: field for name, field in schema.fields.items() if name != "image"}
+    return Schema("vectors", {EMBEDDING: schema.fields[EMBEDDING], **others}, schema.facts)
+
+
 def captioned_schema(
     images: Schema, candidates: int, length: int, vocabulary: int, facts: Mapping[str, Any]
 ) -> Schema:
@@ -60,6 +81,21 @@ def captioned_schema(
     """
     caption = Field((candidates, length), "int32", vocabulary)
     return Schema(images.domain, {**images.fields, "caption": caption}, {**images.facts, **facts})
+
+
+def embedded_schema(images: Schema, size: int, facts: Mapping[str, Any]) -> Schema:
+    """Of the same images with embeddings of so many numbers, behind the other fields.
+
+    Args:
+      images: of the images, perhaps with captions.
+      size: numbers of an embedding.
+      facts: see `genjax.core.embeddings.embedding_facts`.
+
+    Returns:
+      The schema, with ``float32`` embeddings.
+    """
+    fields = {**images.fields, EMBEDDING: Field((size,), "float32")}
+    return Schema(images.domain, fields, {**images.facts, **facts})
 
 
 def point_schema(mixture: str, modes: int) -> Schema:

@@ -14,9 +14,9 @@ from genjax.data.composed import COMPOSED, parts_of
 from genjax.data.corpora import RECORDINGS, TEXTS, remote_files
 from genjax.data.prepared_images import open_prepared
 from genjax.data.progress import Progress, no_progress
-from genjax.data.schema import resized
+from genjax.data.schema import configured
 from genjax.data.splits import NoSplit, choose_split, part_of, whole_split
-from genjax.data.standard import CAPTIONED, STANDARD
+from genjax.data.standard import CAPTIONED, EMBEDDED, STANDARD
 from genjax.data.stored_images import described_images
 from genjax.data.windows import open_stored
 from genjax.errors import UserError, lookup
@@ -30,6 +30,7 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "points": ("points", ()),
     "tokens": ("text", ("length",)),
     "audio": ("sound", ("length",)),
+    "vectors": ("embeddings", ()),
 }
 
 
@@ -71,11 +72,11 @@ def find_schema(config: DataConfig) -> Schema | None:
     stock |= {key: standard.schema for key, standard in STANDARD.items()}
     stock |= {key: composed.schema() for key, composed in COMPOSED.items()}
     if config.name in stock:
-        return resized(stock[config.name], config.resolution)
+        return configured(stock[config.name], config)
     found = stored.find(config.name, prepared.data_directory(config.directory))
     if found is None or found.schema.domain != "image":
         return None if found is None else found.schema
-    return resized(described_images(found), config.resolution)
+    return configured(described_images(found), config)
 
 
 def whole_count(name: str, split: str) -> int | None:
@@ -137,7 +138,7 @@ def _load_whole(config: DataConfig, progress: Progress) -> Source:
     directory = prepared.data_directory(config.directory)
     own = stored.find(config.name, directory)
     if own is not None:
-        _check_options(config, own.schema.domain)
+        _check_options(config, configured(own.schema, config).domain)
         return open_stored(config, own)
     found = prepared.find(config.name, directory)
     if found is not None:
@@ -218,6 +219,8 @@ def _check_options(config: DataConfig, domain: str) -> None:
 
 def _missing(name: str, directory: Path) -> UserError:
     by_hand = f"genjax data import {name} --from DIR (files you have)"
+    if name in EMBEDDED:
+        by_hand = f"genjax data embed {name} --from {EMBEDDED[name]} --by RUN (such as clip-emoji)"
     files = {**remote_files(STANDARD), **dict.fromkeys(CAPTIONED, ())}
     if files.get(name) == ():
         return UserError(f"data set {name!r} isn't prepared in {directory}; run: {by_hand}")

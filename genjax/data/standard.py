@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from genjax.core.embeddings import embedding_facts
 from genjax.core.schema import Schema
-from genjax.data.schema import captioned_schema, image_schema
+from genjax.data.schema import captioned_schema, embedded_schema, image_schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,28 +86,30 @@ def class_key(name: str) -> str:
 # An import has byte pairs of its own captions.
 _BYTES = {"tokenizer": "byte", "prompts": ["grinning face", "red apple"]}
 
-CAPTIONED: Mapping[str, Schema] = {
-    "emoji": captioned_schema(
-        image_schema(
-            (64, 64, 3),
-            9,
-            (
-                "Activities",
-                "Animals & Nature",
-                "Flags",
-                "Food & Drink",
-                "Objects",
-                "People & Body",
-                "Smileys & Emotion",
-                "Symbols",
-                "Travel & Places",
-            ),
+_EMOJI = captioned_schema(
+    image_schema(
+        (64, 64, 3),
+        9,
+        (
+            "Activities",
+            "Animals & Nature",
+            "Flags",
+            "Food & Drink",
+            "Objects",
+            "People & Body",
+            "Smileys & Emotion",
+            "Symbols",
+            "Travel & Places",
         ),
-        candidates=6,
-        length=32,
-        vocabulary=1024,
-        facts=_BYTES,
     ),
+    candidates=6,
+    length=32,
+    vocabulary=1024,
+    facts=_BYTES,
+)
+
+CAPTIONED: Mapping[str, Schema] = {
+    "emoji": _EMOJI,
     "crawl": captioned_schema(
         image_schema((32, 32, 3), 5, ("dungeon", "effect", "item", "misc", "monster")),
         candidates=4,
@@ -114,8 +117,14 @@ CAPTIONED: Mapping[str, Schema] = {
         vocabulary=1024,
         facts=_BYTES,
     ),
+    "emoji_embedded": embedded_schema(
+        _EMOJI, 128, embedding_facts("runs/clip-emoji", np.eye(2, 128, dtype=np.float32))
+    ),
 }
 """Sets with captions that presets name and users import, as an import usually makes them."""
+
+EMBEDDED = {"emoji_embedded": "emoji"}
+"""Those of them that are made of another one, by genjax data embed."""
 
 _DIGITS = tuple("0123456789")
 _MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"

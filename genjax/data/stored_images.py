@@ -1,34 +1,98 @@
-"""Opens stored sets of images with captions: into memory, or on the disk if they are too large."""
+"""Stores and opens sets of images with captions or embeddings: in memory, or too large for it."""
 
 import functools
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genjax.config import DataConfig
+from genjax.core.embeddings import EMBEDDING
 from genjax.core.schema import Field, Schema, Source
 from genjax.data import images, memory, stored
 from genjax.data.classes import with_empty
 from genjax.data.digest import content_digest
 from genjax.data.memory import in_memory
-from genjax.data.schema import resized
+from genjax.data.progress import Progress
+from genjax.data.schema import configured
 from genjax.data.stored import DESCRIPTION, Stored
 
 # Axes and types of the fields.
-_FORMS = {"image": (3, "uint8"), "label": (0, "int32"), "caption": (2, "int32")}
+_FORMS = {
+    "image": (3, "uint8"),
+    "label": (0, "int32"),
+    "caption": (2, "int32"),
+    EMBEDDING: (1, "float32"),
+}
+# Types that they are stored as.
+_STORED = {
+    "image": ("uint8",),
+    "label": ("int32",),
+    "caption": ("int16", "int32"),
+    EMBEDDING: ("float32",),
+}
+_BATCH = 1024
+
+
+def store_images(
+    name: str, directory: Path, schema: Schema, splits: Mapping[str, Source], progress: Progress
+) -> Path:
+    """Stores a set of images.
+
+    Args:
+      name: of it.
+      directory: folder of data sets.
+      schema: of the examples, with captions or embeddings.
+      splits: by name.
+      progress: shows how far it is.
+
+    Returns:
+      The folder it was stored in.
+
+    Raises:
+      UserError: it can't be written, or the set is there already.
+    """
+    with stored.storing(name, directory) as folder:
+        known = {}
+        for split, source in splits.items():
+            (folder / split).mkdir()
+            _write(folder / split, schema, source, progress)
+            known[split] = stored.Split(source.count, content_digest(source))
+        stored.describe(folder, schema, known)
+    return directory / name / stored.VERSION
+
+
+def _write(folder: Path, schema: Schema, source: Source, progress: Progress) -> None:
+    """Writes arrays some rows at a time: of one that is mapped a full disk ends the program."""
+    for name, field in schema.fields.items():
+        kind = np.dtype("<i2" if name == "caption" and field.levels <= 2**15 else field.dtype)
+        described = {
+            "descr": np.lib.format.dtype_to_descr(kind),
+            "fortran_order": False,
+            "shape": (source.count, *field.shape),
+        }
+        starts = range(0, source.count, _BATCH)
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, described)
+            for start in progress(starts, f"storing {name} of {folder.name}", len(starts)):
+                numbers = np.arange(start, min(start + _BATCH, source.count))
+                rows = np.asarray(source.read(numbers)[name])
+                file.write(np.ascontiguousarray(rows, kind).data)
 
 
 def described_images(found: Stored) -> Schema:
     """What the examples of a stored set of images are.
 
     Raises:
-      UserError: its description is of no images with captions, or its tokenizer is damaged.
+      UserError: its description is of no images with captions or embeddings, or its tokenizer is
+        damaged.
     """
     from genjax.domains import tokenizers  # Brings JAX, which a look at the disk does without.
 
     fields = found.schema.fields
-    if not {"image", "caption"} <= fields.keys() <= {"image", "caption", "label"}:
+    if not {"image"} < fields.keys() - {"label"} <= _FORMS.keys():
         raise found.damaged(DESCRIPTION, f"it describes {', '.join(fields)}")
     for name, (axes, dtype) in _FORMS.items():
         field = fields.get(name)
@@ -36,6 +100,8 @@ def described_images(found: Stored) -> Schema:
             raise found.damaged(DESCRIPTION, f"{name} is {field.dtype} of shape {field.shape}")
     if fields["image"].shape[-1] not in (1, 3):
         raise found.damaged(DESCRIPTION, f"images have {fields['image'].shape[-1]} channels")
+    if "caption" not in fields:
+        return found.schema
     vocabulary = tokenizers.vocabulary_size(found.schema.facts)
     if fields["caption"].levels != vocabulary:
         raise found.damaged(
@@ -47,36 +113,38 @@ def described_images(found: Stored) -> Schema:
 
 
 def open_images(config: DataConfig, found: Stored) -> Source:
-    """Opens a split of images with captions.
+    """Opens a split of images with captions or embeddings.
 
     Args:
       config: which split, and the size of the images.
       found: the set.
 
     Returns:
-      The split. What takes more than a quarter of the memory is read from the disk, and images are
-      resized then.
+      The split; of one whose embeddings are generated what there is but the images. What takes more
+      than a quarter of the memory is read from the disk, and images are resized then.
 
     Raises:
       UserError: a file is damaged.
     """
     known, fields = found.splits[config.split], described_images(found).fields
-    types = {"image": ("uint8",), "caption": ("int16", "int32"), "label": ("int32",)}
-    types = {name: kinds for name, kinds in types.items() if name in fields}
+    types = {name: kinds for name, kinds in _STORED.items() if name in fields}
     shapes = {name: fields[name].shape for name in types}
     arrays = stored.arrays(found, config.split, types, shapes)
     for name, array in arrays.items():
         levels, least = fields[name].levels, -1 if name == "caption" else 0
         inside = name == "image" or least <= array.min() <= array.max() < levels
+        if name == EMBEDDING:
+            inside = np.isfinite(array).all()
         if len(array) != known.count or not inside:
             raise found.damaged(
                 f"{config.split}/{name}.npy",
                 f"it holds {len(array):,} from {array.min()} to {array.max()}, not {known.count:,} "
-                f"below {levels or 256:,}",
+                + ("finite ones" if name == EMBEDDING else f"below {levels or 256:,}"),
             )
     labels = np.array(arrays["label"]) if "label" in arrays else None
-    schema = with_empty(resized(found.schema, config.resolution), labels)
-    own = schema.fields["image"] == fields["image"]
+    schema = with_empty(configured(found.schema, config), labels)
+    own = all(field == fields[name] for name, field in schema.fields.items())
+    whole_set = own and schema.fields.keys() == fields.keys()
 
     def read_images(numbers: np.ndarray) -> np.ndarray:
         pixels = arrays["image"][numbers]
@@ -84,22 +152,27 @@ def open_images(config: DataConfig, found: Stored) -> Source:
 
     def read(numbers: Any) -> dict[str, Any]:
         numbers = np.asarray(numbers, np.int64)
-        rest = {} if labels is None else {"label": labels[numbers]}
-        captions = arrays["caption"][numbers].astype(np.int32)
-        return {"image": read_images(numbers), **rest, "caption": captions}
+        return {
+            name: read_images(numbers)
+            if name == "image"
+            else arrays[name][numbers].astype(field.dtype)
+            for name, field in schema.fields.items()
+        }
 
     name, split, count = config.name, config.split, known.count
-    needed = {field: count * _size(schema.fields[field]) for field in ("image", "caption")}
+    needed = {field: count * _size(schema.fields[field]) for field in schema.fields}
+    digested = (lambda: known.digest) if whole_set else None
     if memory.fits(sum(needed.values())):
-        whole = read(np.arange(count))
-        return in_memory(name, split, schema, whole, (lambda: known.digest) if own else None)
-    held = {} if labels is None else {"label": labels}
-    if memory.fits(needed["caption"]):
-        held["caption"] = arrays["caption"].astype(np.int32)
+        return in_memory(name, split, schema, read(np.arange(count)), digested)
+    held = {
+        field: arrays[field].astype(schema.fields[field].dtype)
+        for field in schema.fields
+        if field == "label" or (field != "image" and memory.fits(needed[field]))
+    }
 
     @functools.cache
     def digest() -> str:
-        return known.digest if own else content_digest(source)
+        return known.digest if whole_set else content_digest(source)
 
     source = Source(name, split, count, schema, read, held, digest)
     return source

@@ -5,6 +5,7 @@ from genjax.domains.domain import Domain
 from genjax.domains.image import IMAGE
 from genjax.domains.points import POINTS
 from genjax.domains.tokens import TOKENS
+from genjax.domains.vectors import VECTORS
 from genjax.errors import lookup
 
 DOMAINS: dict[str, Domain] = {
@@ -12,6 +13,7 @@ DOMAINS: dict[str, Domain] = {
     "points": POINTS,
     "tokens": TOKENS,
     "audio": AUDIO,
+    "vectors": VECTORS,
 }
 
 

@@ -74,14 +74,14 @@ class Domain(NamedTuple):
       model_field: from the stored field to the same as a model sees it.
       render: ``(samples, facts, layout) -> previews``, of types that differ; `facts` are those of
         the schema.
-      pictured: how many samples a preview shows.
+      pictured: how many samples a preview shows; 0 where there is none.
       coarse: ``(samples, facts) -> features``, float64 [n, d]: cheap, and enough to rank the
         checkpoints of one run.
       coarse_name: what the log calls the Frechet distance between them.
       augment: changes of examples as the model sees them, by name, ``(arrays, key, index)``, where
         `index` are the examples' places in the whole batch.
       values: what `to_model` does, in words for whoever has the weights alone.
-      shown: the types of the previews.
+      shown: the types of the previews; none where there is nothing to look at.
       single: ``(sample, facts) -> preview``, one sample as it is, with nothing around it; None
         where one by itself is nothing to look at.
     """

@@ -29,6 +29,7 @@ class Embedding:
     Attributes:
       name: of the run.
       images: whether it embeds images, too.
+      shape: of the images that it has learnt from.
     """
 
     def __init__(self, experiment: Experiment, schema: Schema, state: State | None) -> None:
@@ -52,7 +53,7 @@ class Embedding:
         joint: Any = make_joint(config, spec)
         self.name = experiment.name
         self.images = not isinstance(config.image, NoImages)
-        self._shape = spec.shape
+        self.shape = spec.shape
         self._facts, self._field = spec.facts, texts_of(spec)
         self._variables: Variables = {}
         if state is not None:
@@ -85,9 +86,9 @@ class Embedding:
         """
         if not self.images:
             raise UserError(f"{self.name!r} is a network of texts alone; name another run")
-        if images.shape[1:] != self._shape:
+        if images.shape[1:] != self.shape:
             raise UserError(
-                f"{self.name!r} embeds images of {'x'.join(map(str, self._shape))}, but these are "
+                f"{self.name!r} embeds images of {'x'.join(map(str, self.shape))}, but these are "
                 f"{'x'.join(map(str, images.shape[1:]))}"
             )
         return self._in_chunks(self._of_images, np.asarray(images), 0)
