@@ -15,9 +15,11 @@ from genjax.config import (
     SequenceTransformer,
     TextTransformer,
 )
+from genjax.core.from_loss import Context
 from genjax.core.schema import Field, Spec
 from genjax.errors import UserError
 from genjax.families.diffusion.algorithm import make_diffusion
+from genjax.families.diffusion.conditions import conditions_of, some_taken
 
 KEY = jax.random.key(1)
 INDEX = jnp.arange(3)
@@ -108,6 +110,50 @@ def test_of_several_captions_one_is_drawn_and_a_share_is_left_out():
     assert gradient(0.999999, two) == none
     kept = gradient(0.0, two)
     assert kept not in (none, gradient(0.0, two[:, :1]), gradient(0.0, two[:, ::-1]))
+
+
+def left_out(given=("label", "caption", "embedding"), count=2000, **shares):
+    """Of which examples labels, captions and vectors are left out."""
+    config = dataclasses.replace(CONFIG, **shares)
+    conditions = conditions_of(config, SPEC._replace(given=given), "a model")
+    place = jnp.arange(count)
+    batch = {
+        "label": jnp.zeros(count, jnp.int32),
+        "caption": jnp.tile(captions("ab"), (count, 1, 1)),
+        "embedding": jnp.ones((count, 6)),
+    }
+    context = Context({}, place, KEY, KEY, KEY, jnp.int32(0), {})
+    some = some_taken(conditions, batch, context, config)
+    return (
+        np.asarray(some.labels == 3),
+        np.asarray((some.captions < 0).all(axis=1)),
+        np.asarray((some.vectors["embedding"] == 0).all(axis=1)),
+    )
+
+
+def test_captions_may_be_left_out_by_themselves():
+    label, caption, vector = left_out(label_dropout=0.1, caption_dropout=0.5)
+    np.testing.assert_array_equal(label, vector)
+    assert 0.08 < vector.mean() < 0.12
+    assert 0.46 < caption.mean() < 0.54
+    assert 0.03 < (caption & vector).mean() < 0.07
+    # As before, where they have no share of their own.
+    together = left_out(label_dropout=0.1)
+    for name in together:
+        np.testing.assert_array_equal(name, vector)
+
+
+def test_guidance_needs_examples_of_nothing():
+    guided = DiffusionSampling(guidance=2.0)
+    build(options=guided, label_dropout=0.0, caption_dropout=0.5)
+    both = ("caption", "embedding")
+    build(both, guided, label_dropout=0.1, caption_dropout=0.5)
+    for shares in ((0.1, 0.0), (0.0, 0.5), (0.0, None)):
+        few = dict(zip(("label_dropout", "caption_dropout"), shares, strict=True))
+        with pytest.raises(UserError, match="never without what it is given"):
+            build(both, guided, **few)
+    with pytest.raises(UserError, match=r"caption_dropout is 0.5, but data.given has no caption"):
+        build(("label",), caption_dropout=0.5)
 
 
 @pytest.mark.full

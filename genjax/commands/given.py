@@ -81,7 +81,7 @@ def _of_data(
     names = [f"{held_out.name}:{held_out.split}[{number}]" for number in numbers]
     given = Given(names, np.asarray(rows[spec.target]))
     if label is None and spec.given and not spec.categories:
-        return given, {name: np.asarray(rows[name], np.int32) for name in spec.given}
+        return given, {name: np.asarray(rows[name], spec.fields[name].dtype) for name in spec.given}
     if label is None and spec.given:
         raise UserError(f"{opened.experiment.name!r} found its categories itself; give --label")
     return given, condition_of(opened, len(numbers), label)

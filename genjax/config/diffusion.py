@@ -136,6 +136,9 @@ class Denoising(Model):
     label_dropout: float = 0.0
     """Share of the examples whose label, caption and the like are left out, for guidance without a
     classifier."""
+    caption_dropout: float | None = setting(None, since=9)
+    """Share of the examples whose caption is left out, whatever else is, as in DALL-E 2; None
+    leaves it out with the label."""
     text: TextTower = setting(TextTransformer(), since=8)
     """Network of the captions, which learns with the other."""
     text_encoder: str | None = setting(None, since=8, run="always")
@@ -160,6 +163,8 @@ class Denoising(Model):
         require(ramp is None or ramp > 0, self, "ema_ramp", "above 0")
         require(self.latent_scale > 0, self, "latent_scale", "above 0")
         require(0 <= self.label_dropout < 1, self, "label_dropout", "in [0, 1)")
+        captions = self.caption_dropout
+        require(captions is None or 0 <= captions < 1, self, "caption_dropout", "in [0, 1)")
 
 
 @register

@@ -1,4 +1,4 @@
-"""What samples are made from: classes and captions in turn, or as a reference has them."""
+"""What samples are made from: classes, captions and embeddings in turn, or as in a reference."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from genjax.core.captions import CAPTION
+from genjax.core.embeddings import EMBEDDING, shown_embeddings
 from genjax.core.schema import Source, Spec
 from genjax.data.order import permute
 from genjax.domains.captions import encode_prompts
@@ -27,31 +28,37 @@ def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
     Returns:
       For each given field, int32 [count], ``i % levels``; empty for an unconditional model.
       Classes of which the data have no example are passed over. Of captions int32
-      [count, 1, length], the prompts of the data; a label is then that of the prompt.
+      [count, 1, length], the prompts of the data; a label is then that of the prompt. Of embeddings
+      float32 [count, size], those of images of the prompts.
 
     Raises:
-      UserError: a given field has no levels that could be taken in turn, or there are no prompts.
+      UserError: a given field has no levels that could be taken in turn, or there are no prompts,
+        or no embeddings of their images.
     """
     _check_levels(spec)
     values: dict[str, Sequence[int]] = {
         name: spec.labels if name == "label" else range(spec.fields[name].levels)
         for name in spec.given
-        if name != CAPTION
+        if name not in (CAPTION, EMBEDDING)
     }
-    if CAPTION in spec.given:
-        prompts = _prompts(spec)
+    prompts = _prompts(spec) if CAPTION in spec.given else None
+    if prompts is not None:
         values |= _labels_of_prompts(spec, len(prompts))
     found = {name: np.resize(np.array(some, np.int32), count) for name, some in values.items()}
-    if CAPTION in spec.given:
+    if prompts is not None:
         found[CAPTION] = prompts[np.arange(count) % len(prompts)]
+    if EMBEDDING in spec.given:
+        shown = _embeddings(spec, None if prompts is None else len(prompts))
+        found[EMBEDDING] = shown[np.arange(count) % len(shown)]
     return {name: found[name] for name in spec.given}
 
 
 def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.ndarray]:
     """What samples are made from that are compared with a reference as a whole.
 
-    Values of several given fields are drawn together, as the reference has them. Captions are those
-    of its examples in an order of its own, one candidate of each example after the other.
+    Values of several given fields are drawn together, as the reference has them. Captions and
+    embeddings are those of its examples in an order of its own, one candidate of each example after
+    the other.
     Categories that the model finds by itself come in turn, as it learns them.
 
     Args:
@@ -61,7 +68,8 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
 
     Returns:
       For each given field, int32 [count], see `in_proportion`; with captions, which are int32
-      [count, 1, length], those of the same examples; empty for an unconditional model.
+      [count, 1, length], or embeddings, float32 [count, size], those of the same examples; empty
+      for an unconditional model.
 
     Raises:
       UserError: a given field has no levels.
@@ -69,12 +77,14 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
     if not spec.given or spec.categories:
         return conditions_in_turn(spec, count)
     _check_levels(spec)
-    if CAPTION in spec.given:
+    if of_examples(spec):
         # A beginning is as varied as the whole, in whatever order the reference is stored.
         places = np.arange(count) % reference.count
         rows = permute(places, reference.count, seed=0, epoch=0)
         found = {name: _column(reference, name, rows) for name in spec.given}
-        return {**found, CAPTION: _one_each(found[CAPTION], np.arange(count) // reference.count)}
+        if CAPTION in spec.given:
+            found[CAPTION] = _one_each(found[CAPTION], np.arange(count) // reference.count)
+        return found
     every = np.arange(reference.count)
     rows = np.stack([_column(reference, name, every) for name in spec.given], axis=1)
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
@@ -82,8 +92,13 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
     return {name: chosen[:, place] for place, name in enumerate(spec.given)}
 
 
+def of_examples(spec: Spec) -> bool:
+    """Whether samples are made from what single examples have: captions or embeddings."""
+    return CAPTION in spec.given or EMBEDDING in spec.given
+
+
 def known_to_data(spec: Spec, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those fields of a condition that the data have too, captions with them.
+    """Those fields of a condition that the data have too, captions and embeddings with them.
 
     There are none of a model's own categories.
     """
@@ -137,6 +152,17 @@ def _prompts(spec: Spec) -> np.ndarray:
     return encode_prompts(spec.facts, spec.fields[CAPTION], texts)[0]
 
 
+def _embeddings(spec: Spec, prompts: int | None) -> np.ndarray:
+    """The embeddings that the data name, one for each prompt, float32 [n, size]."""
+    found = shown_embeddings(spec.facts, spec.fields[EMBEDDING].shape[0])
+    if found is None or prompts not in (None, len(found)):
+        raise UserError(
+            "samples are made from embeddings of images, of which the data name none; make the "
+            "data by genjax data embed, or name a run that makes embeddings: --prior RUN"
+        )
+    return found
+
+
 def _labels_of_prompts(spec: Spec, count: int) -> dict[str, list[int]]:
     """The classes of the examples that prompts are of; nothing where they aren't asked for."""
     labels = spec.facts.get("prompt_labels")
@@ -149,7 +175,8 @@ def _labels_of_prompts(spec: Spec, count: int) -> dict[str, list[int]]:
 def _check_levels(spec: Spec) -> None:
     for name in spec.given:
         field = spec.fields[name]
-        if not field.levels or len(field.shape) != (2 if name == CAPTION else 0):
+        axes = {CAPTION: 2, EMBEDDING: 1}.get(name, 0)
+        if bool(field.levels) == (name == EMBEDDING) or len(field.shape) != axes:
             raise UserError(f"samples are made from {name!r}, which must be given")
 
 

@@ -29,7 +29,14 @@ from genjax.domains.captions import encode_prompts
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import augment, likelihood, solvers
-from genjax.families.diffusion.conditions import Conditions, Taken, conditions_of, taken, without
+from genjax.families.diffusion.conditions import (
+    Conditions,
+    Taken,
+    conditions_of,
+    leaves_all_out,
+    taken,
+    without,
+)
 from genjax.families.diffusion.editing import make_editing
 from genjax.families.diffusion.estimators import (
     Estimate,
@@ -91,7 +98,7 @@ def make_diffusion(
     """
     conditions = conditions_of(config, spec, "a diffusion model", networks)
     options = sampling or DiffusionSampling()
-    _check(config, spec, options)
+    _check(config, spec, options, conditions)
     parts = make_parts(config, spec.shape, conditions, axis_name)
     course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
@@ -260,7 +267,9 @@ def _read_negative(
     return jnp.asarray(encode_prompts(spec.facts, conditions.caption, [options.negative])[0][0, 0])
 
 
-def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> None:
+def _check(
+    config: DiffusionConfig, spec: Spec, options: DiffusionSampling, conditions: Conditions
+) -> None:
     """Refuses what does not fit together."""
     if config.augment and not spec.is_image:
         what = "latents" if spec.coded else "examples"
@@ -290,7 +299,7 @@ def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> N
             raise UserError(
                 "guide is given, but guidance is 1, at which nothing guides; set it to 2"
             )
-    elif options.guidance != 1 and not (config.conditional and config.label_dropout):
+    elif options.guidance != 1 and not leaves_all_out(config, conditions):
         raise UserError(
             f"guidance is {options.guidance:g}, but the model was never without what it is given; "
             "leave it out, train one with conditional and label_dropout, or name a guide"

@@ -101,7 +101,7 @@ def conditions_of(
     """
     check_continuous(spec, what)
     if not config.conditional:
-        for name, usual in (("label_dropout", 0.0), (ENCODER, None)):
+        for name, usual in (("label_dropout", 0.0), ("caption_dropout", None), (ENCODER, None)):
             value = getattr(config, name)
             if value != usual:
                 raise UserError(
@@ -136,6 +136,11 @@ def conditions_of(
         raise UserError(
             f"text_encoder is {config.text_encoder}, but data.given has no caption; leave it out, "
             f"or set data.given to {CAPTION}"
+        )
+    if caption is None and config.caption_dropout is not None:
+        raise UserError(
+            f"caption_dropout is {config.caption_dropout:g}, but data.given has no caption; leave "
+            f"it out, or set data.given to {CAPTION}"
         )
     encoder = None
     if caption is not None and config.text_encoder is not None:
@@ -209,18 +214,45 @@ def taken(conditions: Conditions, condition: Condition, key: Key, index: Index) 
     return Taken(labels, captions, vectors, sequences)
 
 
-def some_taken(conditions: Conditions, batch: Batch, context: Context, rate: float) -> Taken:
-    """What a step takes of its examples; from the share `rate` of them all is left out."""
+def some_taken(conditions: Conditions, batch: Batch, context: Context, config: Denoising) -> Taken:
+    """What a step takes of its examples; from a share of them some or all is left out.
+
+    Args:
+      conditions: from `conditions_of`.
+      batch: of the step.
+      context: of the step.
+      config: of the model, which says how many are left without.
+
+    Returns:
+      What it takes. A caption is left out with the rest, or by itself where it has a share of its
+      own.
+    """
     if not conditions.given:
         return Taken()
     whole = taken(conditions, batch, context.key, context.place)
-    keys = example_keys(stream(context.key, "label dropout"), context.place)
-    dropped = jax.vmap(jax.random.uniform)(keys) < rate
-    return jax.tree.map(
-        lambda none, some: jnp.where(dropped.reshape(-1, *[1] * (some.ndim - 1)), none, some),
-        without(conditions, whole),
-        whole,
-    )
+    none = without(conditions, whole)
+
+    def some(name: str, rate: float) -> Taken:
+        keys = example_keys(stream(context.key, name), context.place)
+        dropped = jax.vmap(jax.random.uniform)(keys) < rate
+        found: Taken = jax.tree.map(
+            lambda a, b: jnp.where(dropped.reshape(-1, *[1] * (b.ndim - 1)), a, b), none, whole
+        )
+        return found
+
+    made = some("label dropout", config.label_dropout)
+    if config.caption_dropout is None or whole.captions is None:
+        return made
+    return made._replace(captions=some("caption dropout", config.caption_dropout).captions)
+
+
+def leaves_all_out(config: Denoising, conditions: Conditions) -> bool:
+    """Whether a model learnt from examples of nothing, too, so that it can guide itself."""
+    others = bool(conditions.classes or conditions.vectors)
+    captions = config.caption_dropout
+    if conditions.caption is None or captions is None:
+        return config.label_dropout > 0
+    return captions > 0 and (config.label_dropout > 0 or not others)
 
 
 def without(

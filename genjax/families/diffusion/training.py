@@ -108,7 +108,7 @@ def says(config: Denoising, network: Any, inputs: Inputs, conditions: Conditions
         params: Params, batch: Batch, context: Context, changes: Array | None = None
     ) -> tuple[Callable[..., Examples], Taken]:
         variables = {"params": params, **context.variables}
-        some = some_taken(conditions, batch, context, config.label_dropout)
+        some = some_taken(conditions, batch, context, config)
         dropout = context.dropout
         known = told(conditions, network, variables, context.frozen, some, dropout, changes)
         return sayer(network, inputs, variables, known, dropout), some
