@@ -107,6 +107,7 @@ def test_metrics_say_which_scores_they_make(usual):
     of_others |= {"log_likelihood", "bits_per_dim_bound"}
     of_embeddings = {*metrics.METRICS["retrieval"].scores, "zero_shot"}
     of_embeddings |= {"clip_score", "caption_accuracy"}
+    of_embeddings |= {*metrics.METRICS["embedding_retrieval"].scores}
     assert declared == {*usual, *of_latents, *of_others, *of_embeddings}
 
 

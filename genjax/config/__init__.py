@@ -17,7 +17,7 @@ from genjax.config.contrastive import (
     ResNet,
     ViT,
 )
-from genjax.config.denoisers import Denoiser, DenoisingMLP, DiT, UNet, UNetVariant
+from genjax.config.denoisers import Denoiser, DenoisingMLP, DiT, Prior, UNet, UNetVariant
 from genjax.config.diffusion import (
     ConsistencyConfig,
     ConsistencySampling,
@@ -145,6 +145,7 @@ __all__ = [
     "Path",
     "Piecewise",
     "Precision",
+    "Prior",
     "RMSProp",
     "Remat",
     "ResNet",

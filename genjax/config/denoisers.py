@@ -106,3 +106,25 @@ class DiT(Denoiser):
             require(getattr(self, name) >= 1, self, name, "at least 1")
         holds = self.heads >= 1 and self.width % self.heads == 0
         require(holds, self, "heads", f"a divisor of width, {self.width}")
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prior(Denoiser):
+    """A causal transformer of the tokens of a caption and a noisy embedding (Ramesh et al. 2022,
+    DALL-E 2)."""
+
+    name: Literal["prior"] = "prior"
+    width: int = 256
+    """Units of each place; 2048 in the paper."""
+    depth: int = 4
+    """Layers; 24 in the paper."""
+    heads: int = 4
+    """Heads of attention; they divide the width."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "depth"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        holds = self.heads >= 1 and self.width % self.heads == 0
+        require(holds, self, "heads", f"a divisor of width, {self.width}")

@@ -14,6 +14,7 @@ from genjax.evals.class_scores import (
     score_stacked,
 )
 from genjax.evals.comparison import Comparison
+from genjax.evals.embedding_scores import EMBEDDING_SCORES, score_embeddings
 from genjax.evals.image_scores import (
     NEIGHBOURS,
     SPLITS,
@@ -137,6 +138,13 @@ METRICS: dict[str, Metric] = {
         scores=("zero_shot",),
         network=False,
         samples=False,
+    ),
+    "embedding_retrieval": Metric(
+        score_embeddings,
+        needs.held_out,
+        needs.embeddings_of_captions,
+        scores=EMBEDDING_SCORES,
+        network=False,
     ),
     "clip_score": Metric(
         score_clip,

@@ -41,7 +41,13 @@ def embedding(compared: Comparison) -> str | None:
 def captions(compared: Comparison) -> str | None:
     """Samples of captions."""
     known = CAPTION in compared.fake.schema.fields and CAPTION in compared.real.schema.fields
-    return None if known else "a run that makes images of captions"
+    return pictures(compared) if known else "a run that makes images of captions"
+
+
+def embeddings_of_captions(compared: Comparison) -> str | None:
+    """Samples that are embeddings, of captions."""
+    known = compared.real.schema.domain == "vectors" and CAPTION in compared.fake.schema.fields
+    return None if known else "a run that makes embeddings of captions, such as prior-emoji"
 
 
 def judge(compared: Comparison) -> str | None:

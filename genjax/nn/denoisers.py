@@ -8,12 +8,14 @@ import flax.linen as nn
 
 from genjax.config import Denoiser, DenoisingMLP
 from genjax.config import DiT as DiTConfig
+from genjax.config import Prior as PriorConfig
 from genjax.config import UNet as UNetConfig
 from genjax.errors import UserError
 from genjax.nn.dit import DiT
 from genjax.nn.edm2 import EDM2UNet
 from genjax.nn.layers import Layers
 from genjax.nn.mlp import MLPDenoiser
+from genjax.nn.prior import Prior
 from genjax.nn.unet import UNet
 
 DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | None], Any]] = {
@@ -25,6 +27,9 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
         Layers(dtype=dtype, axis_name=axis_name),
     ),
     DiTConfig: lambda config, shape, classes, dtype, axis_name: DiT(
+        config, Layers(dtype=dtype, axis_name=axis_name), classes
+    ),
+    PriorConfig: lambda config, shape, classes, dtype, axis_name: Prior(
         config, Layers(dtype=dtype, axis_name=axis_name), classes
     ),
     UNetConfig: lambda config, shape, classes, dtype, axis_name: (
@@ -72,8 +77,14 @@ def make_denoiser(
       range.
 
     Raises:
-      UserError: no square images, or of a side that it can't take, for a network that is for them.
+      UserError: no square images, or of a side that it can't take, for a network that is for them;
+        no vectors for one that is for those.
     """
+    if isinstance(config, PriorConfig) and len(shape) != 1:
+        raise UserError(
+            f"the denoiser 'prior' is for vectors, but examples have shape {shape}; choose "
+            "another, or set data.target to embedding"
+        )
     images = type(config) in OF_IMAGES
     if images and len(shape) != 3:
         raise UserError(

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from genjax.config import Remat
 from genjax.nn.layers import Dropout, Initializer, Layers
+from genjax.nn.remat import rematerialized
 from genjax.nn.transformer import attend
 
 STD = 0.02
@@ -40,6 +42,7 @@ class Stack(NamedTuple):
       after: whether norms come after each sum (Vaswani et al. 2017), not before each branch (Xiong
         et al. 2020).
       epsilon: added to variances.
+      remat: what the backward pass computes again.
     """
 
     depth: int
@@ -50,6 +53,7 @@ class Stack(NamedTuple):
     activation: str = "gelu"
     after: bool = False
     epsilon: float = 1e-5
+    remat: Remat = "none"
 
     def norm(self, name: str) -> nn.LayerNorm:
         """Layer norm with a gain and a bias (Ba et al. 2016, equation 4)."""
@@ -80,8 +84,9 @@ class Stack(NamedTuple):
         Returns:
           What comes after the last layer, before any further norm.
         """
+        kind: Any = rematerialized(Layer, self.remat, (3,))
         for number in range(self.depth):
-            x = Layer(self, name=f"layer_{number}")(x, mask, train)
+            x = kind(self, name=f"layer_{number}")(x, mask, train)
         return x
 
 

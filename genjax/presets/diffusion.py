@@ -6,11 +6,15 @@ from genjax.config import (
     Adam,
     ConsistencyConfig,
     Constant,
+    CosinePath,
+    DataConfig,
     DiffusionConfig,
     DiT,
+    EvalConfig,
     Experiment,
     LogitNormal,
     MeanFlowConfig,
+    Prior,
     SequenceTransformer,
     Straight,
     TextTransformer,
@@ -125,6 +129,42 @@ def _speech() -> Experiment:
     return dataclasses.replace(made, data=dataclasses.replace(made.data, given=("speech",)))
 
 
+def _unclip() -> tuple[Experiment, Experiment]:
+    """DALL-E 2's two parts for two cores (Ramesh et al. 2022); target: none published of such data.
+
+    A user makes their data of emoji and of a run of clip-emoji::
+
+        genjax data embed emoji_embedded --from emoji --by runs/clip-emoji
+
+    The decoder is the model of t2i-emoji that is given image embeddings, too, of which a tenth and
+    of captions half are left out (section 2.1); the embedding is told with the level of noise, and
+    not by further tokens. The prior (section 2.2) reads captions by a tower that learns with it, or
+    by that of the run of clip-emoji with ``--model.text-encoder runs/clip-emoji``.
+    """
+    decoder = _captioned("unclip-emoji", "emoji_embedded")
+    decoder = dataclasses.replace(
+        decoder,
+        data=dataclasses.replace(decoder.data, given=("caption", "embedding")),
+        model=dataclasses.replace(decoder.model, caption_dropout=0.5),
+    )
+    prior = experiment(
+        "prior-emoji",
+        "emoji_embedded",
+        DiffusionConfig(
+            network=Prior(dropout=0.1),
+            text=TextTransformer(width=128, depth=2, heads=4, dropout=0.1),
+            path=CosinePath(),
+            prediction="data",
+            times=Uniform(),
+            conditional=True,
+            label_dropout=0.1,
+        ),
+        batch_size=128,
+    )
+    data = DataConfig("emoji_embedded", target="embedding", given=("caption",))
+    return decoder, dataclasses.replace(prior, data=data, eval=EvalConfig(rank="held_out"))
+
+
 _DIGITS = UNet(width=32, widths=(1, 2), blocks=1)
 _FASHION = UNet(width=32, widths=(1, 2, 2), blocks=1)
 
@@ -138,6 +178,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     _captioned("t2i-emoji", "emoji"),
     _captioned("t2i-crawl", "crawl"),
     _speech(),
+    *_unclip(),
     experiment("edm-cifar10", "cifar10", _edm_cifar10(), steps=390_625, batch_size=512),
     experiment(
         "dit-imagenet64",

@@ -345,7 +345,8 @@ def _continue(training: _Training, failure: str | None) -> State:
         stack.callback(trace.close)
         joined = _run(training, joined, first, recorders, display, trace)
         if len(members) == 1:
-            drawn = program.algorithm.sample is not None
+            pictured = domain_of(training.source.schema.domain).pictured
+            drawn = program.algorithm.sample is not None and pictured
             display.say(f"done; samples in {directory / 'samples'}" if drawn else "done")
     return joined
 

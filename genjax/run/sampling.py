@@ -13,6 +13,7 @@ from genjax.config import MOST_SAMPLES
 from genjax.core.algorithm import Algorithm
 from genjax.core.captions import CAPTION
 from genjax.core.compiler import jit
+from genjax.core.embeddings import EMBEDDING
 from genjax.core.parallel import spread
 from genjax.core.schema import Schema, Source, Spec
 from genjax.core.types import Condition, Index, Key, State
@@ -34,6 +35,8 @@ _SHOWN = 16
 HostCondition: TypeAlias = Mapping[str, np.ndarray]
 """The `given` fields of a number of samples, on the host."""
 Sampler: TypeAlias = Callable[[State, Key, int, HostCondition], Samples]
+Embed: TypeAlias = Callable[[Run, np.ndarray, int], np.ndarray]
+"""``(decoder, captions, seed) -> embeddings``, such as `genjax.run.cascade.Prior.embed`."""
 Previewer: TypeAlias = Callable[[State, Key], Sequence[Preview]]
 
 
@@ -92,11 +95,12 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
       source: its first examples are shown, too.
 
     Returns:
-      A function ``(state, key) -> previews``; there are none of a family that makes no samples.
+      A function ``(state, key) -> previews``; there are none of a family that makes no samples, or
+      none that could be looked at.
     """
-    if algorithm.sample is None:
-        return lambda state, key: []
     domain = domain_of(source.schema.domain)
+    if algorithm.sample is None or not domain.pictured:
+        return lambda state, key: []
     first = np.arange(min(_SHOWN, source.count))
     show = None if algorithm.show is None else jit(algorithm.show)
     batch = None if show is None else source.read(first)
@@ -151,7 +155,12 @@ def captions_in(spec: Spec, condition: HostCondition) -> tuple[str, ...]:
 
 
 def condition_of(
-    run: Run, count: int, label: int | str | None, prompts: Sequence[str] = ()
+    run: Run,
+    count: int,
+    label: int | str | None,
+    prompts: Sequence[str] = (),
+    embed: Embed | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """What samples of a run are made from.
 
@@ -161,12 +170,16 @@ def condition_of(
       label: class of all of them, by its name or, as a number, by its label; None takes the classes
         in turn.
       prompts: that are taken in turn; none takes those that the data came with.
+      embed: makes embeddings of the captions, for a model that is given both; None takes those that
+        the data came with.
+      seed: of these.
 
     Returns:
       The given fields, [count, ...] each.
 
     Raises:
-      UserError: no such class, or the model makes no samples, or takes no prompts.
+      UserError: no such class, or the model makes no samples, or takes no prompts, or no
+        embeddings.
     """
     name = run.experiment.name
     if run.algorithm.sample is None:
@@ -177,10 +190,23 @@ def condition_of(
     spec = run.algorithm.spec
     if prompts and CAPTION not in spec.given:
         raise UserError(f"{name!r} is given no captions; leave the prompts out")
-    condition = conditions_in_turn(spec, count)
+    if embed is not None and not {CAPTION, EMBEDDING} <= set(spec.given):
+        raise UserError(
+            f"{name!r} is not given both captions and embeddings of images, between which there "
+            "is a prior; leave it out"
+        )
+    if prompts and EMBEDDING in spec.given and embed is None:
+        raise UserError(
+            f"{name!r} is given embeddings of images, too; name what makes them of prompts: "
+            "--prior RUN"
+        )
+    others = [field for field in spec.given if embed is None or field != EMBEDDING]
+    condition = conditions_in_turn(spec._replace(given=tuple(others)), count)
     if prompts:
         rows, _ = encode_prompts(spec.facts, spec.fields[CAPTION], prompts)
         condition[CAPTION] = rows[np.arange(count) % len(rows)]
+    if embed is not None:
+        condition[EMBEDDING] = embed(run, condition[CAPTION], seed)
     if label is None:
         return condition
     if not spec.classes:
@@ -215,6 +241,7 @@ def sample_run(
     sampling: Any = None,
     average: bool = True,
     prompts: Sequence[str] = (),
+    embed: Embed | None = None,
 ) -> RunSamples:
     """Draws samples from a checkpoint of a run, without the data it was trained on.
 
@@ -228,6 +255,7 @@ def sample_run(
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
       average: as of `open_run`.
       prompts: see `condition_of`.
+      embed: likewise.
 
     Returns:
       The samples.
@@ -249,7 +277,7 @@ def sample_run(
                 f"{MOST_SAMPLES // len(kinds):,}"
             )
         prompts = [prompt for prompt in prompts for _ in range(per_class)]
-    condition = condition_of(run, count, label, prompts)
+    condition = condition_of(run, count, label, prompts, embed, seed)
     if per_class is not None and not prompts:
         condition["label"] = class_rows(labels, per_class)
     sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
