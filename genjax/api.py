@@ -18,6 +18,7 @@ from genjax.errors import UserError
 from genjax.evals.classifier import load_classifier
 from genjax.families.registry import FAMILIES
 from genjax.presets import preset
+from genjax.run.cascade import Prior, PriorChoice
 from genjax.run.checkpoint import Which
 from genjax.run.directory import read_config
 from genjax.run.evaluation import Protocol, evaluate_run
@@ -53,6 +54,7 @@ class LoadedRun:
         seed: int = 0,
         label: int | str | None = None,
         prompts: Sequence[str] = (),
+        prior: str | Path | None = None,
     ) -> Samples:
         """Draws samples; sample i of a seed is the same whatever n.
 
@@ -63,6 +65,7 @@ class LoadedRun:
             classes in turn.
           prompts: what to generate, in words, of a run that learnt from captions; several are taken
             in turn, and none takes captions that the data hold out.
+          prior: run that makes embeddings of images of them, of a run that is given both.
 
         Returns:
           As the data are stored, such as uint8 [n, height, width, channels].
@@ -70,7 +73,8 @@ class LoadedRun:
         Raises:
           UserError: no such class, or the run takes no prompts.
         """
-        condition = condition_of(self._run, n, label, prompts)
+        embed = None if prior is None else Prior(PriorChoice(str(prior))).embed
+        condition = condition_of(self._run, n, label, prompts, embed, seed)
         return self._sampler(self._run.state, jax.random.key(seed), n, condition)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -19,6 +19,11 @@ from genjax.commands.arguments import (
 )
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
 from genjax.errors import UserError, reason
+
+if TYPE_CHECKING:
+    from genjax.run.cascade import Prior
+
+_MOST_GUIDANCE = 1000.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,26 +96,67 @@ class PromptOptions:
         return found
 
 
+@dataclasses.dataclass(frozen=True)
+class PriorOptions:
+    """Of a run that learnt from captions and embeddings of images."""
+
+    prior: str | None = None
+    """Run that makes embeddings of images of captions, such as one of prior-emoji: FOLDER,
+    FOLDER@best or FOLDER@STEP. None takes those of held-out images, with their captions."""
+    candidates: int = 2
+    """Embeddings that --prior makes of each caption, of which the one is taken that is the nearest
+    to the text's own (Ramesh et al. 2022, section 2.2)."""
+    prior_guidance: float = 1.0
+    """Guidance of --prior."""
+
+    def open(self) -> "Prior | None":
+        """The prior; raises UserError where it can't be used."""
+        check_range("--candidates", self.candidates, 1, MOST_SAMPLES)
+        if not 0 <= self.prior_guidance <= _MOST_GUIDANCE:
+            raise UserError(
+                f"--prior-guidance is {self.prior_guidance:g}; it must be at least 0, at most "
+                f"{_MOST_GUIDANCE:g}"
+            )
+        if self.prior is None:
+            usual = PriorOptions()
+            for name in ("candidates", "prior_guidance"):
+                if getattr(self, name) != getattr(usual, name):
+                    flag = name.replace("_", "-")
+                    raise UserError(f"--{flag} is of a prior; give --prior RUN, or leave it out")
+            return None
+        from genjax.run.cascade import Prior, PriorChoice
+
+        return Prior(PriorChoice(self.prior, self.candidates, self.prior_guidance))
+
+
 def prompt_options(arguments: Sequence[str]) -> type[Any]:
     """`PromptOptions` where a command line names a run that learnt from captions."""
+    return PromptOptions if "caption" in _given(arguments) else NoOptions
+
+
+def prior_options(arguments: Sequence[str]) -> type[Any]:
+    """`PriorOptions` where it names a run that learnt from captions and embeddings."""
+    return PriorOptions if {"caption", "embedding"} <= set(_given(arguments)) else NoOptions
+
+
+def _given(arguments: Sequence[str]) -> Sequence[str]:
+    """What is given to the model of the run that a command line names."""
     runs = [Path(name) for name in arguments if not name.startswith("-") and _is_run(Path(name))]
     if not runs:
-        return NoOptions
-    from genjax.core.captions import CAPTION
+        return ()
     from genjax.run.directory import read_config
 
     experiment = read_config(runs[0])
-    reads = CAPTION in (experiment.data.given or ()) and getattr(
-        experiment.model, "conditional", True
-    )
-    return PromptOptions if reads else NoOptions
+    reads = getattr(experiment.model, "conditional", True)
+    return experiment.data.given or () if reads else ()
 
 
 def sample(arguments: list[str]) -> None:
     """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
     # Of a family's own flags, such as --temperature, none are there without a run.
     options, captions = sampling_options(arguments), prompt_options(arguments)
-    usual, unsaid = options(), captions()
+    priors = prior_options(arguments)
+    usual, unsaid, none = options(), captions(), priors()
 
     def run(
         run_dir: Positional[Path],
@@ -124,6 +170,7 @@ def sample(arguments: list[str]) -> None:
         per_class: int | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
         words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
+        cascade: Annotated[priors, tyro.conf.arg(name="")] = none,  # type: ignore[valid-type]
     ) -> None:
         """Draw samples from a trained model, as a picture or as an array.
 
@@ -144,6 +191,7 @@ def sample(arguments: list[str]) -> None:
           per_class: Samples of each class, one class a row, instead of --n and --label.
           sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
           words: What a run that learnt from captions takes in words.
+          cascade: What makes embeddings of captions for a run that learnt from both.
         """
         check_range("--n", n, 1, MOST_SAMPLES)
         check_range("--per-class", per_class, 1, MOST_SAMPLES)
@@ -165,16 +213,25 @@ def sample(arguments: list[str]) -> None:
         from genjax.run.sampling import render_samples, sample_run
 
         read_config(run_dir)
+        kind = domain_of(read_schema(run_dir).domain)
+        if not kind.shown and (out is not None or npz is None):
+            raise UserError(
+                f"{run_dir} makes {kind.plural}, which are nothing to look at; give --npz FILE, "
+                "without --out"
+            )
         if file is not None:
-            check_ending(file, domain_of(read_schema(run_dir).domain))
+            check_ending(file, kind)
         elif out is None and npz is None:
             file = run_dir / "samples"
         chosen: Any = words
         prompts = chosen.read() if chosen else []
         if prompts:
             warn_of_cut(run_dir, prompts)
+        chosen = cascade
+        prior = chosen.open() if chosen else None
+        embed = None if prior is None else prior.embed
         drawn = sample_run(
-            run_dir, seed, which, n, label, per_class, sampling or None, average, prompts
+            run_dir, seed, which, n, label, per_class, sampling or None, average, prompts, embed
         )
         files = [] if file is None else save_previews(file, render_samples(drawn, per_class))
         if folder is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.table import Table
@@ -17,7 +17,7 @@ from genjax.commands.arguments import (
     progress,
     say,
 )
-from genjax.commands.sampling import sampling_options
+from genjax.commands.sampling import prior_options, sampling_options
 from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
 from genjax.errors import UserError
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 def evaluate(arguments: list[str]) -> None:
     """Score a run or other images: genjax evaluate RUN_DIR | --real SET --fake DIR."""
     # Of a family's own flags, such as --temperature, none are there without a run.
-    options = sampling_options(arguments)
-    usual = options()
+    options, priors = sampling_options(arguments), prior_options(arguments)
+    usual, none = options(), priors()
 
     def run(
         run_dir: Positional[Path | None] = None,
@@ -55,6 +55,7 @@ def evaluate(arguments: list[str]) -> None:
         directory: Path | None = None,
         train_features: str | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
+        cascade: Annotated[priors, tyro.conf.arg(name="")] = none,  # type: ignore[valid-type]
     ) -> None:
         """Score generated images against real ones, and record the scores with their protocol.
 
@@ -62,8 +63,9 @@ def evaluate(arguments: list[str]) -> None:
           run_dir: Folder of a run; its samples are compared with the split it learnt from.
           metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, cas, ms_ssim, modes,
             memorization, likelihood, mixture, ppl, separability; of a joint embedding retrieval and
-            zero_shot. None takes all that apply but cas, which trains, likelihood of diffusion
-            models, which takes long, and ppl and separability, which look along latents.
+            zero_shot, and of a prior embedding_retrieval. None takes all that apply but cas, which
+            trains, likelihood of diffusion models, which takes long, and ppl and separability,
+            which look along latents.
           samples: Samples of a run; papers use 50000. Also the most held-out examples whose
             likelihood is computed by a diffusion model.
           features: Feature network: classifier (of the data set, see --train-features) or
@@ -89,6 +91,7 @@ def evaluate(arguments: list[str]) -> None:
             classifier, or, without labels, what tells how an example was turned.
           sampling: How the family of the run draws its samples; recorded with each score, and
             listed by genjax evaluate RUN_DIR --help.
+          cascade: What makes embeddings of captions for a run that learnt from both; recorded, too.
         """
         folder = None if directory is None else str(directory)
         if train_features is not None:
@@ -118,7 +121,9 @@ def evaluate(arguments: list[str]) -> None:
         network = _feature_network(features, weights, resize)
         names = tuple(name for name in (metrics or "").split(",") if name)
         chunk = batch or (50 if features == "inception" else 250)
-        protocol = Protocol(network, names, samples, seed, chunk, clip)
+        chosen: Any = cascade
+        prior = chosen.open() if chosen else None
+        protocol = Protocol(network, names, samples, seed, chunk, clip, prior)
         if run_dir is not None:
             result = evaluate_run(run_dir, which, protocol, average, progress, sampling or None)
             out = out or run_dir / FILE

@@ -14,6 +14,7 @@ from genjax.config import Experiment
 from genjax.config.json import config_hash
 from genjax.core.algorithm import Algorithm
 from genjax.core.captions import CAPTION
+from genjax.core.embeddings import EMBEDDING
 from genjax.core.schema import Source, Spec
 from genjax.core.types import State
 from genjax.data.progress import Progress, no_progress
@@ -31,8 +32,14 @@ from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_c
 from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
+from genjax.run.cascade import Prior
 from genjax.run.checkpoint import Which
-from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
+from genjax.run.conditions import (
+    AS_IN_REFERENCE,
+    conditions_as_in,
+    known_to_data,
+    of_examples,
+)
 from genjax.run.directory import check_data
 from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
 from genjax.run.sampling import HostCondition, samples_of
@@ -53,6 +60,8 @@ class Protocol(NamedTuple):
       chunk: images passed through a network at once; it changes scores by rounding alone.
       clip: run of a joint embedding that judges samples and their captions, see
         `genjax.run.opening.parse_run`; or None.
+      prior: makes the embeddings of captions that a decoder is given; None takes those of held-out
+        images.
     """
 
     features: Callable[[Source], FeatureNetwork]
@@ -61,6 +70,7 @@ class Protocol(NamedTuple):
     seed: int = 0
     chunk: int = 250
     clip: str | None = None
+    prior: Prior | None = None
 
 
 class Evaluation(NamedTuple):
@@ -89,9 +99,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Scores the samples of a run against the split that it learnt from.
 
-    What learnt from a part of a split is compared with the whole. Samples of captions are made of
-    those of the held-out split, where there is one. A joint embedding makes no samples; its scores
-    are of that split.
+    What learnt from a part of a split is compared with the whole. Samples of captions or embeddings
+    are made of those of the held-out split, where there is one. A joint embedding makes no samples;
+    its scores are of that split.
 
     Args:
       directory: of the run.
@@ -117,13 +127,16 @@ def evaluate_run(
     name = directory.absolute().name
     spec, held_out = run.algorithm.spec, load_held_out(run.experiment.data, progress)
     condition, embedding = {}, None
-    given_by = real if held_out is None or CAPTION not in spec.given else held_out
+    given_by = real if held_out is None or not of_examples(spec) else held_out
     if run.algorithm.sample is None:
         network, why_none = None, ""
         fake = dataclasses.replace(real, name=name, count=0)
         embedding = Embedding(run.experiment, run.schema, run.state)
     else:
         condition = conditions_as_in(spec, given_by, protocol.samples)
+        if protocol.prior is not None:
+            captions = condition[CAPTION]
+            condition[EMBEDDING] = protocol.prior.embed(run, captions, protocol.seed)
         network, why_none = _network(protocol, real)
         fake = samples_of(run, name, condition, protocol.samples, protocol.seed, protocol.chunk)
     compared = Comparison(
@@ -148,8 +161,8 @@ def evaluate_run(
         "truncation": None,
         "checkpoint": which if isinstance(which, str) else "step",
         "step": run.step,
-        "sampling": dict(run.sampling) or None,
-        "labels": _given_by(spec, given_by) if condition else None,
+        "sampling": _sampling(run, protocol.prior),
+        "labels": _given_by(spec, given_by, protocol.prior) if condition else None,
     }
     return _score(compared, protocol, identity)
 
@@ -216,10 +229,18 @@ def evaluate_images(
     return _score(compared, protocol, identity)
 
 
-def _given_by(spec: Spec, source: Source) -> str | None:
+def _sampling(run: Run, prior: Prior | None) -> dict[str, Any] | None:
+    """What a record says of how samples are drawn."""
+    drawn = dict(run.sampling) | ({} if prior is None else {"prior": prior.described})
+    return drawn or None
+
+
+def _given_by(spec: Spec, source: Source, prior: Prior | None) -> str | None:
     """What a record says of what samples are made from."""
-    if CAPTION in spec.given:
-        return f"captions of {source.split}"
+    kinds = {CAPTION: "captions"} | ({EMBEDDING: "embeddings"} if prior is None else {})
+    named = [kind for name, kind in kinds.items() if name in spec.given]
+    if named:
+        return f"{' and '.join(named)} of {source.split}"
     return None if spec.categories else AS_IN_REFERENCE
 
 

@@ -226,12 +226,13 @@ class Named(NamedTuple):
     variables: dict[str, Any]
 
 
-def open_named(name: str, field: str) -> Named:
+def open_named(name: str, field: str, sampling: Any = None) -> Named:
     """Opens a run, and refuses other weights than those of the digest in its name, if it has one.
 
     Args:
       name: see `parse_run`.
       field: that names it, for messages.
+      sampling: as of `open_run`.
 
     Returns:
       The run.
@@ -241,7 +242,7 @@ def open_named(name: str, field: str) -> Named:
     """
     folder, which, wanted = parse_run(name)
     try:
-        run = open_run(folder, which)
+        run = open_run(folder, which, sampling=sampling)
     except UserError as error:
         raise UserError(f"{field} is {name}: {error}") from None
     own = {player: sampling_variables(net) for player, net in players(run.state).items()}
