@@ -23,6 +23,7 @@ from genjax.commands.results import plot, runs, table
 from genjax.commands.runs import rerun, resume, train
 from genjax.commands.sampling import sample
 from genjax.commands.scores import compare, evaluate
+from genjax.commands.variations import vary
 from genjax.commands.weights import weights
 from genjax.errors import RunFailed, UserError, reason, suggest
 from genjax.run.startup import prepare_process
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "directions": directions,
     "project": project,
     "edit": edit,
+    "vary": vary,
     "evaluate": evaluate,
     "average": average,
     "runs": runs,
