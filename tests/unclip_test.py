@@ -117,6 +117,19 @@ def test_embeddings_by_themselves_are_data(root, data):
     assert find_schema(config) == source.schema
 
 
+@pytest.mark.full
+def test_images_without_captions_are_embedded(root, clip, tmp_path):
+    rng = np.random.default_rng(3)
+    np.savez(tmp_path / "a.npz", images=rng.integers(0, 256, (9, 12, 12, 3), np.uint8))
+    own = ("--directory", root)
+    assert genjax("data", "import", "plain", "--from", tmp_path / "a.npz", *own).status == 0
+    outcome = genjax("data", "embed", "bare", "--from", "plain", "--by", clip, *own)
+    assert outcome.status == 0, outcome.err
+    schema = load(DataConfig("bare", directory=str(root))).schema
+    assert list(schema.fields) == ["image", "embedding"]
+    assert shown_embeddings(schema.facts, 6).shape == (9, 6)
+
+
 @pytest.mark.parametrize(
     ("name", "source", "by", "words"),
     [

@@ -1,5 +1,6 @@
 """Stores and opens sets of images with captions or embeddings: in memory, or too large for it."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Mapping
@@ -66,20 +67,23 @@ def store_images(
 
 def _write(folder: Path, schema: Schema, source: Source, progress: Progress) -> None:
     """Writes arrays some rows at a time: of one that is mapped a full disk ends the program."""
-    for name, field in schema.fields.items():
-        kind = np.dtype("<i2" if name == "caption" and field.levels <= 2**15 else field.dtype)
-        described = {
-            "descr": np.lib.format.dtype_to_descr(kind),
-            "fortran_order": False,
-            "shape": (source.count, *field.shape),
-        }
+    kinds, files = {}, {}
+    with contextlib.ExitStack() as stack:
+        for name, field in schema.fields.items():
+            small = name == "caption" and field.levels <= 2**15
+            kinds[name] = np.dtype("<i2" if small else field.dtype)
+            files[name] = stack.enter_context((folder / f"{name}.npy").open("wb"))
+            described = {
+                "descr": np.lib.format.dtype_to_descr(kinds[name]),
+                "fortran_order": False,
+                "shape": (source.count, *field.shape),
+            }
+            np.lib.format.write_array_header_1_0(files[name], described)
         starts = range(0, source.count, _BATCH)
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, described)
-            for start in progress(starts, f"storing {name} of {folder.name}", len(starts)):
-                numbers = np.arange(start, min(start + _BATCH, source.count))
-                rows = np.asarray(source.read(numbers)[name])
-                file.write(np.ascontiguousarray(rows, kind).data)
+        for start in progress(starts, f"storing {folder.name}", len(starts)):
+            rows = source.read(np.arange(start, min(start + _BATCH, source.count)))
+            for name, file in files.items():
+                file.write(np.ascontiguousarray(np.asarray(rows[name]), kinds[name]).data)
 
 
 def described_images(found: Stored) -> Schema:

@@ -54,7 +54,7 @@ def find_images(
     """
     cosines, ranks = [], []
     for start in range(0, len(samples), _BATCH):
-        alike = np.float64(samples[start : start + _BATCH]) @ np.float64(images).T
+        alike = samples[start : start + _BATCH].astype(np.float64) @ images.astype(np.float64).T
         for row, own in zip(alike, right[start : start + _BATCH], strict=True):
             best = row[own].max()
             cosines.append(best)
@@ -112,14 +112,15 @@ def score_embeddings(compared: Comparison) -> list[Score]:
 
 def _images_of_captions(source: Source) -> tuple[np.ndarray, dict[bytes, np.ndarray]]:
     """All embeddings of a source, and the numbers of the examples that have a caption."""
-    embeddings, numbers = [], {}
+    embeddings = []
+    numbers: dict[bytes, list[int]] = {}
     for start in range(0, source.count, _BATCH):
         some = np.arange(start, min(start + _BATCH, source.count))
         arrays = source.read(some)
         embeddings.append(np.asarray(arrays[EMBEDDING]))
         for number, candidates in zip(some, np.asarray(arrays[CAPTION]), strict=True):
             for caption in dict.fromkeys(map(_key, candidates)):
-                numbers.setdefault(caption, []).append(number)
+                numbers.setdefault(caption, []).append(int(number))
     numbers.pop(_key(np.full(source.schema.fields[CAPTION].shape[-1], -1)), None)
     return np.concatenate(embeddings), {key: np.array(some) for key, some in numbers.items()}
 

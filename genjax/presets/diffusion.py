@@ -96,7 +96,7 @@ def _clothing() -> Experiment:
     return dataclasses.replace(made, data=dataclasses.replace(made.data, resolution=32))
 
 
-def _captioned(name: str, data: str) -> Experiment:
+def _captioned(name: str, data: str, caption_dropout: float | None = None) -> Experiment:
     """Text to image at 32 pixels, for two cores; target: none published of these data.
 
     Words are learnt from the captions alone, by a transformer beside the U-Net, whose maps of 8
@@ -107,6 +107,7 @@ def _captioned(name: str, data: str) -> Experiment:
         text=TextTransformer(width=128, depth=2, heads=4, dropout=0.1),
         conditional=True,
         label_dropout=0.1,
+        caption_dropout=caption_dropout,
     )
     made = experiment(name, data, model, batch_size=64)
     described = dataclasses.replace(made.data, resolution=32, given=("caption",))
@@ -141,12 +142,9 @@ def _unclip() -> tuple[Experiment, Experiment]:
     not by further tokens. The prior (section 2.2) reads captions by a tower that learns with it, or
     by that of the run of clip-emoji with ``--model.text-encoder runs/clip-emoji``.
     """
-    decoder = _captioned("unclip-emoji", "emoji_embedded")
-    decoder = dataclasses.replace(
-        decoder,
-        data=dataclasses.replace(decoder.data, given=("caption", "embedding")),
-        model=dataclasses.replace(decoder.model, caption_dropout=0.5),
-    )
+    decoder = _captioned("unclip-emoji", "emoji_embedded", 0.5)
+    given = dataclasses.replace(decoder.data, given=("caption", "embedding"))
+    decoder = dataclasses.replace(decoder, data=given)
     prior = experiment(
         "prior-emoji",
         "emoji_embedded",

@@ -56,7 +56,7 @@ class Prior:
         options: Any = FAMILIES[type(read_config(parse_run(name).folder).model)].sampling
         sampling = None
         if choice.guidance != 1:
-            if "guidance" not in {field.name for field in dataclasses.fields(options or Prior)}:
+            if options is None or not hasattr(options, "guidance"):
                 raise UserError(f"--prior is {name}, whose samples have no guidance; leave it out")
             sampling = options(guidance=choice.guidance)
         named = open_named(name, "--prior", sampling)

@@ -158,8 +158,8 @@ def _shown(schema: Schema, source: Source, rows: np.ndarray) -> np.ndarray | Non
     own: dict[bytes, int] = {}
     for number, caption in enumerate(first_captions(source)):
         own.setdefault(caption.tobytes(), number)
-    found = [own.get(row[0].tobytes()) for row in wanted]
-    return None if None in found else rows[found]
+    found = [own[key] for row in wanted if (key := row[0].tobytes()) in own]
+    return rows[found] if len(found) == len(texts) else None
 
 
 def _with(source: Source, schema: Schema, rows: np.ndarray) -> Source:

@@ -130,8 +130,9 @@ def way(
 
     Reference: Ramesh et al. 2022, sections 3.2 and 3.3.
     """
+    a, b = jnp.asarray(first), jnp.asarray(second)
     shares = np.linspace(0, most, frames)
-    return np.stack([np.asarray(slerp(first, second, float(share))) for share in shares], axis=1)
+    return np.stack([np.asarray(slerp(a, b, float(share))) for share in shares], axis=1)
 
 
 def vary(
@@ -159,7 +160,7 @@ def walk(
     run: Run,
     ways: Float[np.ndarray, "n frames size"],
     seed: int,
-    noise: tuple[Array, Array] | None,
+    noise: tuple[Embeddings, Embeddings] | None,
     progress: Progress = no_progress,
 ) -> UInt8[np.ndarray, "n frames height width channels"]:
     """Makes an image of each embedding of some ways.
@@ -179,7 +180,9 @@ def walk(
     made = []
     for number in progress(range(frames), "frames", frames):
         share = number / max(frames - 1, 1)
-        latents = None if noise is None else slerp(*noise, share)
+        latents = None
+        if noise is not None:
+            latents = slerp(jnp.asarray(noise[0]), jnp.asarray(noise[1]), share)
         made.append(paint(ways[:, number], seed, latents))
     return np.stack(made, axis=1)
 
