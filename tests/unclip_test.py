@@ -244,6 +244,7 @@ def test_the_cascade_makes_images_of_prompts(decoder, prior, tmp_path):
     assert "makes no embeddings of captions" in refusal("sample", decoder, "--prior", decoder)
 
 
+@pytest.mark.full
 def test_of_the_candidates_the_nearest_to_the_text_is_taken(clip, decoder, prior):
     run = open_run(decoder, "last")
     captions = conditions_in_turn(run.algorithm.spec, 5)["caption"]
@@ -257,6 +258,7 @@ def test_of_the_candidates_the_nearest_to_the_text_is_taken(clip, decoder, prior
     assert (alike[1] > alike[0]).any()
 
 
+@pytest.mark.full
 def test_scores_of_a_cascade_say_which_prior_it_has(clip, decoder, prior, tmp_path):
     flags = ("--samples", 12, "--steps", 2, "--metrics", "clip_score", "--clip", clip)
     for more in ((), ("--prior", prior, "--candidates", 1)):
@@ -284,6 +286,7 @@ def test_a_prior_of_another_embedding_is_refused(root, decoder, prior, tmp_path)
     assert "but the decoder learnt from those of" in said
 
 
+@pytest.mark.full
 def test_images_are_varied(decoder, tmp_path):
     rng = np.random.default_rng(2)
     names = [tmp_path / f"{number}.png" for number in range(2)]
