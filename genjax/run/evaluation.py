@@ -32,7 +32,12 @@ from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
 from genjax.run.checkpoint import Which
-from genjax.run.conditions import AS_IN_REFERENCE, conditions_as_in, known_to_data
+from genjax.run.conditions import (
+    AS_IN_REFERENCE,
+    conditions_as_in,
+    follows_examples,
+    known_to_data,
+)
 from genjax.run.directory import check_data
 from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
 from genjax.run.sampling import HostCondition, samples_of
@@ -89,9 +94,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Scores the samples of a run against the split that it learnt from.
 
-    What learnt from a part of a split is compared with the whole. Samples of captions are made of
-    those of the held-out split, where there is one. A joint embedding makes no samples; its scores
-    are of that split.
+    What learnt from a part of a split is compared with the whole. Samples of captions, and of what
+    is derived of images, are made of those of the held-out split, where there is one. A joint
+    embedding makes no samples; its scores are of that split.
 
     Args:
       directory: of the run.
@@ -117,7 +122,7 @@ def evaluate_run(
     name = directory.absolute().name
     spec, held_out = run.algorithm.spec, load_held_out(run.experiment.data, progress)
     condition, embedding = {}, None
-    given_by = real if held_out is None or CAPTION not in spec.given else held_out
+    given_by = real if held_out is None or not follows_examples(spec) else held_out
     if run.algorithm.sample is None:
         network, why_none = None, ""
         fake = dataclasses.replace(real, name=name, count=0)
@@ -218,8 +223,9 @@ def evaluate_images(
 
 def _given_by(spec: Spec, source: Source) -> str | None:
     """What a record says of what samples are made from."""
-    if CAPTION in spec.given:
-        return f"captions of {source.split}"
+    if follows_examples(spec):
+        kinds = [*(["captions"] if CAPTION in spec.given else ()), *spec.derive]
+        return f"{' and '.join(kinds)} of {source.split}"
     return None if spec.categories else AS_IN_REFERENCE
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -20,10 +21,11 @@ from genjax.data.classes import find_class, list_names, names_of
 from genjax.data.digest import content_digest
 from genjax.domains import domain_of
 from genjax.domains.captions import decode_caption, encode_prompts
+from genjax.domains.derivations import shown
 from genjax.domains.domain import Domain, Layout, Preview, Samples
 from genjax.errors import UserError
 from genjax.run import checkpoint
-from genjax.run.conditions import conditions_in_turn, known_to_data
+from genjax.run.conditions import conditions_in_turn, conditions_of_rows, known_to_data
 from genjax.run.opening import Run, open_run
 
 _CHUNK = 256
@@ -87,7 +89,8 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
 
     Args:
       algorithm: of the run. A conditional one shows a class a row; what it has to show beside its
-        samples stands above them.
+        samples stands above them. One that is given what is derived of images shows that of the
+        first examples, as large as these, and below it the examples.
       sampler: from `make_sampler`.
       source: its first examples are shown, too.
 
@@ -104,15 +107,22 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
     def draw(state: State, key: Key) -> Sequence[Preview]:
         columns = _COLUMNS if show is None else _SHOWN
         count = domain.pictured
-        condition = conditions_in_turn(algorithm.spec, count)
-        if algorithm.spec.given == ("label",) and source.schema.domain == "image":
+        if algorithm.spec.derive:
+            columns = count = len(first)
+            condition = conditions_of_rows(algorithm.spec, source, first)
+        elif algorithm.spec.given == ("label",) and source.schema.domain == "image":
             labels = class_rows(algorithm.spec.labels[:_CLASSES], columns)
             count = len(labels)
             condition = {"label": labels}
+        else:
+            condition = conditions_in_turn(algorithm.spec, count)
         captions = captions_in(algorithm.spec, condition)
         samples = sampler(state, key, count, condition)
         above = {} if show is None else show(state, batch, key)
         stored = {name: np.asarray(domain.to_stored(rows)) for name, rows in above.items()}
+        if algorithm.spec.derive:
+            stored |= maps_in(algorithm.spec, condition)
+            stored |= {"examples": np.asarray(source.read(first)[algorithm.spec.target])}
         return domain.render(samples, source.schema.facts, Layout(columns, stored, captions))
 
     return draw
@@ -150,8 +160,17 @@ def captions_in(spec: Spec, condition: HostCondition) -> tuple[str, ...]:
     return tuple(decode_caption(spec.facts, rows[0]) for rows in condition[CAPTION])
 
 
+def maps_in(spec: Spec, condition: HostCondition) -> dict[str, np.ndarray]:
+    """What is derived and samples are made from, as pictures of their size, uint8, by field."""
+    return {name: shown(condition[name], spec.shape) for name in spec.derived}
+
+
 def condition_of(
-    run: Run, count: int, label: int | str | None, prompts: Sequence[str] = ()
+    run: Run,
+    count: int,
+    label: int | str | None,
+    prompts: Sequence[str] = (),
+    maps: HostCondition = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """What samples of a run are made from.
 
@@ -161,6 +180,7 @@ def condition_of(
       label: class of all of them, by its name or, as a number, by its label; None takes the classes
         in turn.
       prompts: that are taken in turn; none takes those that the data came with.
+      maps: what is derived of images by the run's data, float32 [n, ...] by field; taken in turn.
 
     Returns:
       The given fields, [count, ...] each.
@@ -177,7 +197,14 @@ def condition_of(
     spec = run.algorithm.spec
     if prompts and CAPTION not in spec.given:
         raise UserError(f"{name!r} is given no captions; leave the prompts out")
-    condition = conditions_in_turn(spec, count)
+    if missing := [field for field in spec.derived if field not in maps]:
+        raise UserError(
+            f"{name!r} makes images from {missing[0]!r} of others, which must be given; genjax "
+            "sample takes --given FILE ... or --examples NUMBER ..."
+        )
+    rest = spec._replace(given=tuple(field for field in spec.given if field not in maps))
+    condition = conditions_in_turn(rest, count)
+    condition |= {field: rows[np.arange(count) % len(rows)] for field, rows in maps.items()}
     if prompts:
         rows, _ = encode_prompts(spec.facts, spec.fields[CAPTION], prompts)
         condition[CAPTION] = rows[np.arange(count) % len(rows)]
