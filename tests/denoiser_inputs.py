@@ -57,13 +57,15 @@ def close(actual, wanted):
 def equals(torch, network, config, theirs, given, told=None):
     """Compares output and gradients, by the image and by all parameters, with PyTorch's.
 
+    The image may have maps beside its channels.
+
     `theirs` is called with torch, the configuration, the parameters and other collections, the
     image [batch, channels, side, side], and the noise, labels and description as they are given.
     """
     x, noise, labels = given
     others = draw_all(network, *given, None, told)
     params = others.pop("params")
-    weight = jnp.float32(RNG.normal(size=x.shape))
+    weight = jnp.float32(RNG.normal(size=(*x.shape[:-1], network.channels)))
 
     def loss(params, x):
         made = network.apply({"params": params, **others}, x, True, noise, labels, None, told)

@@ -138,12 +138,6 @@ def test_what_is_refused():
         build(options=DiffusionSampling(negative="no"))
     with pytest.raises(UserError, match="negative is 'no', but the model is given no captions"):
         build(("label",), DiffusionSampling(negative="no", guidance=2))
-    with pytest.raises(UserError, match=r"has 'image', of shape \(4, 4, 1\)"):
-        make_diffusion(
-            CONFIG,
-            SPEC._replace(
-                target="other",
-                given=("image",),
-                fields={**FIELDS, "other": Field((4, 4, 1), "float32")},
-            ),
-        )
+    fields = {**FIELDS, "wave": Field((4, 1), "float32")}
+    with pytest.raises(UserError, match=r"has 'wave', float32 of shape \(4, 1\)"):
+        make_diffusion(CONFIG, SPEC._replace(given=("wave",), fields=fields))

@@ -91,7 +91,7 @@ def make_diffusion(
     """
     conditions = conditions_of(config, spec, "a diffusion model", networks)
     options = sampling or DiffusionSampling()
-    _check(config, spec, options)
+    _check(config, spec, options, conditions)
     parts = make_parts(config, spec.shape, conditions, axis_name)
     course, mixed = parts.course, parts.mixed
     weighting = WEIGHTINGS[config.weighting]
@@ -220,7 +220,8 @@ def make_diffusion(
             with jax.ensure_compile_time_eval():
                 begin = min(start, float(course.place(jnp.float32(strength))))
         grid = solvers.times(config.path, options, begin)
-        estimate = estimator(state, taken(conditions, given, key, index))
+        some = taken(conditions, given, key, index, options.condition_noise)
+        estimate = estimator(state, some)
         return solvers.Problem(course, grid, estimate, noise, options)
 
     def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
@@ -260,8 +261,20 @@ def _read_negative(
     return jnp.asarray(encode_prompts(spec.facts, conditions.caption, [options.negative])[0][0, 0])
 
 
-def _check(config: DiffusionConfig, spec: Spec, options: DiffusionSampling) -> None:
+def _check(
+    config: DiffusionConfig, spec: Spec, options: DiffusionSampling, conditions: Conditions
+) -> None:
     """Refuses what does not fit together."""
+    if config.augment and conditions.maps:
+        raise UserError(
+            f"augment is {config.augment:g}, but it does not change the map "
+            f"{min(conditions.maps)!r} with its image; leave it out"
+        )
+    if options.condition_noise > conditions.noise:
+        raise UserError(
+            f"condition_noise of samples is {options.condition_noise:g}, but the model learnt with "
+            f"{f'at most {conditions.noise:g}' if conditions.noise else 'none'}; set it to that"
+        )
     if config.augment and not spec.is_image:
         what = "latents" if spec.coded else "examples"
         raise UserError(

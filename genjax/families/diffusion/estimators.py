@@ -163,6 +163,8 @@ def other_estimate(
             some.labels if needed.classes else None,
             some.captions if needed.caption is not None else None,
             {name: some.vectors[name] for name in needed.vectors},
+            {name: some.maps[name] for name in needed.maps},
+            _strength(some) if needed.noise else None,
         )
         variables = frozen[field]["network"]
         known = told(needed, parts.network, variables, frozen, own)
@@ -211,10 +213,17 @@ def _shared(
                 f"by {model.text_encoder or 'its own'}; both must have the same"
             )
     needed = conditions_of(config, theirs, field, networks)
-    for name, vector in needed.vectors.items():
-        if conditions.vectors.get(name) != vector:
+    ours = {**conditions.vectors, **conditions.maps}
+    for name, wanted in {**needed.vectors, **needed.maps}.items():
+        if ours.get(name) != wanted:
             raise UserError(f"{field} needs {name!r}, which this model isn't given like that")
     return needed
+
+
+def _strength(some: Taken) -> Float[Array, "batch"]:
+    """Of the noise on maps, of which there are some."""
+    count = len(next(iter(some.maps.values())))
+    return jnp.zeros(count) if some.strength is None else some.strength
 
 
 def _space(model: Denoising) -> str:

@@ -71,7 +71,7 @@ def sayer(
     def say(noisy: Examples, *times: Array) -> Examples:
         x, label = inputs(noisy, *times)
         given = (label, told.labels, told.changes, told.description)
-        said: Any = network.apply(variables, x, rngs is not None, *given, rngs=rngs)
+        said: Any = network.apply(variables, told.beside(x), rngs is not None, *given, rngs=rngs)
         found: Examples = said
         return found
 
@@ -152,7 +152,7 @@ def minimise(
     def variables(key: Key) -> Variables:
         none = blank(conditions, changes)
         given = (jnp.zeros((1, *times)), none.labels, none.changes, none.description)
-        x = jnp.zeros((1, *spec.shape))
+        x = none.beside(jnp.zeros((1, *spec.shape)))
         found: Variables = network.init(stream(key, "init network"), x, False, *given)
         return found
 
