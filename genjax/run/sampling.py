@@ -143,6 +143,7 @@ class RunSamples(NamedTuple):
       prompts: what each was made from, as the model reads it; empty for a model without captions.
       step: of the checkpoint.
       schema: of the data.
+      given: the pictures that each was made from, as large as it, uint8 [n, ...] by field.
     """
 
     samples: Samples
@@ -151,6 +152,7 @@ class RunSamples(NamedTuple):
     prompts: tuple[str, ...]
     step: int
     schema: Schema
+    given: Mapping[str, Samples] = MappingProxyType({})
 
 
 def captions_in(spec: Spec, condition: HostCondition) -> tuple[str, ...]:
@@ -170,7 +172,7 @@ def condition_of(
     count: int,
     label: int | str | None,
     prompts: Sequence[str] = (),
-    maps: HostCondition = MappingProxyType({}),
+    given: HostCondition = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """What samples of a run are made from.
 
@@ -180,7 +182,7 @@ def condition_of(
       label: class of all of them, by its name or, as a number, by its label; None takes the classes
         in turn.
       prompts: that are taken in turn; none takes those that the data came with.
-      maps: what is derived of images by the run's data, float32 [n, ...] by field; taken in turn.
+      given: fields that are known, [n, ...] each, such as what is derived of images; taken in turn.
 
     Returns:
       The given fields, [count, ...] each.
@@ -197,14 +199,15 @@ def condition_of(
     spec = run.algorithm.spec
     if prompts and CAPTION not in spec.given:
         raise UserError(f"{name!r} is given no captions; leave the prompts out")
-    if missing := [field for field in spec.derived if field not in maps]:
+    if missing := [field for field in spec.derived if field not in given]:
         raise UserError(
             f"{name!r} makes images from {missing[0]!r} of others, which must be given; genjax "
             "sample takes --given FILE ... or --examples NUMBER ..."
         )
-    rest = spec._replace(given=tuple(field for field in spec.given if field not in maps))
-    condition = conditions_in_turn(rest, count)
-    condition |= {field: rows[np.arange(count) % len(rows)] for field, rows in maps.items()}
+    # What is said here in words or by a class takes the place of what is known of examples.
+    rest = tuple(field for field in spec.given if field not in given)
+    condition = conditions_in_turn(spec._replace(given=rest), count)
+    condition |= {field: rows[np.arange(count) % len(rows)] for field, rows in given.items()}
     if prompts:
         rows, _ = encode_prompts(spec.facts, spec.fields[CAPTION], prompts)
         condition[CAPTION] = rows[np.arange(count) % len(rows)]
@@ -242,6 +245,7 @@ def sample_run(
     sampling: Any = None,
     average: bool = True,
     prompts: Sequence[str] = (),
+    given: HostCondition = MappingProxyType({}),
 ) -> RunSamples:
     """Draws samples from a checkpoint of a run, without the data it was trained on.
 
@@ -251,10 +255,12 @@ def sample_run(
       which: the checkpoint: last, best, or a step.
       count: how many samples; not used with `per_class`.
       label: class of all samples, see `condition_of`; None takes the classes in turn.
-      per_class: samples of each class, class after class; of each prompt where there are some.
+      per_class: samples of each class, class after class; of each given picture, or of each prompt,
+        where there are some.
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
       average: as of `open_run`.
       prompts: see `condition_of`.
+      given: likewise.
 
     Returns:
       The samples.
@@ -266,31 +272,56 @@ def sample_run(
     run = open_run(directory, which, average, sampling)
     labels = run.algorithm.spec.labels
     if per_class is not None:
-        kinds, what = (prompts, "prompts") if prompts else (labels, "classes")
+        kinds, what = (len(prompts), "prompts") if prompts else (len(labels), "classes")
+        if given:
+            kinds, what = len(next(iter(given.values()))), "pictures"
+            prompts = [prompts[place % len(prompts)] for place in range(kinds)] if prompts else ()
         if not kinds:
             raise _unconditional(run)
-        count = per_class * len(kinds)
+        count = per_class * kinds
         if count > MOST_SAMPLES:
             raise UserError(
-                f"--per-class is {per_class}; with {len(kinds)} {what} it must be at most "
-                f"{MOST_SAMPLES // len(kinds):,}"
+                f"--per-class is {per_class}; with {kinds} {what} it must be at most "
+                f"{MOST_SAMPLES // kinds:,}"
             )
         prompts = [prompt for prompt in prompts for _ in range(per_class)]
-    condition = condition_of(run, count, label, prompts)
-    if per_class is not None and not prompts:
+        given = {name: np.repeat(rows, per_class, axis=0) for name, rows in given.items()}
+    condition = condition_of(run, count, label, prompts, given)
+    if per_class is not None and not prompts and not given:
         condition["label"] = class_rows(labels, per_class)
     sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
     samples = sampler(run.state, jax.random.key(seed), count, condition)
     names = class_names_of(run)
     read = captions_in(run.algorithm.spec, condition)
-    return RunSamples(samples, condition.get("label"), names, read, run.step, run.schema)
+    pictures = maps_in(run.algorithm.spec, condition)
+    return RunSamples(samples, condition.get("label"), names, read, run.step, run.schema, pictures)
 
 
 def render_samples(drawn: RunSamples, columns: int | None) -> Sequence[Preview]:
-    """What a person sees of the samples of a run."""
+    """What a person sees of the samples of a run, behind the pictures that they were made from.
+
+    Args:
+      drawn: the samples.
+      columns: samples in a row, all of one picture where there are such; None takes one of each.
+
+    Returns:
+      The previews.
+    """
     domain: Any = domain_of(drawn.schema.domain)
-    layout = Layout(columns, captions=drawn.prompts)
-    previews: Sequence[Preview] = domain.render(drawn.samples, drawn.schema.facts, layout)
+    samples, captions = drawn.samples, drawn.prompts
+    if drawn.given:
+        each = columns or 1
+        first = [pictures[::each] for pictures in drawn.given.values()]
+        rows = [*first, *(samples[number::each] for number in range(each))]
+        if captions:
+            blank = [""] * len(first)
+            starts = range(0, len(samples), each)
+            captions = tuple(x for at in starts for x in (*blank, *captions[at : at + each]))
+        samples = np.stack(rows, axis=1).reshape(-1, *samples.shape[1:])
+        many = 1 if columns else max(1, min(len(samples), _COLUMNS) // len(rows))
+        columns = many * len(rows)
+    layout = Layout(columns, captions=captions)
+    previews: Sequence[Preview] = domain.render(samples, drawn.schema.facts, layout)
     return previews
 
 
