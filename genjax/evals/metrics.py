@@ -14,6 +14,7 @@ from genjax.evals.class_scores import (
     score_stacked,
 )
 from genjax.evals.comparison import Comparison
+from genjax.evals.fidelity import score_fidelity
 from genjax.evals.image_scores import (
     NEIGHBOURS,
     SPLITS,
@@ -94,6 +95,9 @@ METRICS: dict[str, Metric] = {
     ),
     "ms_ssim": Metric(
         score_ms_ssim, needs.two_of_a_class, needs.pictures, scores=("ms_ssim",), network=False
+    ),
+    "fidelity": Metric(
+        score_fidelity, _nothing, needs.truth, scores=("psnr", "ssim"), network=False
     ),
     "modes": Metric(score_modes, needs.classes, needs.one_digit, scores=("modes", "mode_kl")),
     "memorization": Metric(

@@ -31,12 +31,14 @@ from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_c
 from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
+from genjax.evals.truth import Truth
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import (
     AS_IN_REFERENCE,
     conditions_as_in,
     follows_examples,
     known_to_data,
+    order_in,
 )
 from genjax.run.directory import check_data
 from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
@@ -144,6 +146,7 @@ def evaluate_run(
         make_latents(run, condition, sampling),
         embedding,
         None if protocol.clip is None else _judge(protocol.clip),
+        make_truth(spec, given_by, condition, protocol.samples),
     )
     identity = {
         "subject": name,
@@ -219,6 +222,13 @@ def evaluate_images(
         "step": None,
     }
     return _score(compared, protocol, identity)
+
+
+def make_truth(spec: Spec, source: Source, condition: HostCondition, count: int) -> Truth | None:
+    """What samples that follow examples stand for, where they are given something of the image."""
+    if not spec.derive or not condition:
+        return None
+    return Truth(source, order_in(source, count), condition.get("downsample"))
 
 
 def _given_by(spec: Spec, source: Source) -> str | None:
@@ -322,6 +332,7 @@ def check_protocol(
         _network(protocol, real)[0],
         likelihood=make_likelihood(algorithm, None, protocol),
         latents=None if algorithm.latent is None else Latents(algorithm.latent, None, condition),
+        truth=make_truth(spec, real, condition, protocol.samples),
     )
     check_metrics(compared, protocol.metrics)
 
