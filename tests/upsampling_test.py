@@ -1,10 +1,18 @@
 """Images made from smaller ones by the command line: given pictures, examples, and cascades."""
 
+import json
+
 import numpy as np
 import pytest
 from in_process import genjax, refusal
 from PIL import Image
 from safetensors.numpy import load_file
+
+import genjax as package
+from genjax.data.sources import load_held_out
+from genjax.evals.fidelity import psnr
+from genjax.run.conditions import order_in
+from genjax.run.directory import read_config
 
 WORDS = ("red square", "blue square", "red circle", "blue circle")
 SMALL = (
@@ -83,6 +91,9 @@ def test_pictures_may_be_small_already_or_as_large_as_what_is_made(run, tmp_path
         run, tmp_path, "--given", tmp_path / "large0.png", tmp_path / "large1.png", *words
     )
     assert np.abs(np.int16(whole["images"]) - own["images"]).max() <= 1
+    loaded = package.load(run, solver="euler", steps=2)
+    again = loaded.sample(2, prompts=["red square"], given=small)
+    np.testing.assert_array_equal(again, own["images"])
     np.savez(tmp_path / "small.npz", images=small)
     more, picture = drawn(
         run, tmp_path, "--given", tmp_path / "small.npz", "--per-class", 3, *words
@@ -135,6 +146,31 @@ def test_the_next_stage_of_a_cascade_takes_samples_and_their_captions(run, first
     with np.load(tmp_path / "two.npz") as arrays:
         np.testing.assert_array_equal(arrays["images"], large["images"])
     assert "which makes nothing of images" in refusal("sample", first, "--then", first)
+
+
+@pytest.mark.full
+def test_scores_say_how_true_samples_are_beside_plain_enlargement(run, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    flags = ("--metrics", "fidelity", "--samples", 6, "--out", out, *QUICK)
+    outcome = genjax("evaluate", run, *flags)
+    assert outcome.status == 0, outcome.err
+    records = {line["metric"]: line for line in map(json.loads, out.read_text().splitlines())}
+    assert set(records) == {"psnr", "ssim"}
+    record = records["psnr"]
+    assert record["labels"] == "captions and downsample:2 of test"
+    assert record["parameters"]["pairs"] == 6
+    config = read_config(run)
+    held_out = load_held_out(config.data)
+    rows = order_in(held_out, 6)
+    true = held_out.read(rows)["image"]
+    places, own = (np.arange(8) + 0.5) / 2 - 0.5, np.arange(4)
+    plain = (true / 127.5 - 1).reshape(6, 4, 2, 4, 2, 3).mean((2, 4))
+    for axis in (1, 2):
+        plain = np.apply_along_axis(lambda row: np.interp(places, own, row), axis, plain)
+    plain = np.uint8(np.round((plain + 1) * 127.5))
+    assert record["details"]["bilinear"] == pytest.approx(psnr(plain, true).mean(), rel=1e-3)
+    # Nothing that is enlarged is as true as what it was made of.
+    assert records["ssim"]["details"]["bicubic"] > records["ssim"]["value"]
 
 
 @pytest.mark.full

@@ -116,8 +116,9 @@ def conditions_of_rows(
     Raises:
       UserError: another given field has no levels.
     """
-    _check_levels(spec._replace(given=tuple(x for x in spec.given if x not in spec.derived)))
-    found = {name: _column(source, name, rows) for name in spec.given if name not in spec.derived}
+    plain = tuple(name for name in spec.given if name not in spec.derived)
+    _check_levels(spec._replace(given=plain))
+    found = {name: np.asarray(_column(source, name, rows), np.int32) for name in plain}
     if CAPTION in found:
         found[CAPTION] = _one_each(found[CAPTION], np.zeros_like(rows) if turns is None else turns)
     found |= _derived(spec, source, rows)

@@ -47,8 +47,10 @@ def maps_of(
       float32 in [-1, 1], [n, height, width, channels], by field.
 
     Raises:
-      UserError: an image is of another size, or they are of both.
+      UserError: the model takes none, or an image is of another size, or they are of both.
     """
+    if not spec.derive:
+        raise UserError("images are given, but the model makes nothing of images; leave them out")
     fields = {name: spec.fields[name] for name in spec.derived}
     whole = [image.shape == spec.shape for image in images]
     if all(whole):
