@@ -25,6 +25,7 @@ from genjax.run.evaluation import Protocol, evaluate_run
 from genjax.run.loop import train as train_run
 from genjax.run.opening import Run, open_run
 from genjax.run.sampling import condition_of, make_sampler
+from genjax.run.stages import maps_of
 
 __all__ = ["LoadedRun", "evaluate", "load", "preset", "sample", "train"]
 
@@ -55,6 +56,7 @@ class LoadedRun:
         label: int | str | None = None,
         prompts: Sequence[str] = (),
         prior: str | Path | None = None,
+        given: Sequence[Samples] = (),
     ) -> Samples:
         """Draws samples; sample i of a seed is the same whatever n.
 
@@ -66,15 +68,19 @@ class LoadedRun:
           prompts: what to generate, in words, of a run that learnt from captions; several are taken
             in turn, and none takes captions that the data hold out.
           prior: run that makes embeddings of images of them, of a run that is given both.
+          given: images, uint8 [height, width, channels] each, of a run that makes images of others,
+            such as of smaller ones; of the size that it is given, or that it makes; taken in turn.
 
         Returns:
           As the data are stored, such as uint8 [n, height, width, channels].
 
         Raises:
-          UserError: no such class, or the run takes no prompts.
+          UserError: no such class, or the run takes no prompts or no images.
         """
         embed = None if prior is None else Prior(PriorChoice(str(prior))).embed
-        condition = condition_of(self._run, n, label, prompts, embed, seed)
+        spec = self._run.algorithm.spec
+        maps = maps_of(spec, given, [f"image {i}" for i in range(len(given))]) if len(given) else {}
+        condition = condition_of(self._run, n, label, prompts, embed, seed, maps)
         return self._sampler(self._run.state, jax.random.key(seed), n, condition)
 
 

@@ -30,13 +30,14 @@ from genjax.config import (
 from genjax.core.frozen import NO_NETWORKS, with_frozen
 from genjax.core.parallel import compile_step, copy_to, mapped_axis, step_once
 from genjax.core.players import players
+from genjax.data.memory import in_memory
 from genjax.data.noise import noise
 from genjax.data.schema import configured, resized
 from genjax.data.sources import known_schema
 from genjax.families.registry import make_algorithm, make_spec
 from genjax.presets import DEFAULT, PRESETS
 from genjax.run import checkpoint
-from genjax.run.conditions import conditions_in_turn
+from genjax.run.conditions import conditions_in_turn, conditions_of_rows
 
 # The bias of a logit has no gradient where a loss sees only differences of logits.
 STILL = {
@@ -177,7 +178,11 @@ def test_preset(name, mode, tmp_path):
 
     if mode != "jit" or algorithm.sample is None:
         return
-    condition = conditions_in_turn(algorithm.spec, 3)
+    if algorithm.spec.derive:
+        source = in_memory("x", "train", schema, noise(schema, 3))
+        condition = conditions_of_rows(algorithm.spec, source, np.arange(3))
+    else:
+        condition = conditions_in_turn(algorithm.spec, 3)
     images = jax.jit(algorithm.sample)(state, key, jnp.arange(3), condition)
     assert images.shape == (3, *algorithm.spec.shape)
     assert images.dtype == algorithm.spec.fields[algorithm.spec.target].dtype

@@ -58,6 +58,8 @@ def close(actual, wanted, least=0.0):
 def equals(torch, network, config, theirs, given, told=None, least=0.0):
     """Compares output and gradients, by the image and by all parameters, with PyTorch's.
 
+    The image may have maps beside its channels.
+
     `theirs` is called with torch, the configuration, the parameters and other collections, the
     image [batch, channels, side, side] or vector [batch, numbers], and the noise, labels and
     description as they are given. Gradients that are 0 are so to 1e-4 of `least`.
@@ -65,7 +67,7 @@ def equals(torch, network, config, theirs, given, told=None, least=0.0):
     x, noise, labels = given
     others = draw_all(network, *given, None, told)
     params = others.pop("params")
-    weight = jnp.float32(RNG.normal(size=x.shape))
+    weight = jnp.float32(RNG.normal(size=(*x.shape[:-1], network.channels)))
 
     def loss(params, x):
         made = network.apply({"params": params, **others}, x, True, noise, labels, None, told)

@@ -19,7 +19,8 @@ from genjax.core.from_loss import Context
 from genjax.core.schema import Field, Spec
 from genjax.errors import UserError
 from genjax.families.diffusion.algorithm import make_diffusion
-from genjax.families.diffusion.conditions import conditions_of, some_taken
+from genjax.families.diffusion.conditions import conditions_of
+from genjax.families.diffusion.told import some_taken
 
 KEY = jax.random.key(1)
 INDEX = jnp.arange(3)
@@ -123,7 +124,7 @@ def left_out(given=("label", "caption", "embedding"), count=2000, **shares):
         "embedding": jnp.ones((count, 6)),
     }
     context = Context({}, place, KEY, KEY, KEY, jnp.int32(0), {})
-    some = some_taken(conditions, batch, context, config)
+    some = some_taken(conditions, batch, context)
     return (
         np.asarray(some.labels == 3),
         np.asarray((some.captions < 0).all(axis=1)),
@@ -216,12 +217,6 @@ def test_what_is_refused():
         build(("label",), DiffusionSampling(negative="no", guidance=2))
     with pytest.raises(UserError, match=r"has 'caption' and 'speech', and a diffusion model reads"):
         build(("caption", "speech"))
-    with pytest.raises(UserError, match=r"has 'image', of shape \(4, 4, 1\)"):
-        make_diffusion(
-            CONFIG,
-            SPEC._replace(
-                target="other",
-                given=("image",),
-                fields={**FIELDS, "other": Field((4, 4, 1), "float32")},
-            ),
-        )
+    fields = {**FIELDS, "wave": Field((4, 1), "int16")}
+    with pytest.raises(UserError, match=r"has 'wave', int16 of shape \(4, 1\)"):
+        make_diffusion(CONFIG, SPEC._replace(given=("wave",), fields=fields))

@@ -76,10 +76,11 @@ def theirs(torch, config, params, x, noise, labels, told):
 def test_equals_pytorch(classes):
     """Output and gradients by the image and by all parameters; one image is without a label.
 
-    With labels there are descriptions, too, one of them without tokens.
+    With labels there are descriptions, too, one of them without tokens, and a map beside the image.
     """
     torch = pytest.importorskip("torch", reason="needs the extra genjax-models[parity]")
-    given, told = inputs(6, classes=classes), description() if classes else None
+    given = inputs(6, 3 if classes else 2, classes)
+    told = description() if classes else None
     equals(torch, make(TINY, classes=classes), TINY, theirs, given, told)
 
 

@@ -143,9 +143,10 @@ class Theirs:
 def test_equals_pytorch(torch, config, classes):
     """Output and gradients by the image and by all parameters; one image is without a label.
 
-    With labels there are descriptions, too, one of them without tokens.
+    With labels there are descriptions, too, one of them without tokens, and a map beside the image.
     """
-    given, told = inputs(4, classes=classes), description() if classes else None
+    given = inputs(4, 3 if classes else 2, classes)
+    told = description() if classes else None
 
     def theirs(torch, config, params, x, noise, labels, told):
         return Theirs(torch, config, params, told)(x, noise, labels)

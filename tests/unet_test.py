@@ -139,14 +139,15 @@ class Theirs:
 def test_equals_pytorch(torch, variant, classes):
     """Output and gradients by the image and by all parameters; one image is without a label.
 
-    With labels there are descriptions, too, one of them without tokens.
+    With labels there are descriptions, too, one of them without tokens, and a map beside the image.
     """
     config, told = TINY[variant], description() if classes else None
+    given = inputs(channels=3 if classes else 2, classes=classes)
 
     def theirs(torch, config, params, x, noise, labels, told):
         return Theirs(torch, config, params, told)(x, noise, labels)
 
-    equals(torch, make(config, classes=classes), config, theirs, inputs(classes=classes), told)
+    equals(torch, make(config, classes=classes), config, theirs, given, told)
 
 
 SMALL = UNet(width=8, widths=(1,), blocks=1)

@@ -45,17 +45,19 @@ def _of_files(
 ) -> "tuple[Given, HostCondition]":
     from genjax.data.classes import list_names
     from genjax.data.given import read_given
+    from genjax.domains.derivations import derive_stored
     from genjax.run.sampling import class_names_of, condition_of
 
     spec = opened.algorithm.spec
-    if label is None and spec.given:
+    if label is None and set(spec.given) - set(spec.derived):
         names = class_names_of(opened) or tuple(map(str, spec.labels))
         raise UserError(
             f"{opened.experiment.name!r} makes images of a class; give --label; classes of this "
             f"model: {list_names(names)}"
         )
     given = read_given(paths, spec.shape, _MOST)
-    return given, condition_of(opened, len(given.names), label)
+    derived = derive_stored(spec, given.images)
+    return given, condition_of(opened, len(given.names), label, given=derived)
 
 
 def _of_data(
@@ -65,6 +67,8 @@ def _of_data(
 
     from genjax.data.given import Given
     from genjax.data.sources import load_held_out
+    from genjax.domains.derivations import derive_stored
+    from genjax.run.conditions import conditions_of_rows
     from genjax.run.sampling import condition_of
 
     spec = opened.algorithm.spec
@@ -81,7 +85,8 @@ def _of_data(
     names = [f"{held_out.name}:{held_out.split}[{number}]" for number in numbers]
     given = Given(names, np.asarray(rows[spec.target]))
     if label is None and spec.given and not spec.categories:
-        return given, {name: np.asarray(rows[name], spec.fields[name].dtype) for name in spec.given}
+        return given, conditions_of_rows(spec, held_out, np.array(numbers))
     if label is None and spec.given:
         raise UserError(f"{opened.experiment.name!r} found its categories itself; give --label")
-    return given, condition_of(opened, len(numbers), label)
+    derived = derive_stored(spec, given.images)
+    return given, condition_of(opened, len(numbers), label, given=derived)

@@ -15,6 +15,7 @@ from genjax.commands.arguments import (
     check_range,
     parse,
     parse_checkpoint,
+    progress,
     say,
 )
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
@@ -22,6 +23,7 @@ from genjax.errors import UserError, reason
 
 if TYPE_CHECKING:
     from genjax.run.cascade import Prior
+    from genjax.run.sampling import HostCondition
 
 _MOST_GUIDANCE = 1000.0
 
@@ -46,7 +48,7 @@ def sampling_options(arguments: Sequence[str]) -> type[Any]:
     Raises:
       UserError: what is named is a damaged run, or none where such options are given.
     """
-    named = [Path(argument) for argument in arguments if not argument.startswith("-")]
+    named = _paths(arguments)
     runs = [path for path in named if _is_run(path)]
     if not runs and not named:
         return NoOptions
@@ -61,6 +63,12 @@ def sampling_options(arguments: Sequence[str]) -> type[Any]:
             read_config(arguments[0])
         return NoOptions
     return FAMILIES[type(read_config(runs[0]).model)].sampling or NoOptions
+
+
+def _paths(arguments: Sequence[str]) -> list[Path]:
+    """What may be the folder of the run; that behind --then is another's."""
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return [Path(name) for flag, name in pairs if not name.startswith("-") and flag != "--then"]
 
 
 def _is_run(path: Path) -> bool:
@@ -141,7 +149,7 @@ def prior_options(arguments: Sequence[str]) -> type[Any]:
 
 def _given(arguments: Sequence[str]) -> Sequence[str]:
     """What is given to the model of the run that a command line names."""
-    runs = [Path(name) for name in arguments if not name.startswith("-") and _is_run(Path(name))]
+    runs = [path for path in _paths(arguments) if _is_run(path)]
     if not runs:
         return ()
     from genjax.run.directory import read_config
@@ -151,16 +159,55 @@ def _given(arguments: Sequence[str]) -> Sequence[str]:
     return experiment.data.given or () if reads else ()
 
 
+@dataclasses.dataclass(frozen=True)
+class PictureOptions:
+    """Of a run that makes images of what is derived of others, such as of smaller ones."""
+
+    given: tuple[Path, ...] = ()
+    """PNG or JPEG files, folders of such, or .npz files to make images of, as large as what the run
+    is given, or as what it makes, of which that is then derived; taken in turn, or with --per-class
+    one a row."""
+    examples: tuple[int, ...] = ()
+    """Instead of --given: numbers, from 0, in the test split of the run's data."""
+
+    def read(self, run_dir: Path) -> "HostCondition":
+        """What is given by either; raises UserError where that is unusable."""
+        if bool(self.given) == bool(self.examples):
+            raise UserError(
+                f"{run_dir} makes images of others; give either --given FILE ... or --examples "
+                "NUMBER ..."
+            )
+        from genjax.data.sources import load_held_out
+        from genjax.run.directory import read_config
+        from genjax.run.stages import conditions_of_examples, maps_in_files, spec_of
+
+        spec = spec_of(run_dir)
+        if self.given:
+            return maps_in_files(spec, self.given)
+        held_out = load_held_out(read_config(run_dir).data, progress)
+        return conditions_of_examples(spec, held_out, self.examples)
+
+
+def picture_options(arguments: Sequence[str]) -> type[Any]:
+    """`PictureOptions` where a command line names a run that makes images of others."""
+    runs = [path for path in _paths(arguments) if _is_run(path)]
+    if not runs:
+        return NoOptions
+    from genjax.run.directory import read_config
+
+    return PictureOptions if read_config(runs[0]).data.derive else NoOptions
+
+
 def sample(arguments: list[str]) -> None:
     """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
     # Of a family's own flags, such as --temperature, none are there without a run.
     options, captions = sampling_options(arguments), prompt_options(arguments)
-    priors = prior_options(arguments)
-    usual, unsaid, none = options(), captions(), priors()
+    priors, pictures = prior_options(arguments), picture_options(arguments)
+    usual, unsaid, none, unseen = options(), captions(), priors(), pictures()
 
     def run(
         run_dir: Positional[Path],
-        n: int = 64,
+        n: int | None = None,
         seed: int = 0,
         out: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None,
         npz: Path | None = None,
@@ -171,12 +218,14 @@ def sample(arguments: list[str]) -> None:
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
         words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
         cascade: Annotated[priors, tyro.conf.arg(name="")] = none,  # type: ignore[valid-type]
+        seen: Annotated[pictures, tyro.conf.arg(name="")] = unseen,  # type: ignore[valid-type]
+        then: str | None = None,
     ) -> None:
         """Draw samples from a trained model, as a picture or as an array.
 
         Args:
           run_dir: Folder of the run.
-          n: How many samples.
+          n: How many samples; None makes 64, or one of each picture that is given.
           seed: Seed of the series; sample i of a seed is the same whatever n.
           out: File of what a person looks at, listens to or reads, in the format of its ending: a
             grid as .png, .jpg or .webp, .wav, or .txt; without --out and --npz it is samples.png,
@@ -192,6 +241,10 @@ def sample(arguments: list[str]) -> None:
           sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
           words: What a run that learnt from captions takes in words.
           cascade: What makes embeddings of captions for a run that learnt from both.
+          seen: What a run that makes images of others takes.
+          then: Run that makes images of these samples, such as larger ones, as the next stage of a
+            cascade, and is given their labels and captions if it takes some: FOLDER, FOLDER@best or
+            FOLDER@STEP. Its samples are written, each beside the one that it is of.
         """
         check_range("--n", n, 1, MOST_SAMPLES)
         check_range("--per-class", per_class, 1, MOST_SAMPLES)
@@ -211,6 +264,7 @@ def sample(arguments: list[str]) -> None:
         from genjax.domains.previews import check_ending, save_each, save_previews
         from genjax.run.directory import read_config, read_schema
         from genjax.run.sampling import render_samples, sample_run
+        from genjax.run.stages import enlarge
 
         read_config(run_dir)
         kind = domain_of(read_schema(run_dir).domain)
@@ -230,10 +284,26 @@ def sample(arguments: list[str]) -> None:
         chosen = cascade
         prior = chosen.open() if chosen else None
         embed = None if prior is None else prior.embed
+        shown: Any = seen
+        given = shown.read(run_dir) if shown else {}
+        count = n or (len(next(iter(given.values()))) if given else 64)
         drawn = sample_run(
-            run_dir, seed, which, n, label, per_class, sampling or None, average, prompts, embed
+            run_dir,
+            seed,
+            which,
+            count,
+            label,
+            per_class,
+            sampling or None,
+            average,
+            prompts,
+            embed,
+            given,
         )
-        files = [] if file is None else save_previews(file, render_samples(drawn, per_class))
+        if then is not None:
+            drawn = enlarge(drawn, then, seed, average)
+        columns = None if then is not None else per_class
+        files = [] if file is None else save_previews(file, render_samples(drawn, columns))
         if folder is not None:
             domain, names, classes = domain_of(drawn.schema.domain), drawn.names, None
             if drawn.labels is not None:
@@ -246,12 +316,13 @@ def sample(arguments: list[str]) -> None:
                 arrays["labels"] = drawn.labels
             if drawn.prompts:
                 arrays["prompts"] = np.array(drawn.prompts)
+            arrays |= {f"given_{name}": made for name, made in drawn.given.items()}
             if drawn.names:
                 arrays["class_names"] = np.array(drawn.names)
             with npz.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
         written = " and ".join(str(file) for file in (*files, npz) if file is not None)
-        if per_class is not None and drawn.names and drawn.labels is not None:
+        if per_class is not None and drawn.names and not drawn.given and drawn.labels is not None:
             rows = dict.fromkeys(drawn.names[label] for label in drawn.labels)
             say(f"rows, from the top: {list_names(list(rows))}")
         say(f"wrote {len(drawn.samples)} samples of step {drawn.step}, seed {seed}, to {written}")

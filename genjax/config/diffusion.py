@@ -131,11 +131,11 @@ class Denoising(Model):
     """Factor of those latents; by half they come near a standard deviation of 0.5 where the VAE's
     are near N(0, I). 0.18215 for Stable Diffusion's, to 1."""
     conditional: bool = False
-    """Give the class labels to the network, and captions, vectors and sequences where data.given
-    has them."""
+    """Give the class labels to the network, and captions, vectors, sequences and maps where
+    data.given has them."""
     label_dropout: float = 0.0
-    """Share of the examples whose label, caption and the like are left out, for guidance without a
-    classifier."""
+    """Share of the examples whose label, caption and all else that is given are left out, for
+    guidance without a classifier."""
     caption_dropout: float | None = setting(None, since=9)
     """Share of the examples whose caption is left out, whatever else is, as in DALL-E 2; None
     leaves it out with the label."""
@@ -147,6 +147,10 @@ class Denoising(Model):
     sequence: SequenceTransformer = setting(SequenceTransformer(), since=9)
     """Network of a given sequence of vectors, such as a spectrogram's, which learns with the
     other."""
+    condition_noise: float = setting(0.0, since=9)
+    """Greatest standard deviation of the noise on maps in training, such as images with fewer
+    pixels: that of each example is drawn evenly from 0 on, and told to the network (Ho et al. 2022,
+    Cascaded Diffusion Models)."""
     optimizer: Optimizer = Adam(learning_rate=1e-3, b1=0.9, schedule=Constant())
     ema_decay: float | None = 0.999
     """Decay a step of the parameters' moving average, which then makes the samples."""
@@ -165,6 +169,7 @@ class Denoising(Model):
         require(0 <= self.label_dropout < 1, self, "label_dropout", "in [0, 1)")
         captions = self.caption_dropout
         require(captions is None or 0 <= captions < 1, self, "caption_dropout", "in [0, 1)")
+        require(self.condition_noise >= 0, self, "condition_noise", "at least 0")
 
 
 @register
@@ -303,6 +308,9 @@ class DiffusionSampling:
     one that was trained for less long: FOLDER, FOLDER@best or FOLDER@STEP (Karras et al. 2024)."""
     negative: str = setting("", since=8)
     """Prompt that guidance leads away from, in place of none."""
+    condition_noise: float = setting(0.0, since=9)
+    """Standard deviation of the noise that is added to given maps, and told to the network; at most
+    what the model learnt with."""
     guidance_least: float = 0.0
     """The least noise, sigma / alpha, at which there is guidance."""
     guidance_most: float | None = None
@@ -325,7 +333,14 @@ class DiffusionSampling:
         require(self.rho >= SMALLEST_RHO, self, "rho", f"at least {SMALLEST_RHO}")
         for name in ("shift", "churn_noise"):
             require(getattr(self, name) > 0, self, name, "above 0")
-        for name in ("guidance", "guidance_least", "churn", "churn_least", "eta"):
+        for name in (
+            "guidance",
+            "guidance_least",
+            "condition_noise",
+            "churn",
+            "churn_least",
+            "eta",
+        ):
             require(getattr(self, name) >= 0, self, name, "at least 0")
         for what in ("guidance", "churn"):
             least, most = getattr(self, f"{what}_least"), getattr(self, f"{what}_most")

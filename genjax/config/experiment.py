@@ -37,9 +37,13 @@ class DataConfig:
     target: str | None = setting(None, since=3)
     """Field of the examples that is generated; None means the data set's own."""
     given: tuple[str, ...] | None = setting(None, since=3)
-    """Fields that it is generated from; None leaves them to the model."""
+    """Fields that it is generated from, those of derive among them; None is the label, where there
+    is one, and all that is derived."""
     length: int | None = setting(None, since=3)
     """Tokens, or audio samples, in one example; None keeps the data set's own."""
+    derive: tuple[str, ...] = setting((), since=9)
+    """Conditions that are made of each image, after flips, and given to the model by the word
+    before the colon: downsample:FACTOR, the means of squares of so many pixels a side."""
 
     def __post_init__(self) -> None:
         check_numbers(self)

@@ -90,6 +90,8 @@ class Spec(NamedTuple):
         nothing to do with the classes of the data.
       coded: whether the target is what an autoencoder makes of data, and no image whatever its
         shape.
+      derive: words of `genjax.domains.derivations`, of the given fields that are no field of the
+        data but made of the target.
     """
 
     size: int
@@ -99,6 +101,12 @@ class Spec(NamedTuple):
     facts: Mapping[str, Any] = MappingProxyType({})
     categories: bool = False
     coded: bool = False
+    derive: tuple[str, ...] = ()
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The fields that are made of the target."""
+        return tuple(word.partition(":")[0] for word in self.derive)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -42,9 +42,7 @@ def read_given(paths: Sequence[Path], shape: tuple[int, ...], most: int) -> Give
     """
     height, width, channels = shape
     side = height if height == width else None
-    contents = [pair for path in paths for pair in _contents(path)]
-    if len(contents) > most:
-        raise UserError(f"there are {len(contents):,} images; at most {most} are taken at once")
+    contents = _of_paths(paths, most)
     read = []
     for name, content in contents:
         image = images.decode(content, channels, name, side)
@@ -56,6 +54,34 @@ def read_given(paths: Sequence[Path], shape: tuple[int, ...], most: int) -> Give
             )
         read.append(image)
     return Given([name for name, _ in contents], np.stack(read))
+
+
+def read_as_they_are(
+    paths: Sequence[Path], channels: int, most: int
+) -> tuple[list[UInt8[np.ndarray, "_ _ _"]], list[str]]:
+    """Reads images in their own sizes.
+
+    Args:
+      paths: PNG or JPEG files, folders of such files, and .npz files.
+      channels: of the result, 1 or 3.
+      most: how many there may be.
+
+    Returns:
+      The images, uint8 [height, width, channels] each, and their names.
+
+    Raises:
+      UserError: nothing usable is there, or too much.
+    """
+    contents = _of_paths(paths, most)
+    found = [images.decode(content, channels, name, None) for name, content in contents]
+    return found, [name for name, _ in contents]
+
+
+def _of_paths(paths: Sequence[Path], most: int) -> list[tuple[str, bytes]]:
+    contents = [pair for path in paths for pair in _contents(path)]
+    if len(contents) > most:
+        raise UserError(f"there are {len(contents):,} images; at most {most} are taken at once")
+    return contents
 
 
 def _contents(path: Path) -> list[tuple[str, bytes]]:

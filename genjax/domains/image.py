@@ -125,7 +125,11 @@ def render_images(samples: Samples, facts: Mapping[str, Any], layout: Layout) ->
     Returns:
       One picture.
     """
-    grids = [image_grid(panel, layout.columns) for panel in layout.above.values()]
+    # Under tiles of one size, though what stands above has no captions.
+    blank = [""] if layout.captions else []
+    grids = [
+        image_grid(panel, layout.columns, blank * len(panel)) for panel in layout.above.values()
+    ]
     grids.append(image_grid(samples, layout.columns, layout.captions))
     width = max(grid.shape[1] for grid in grids)
     padded = [np.pad(grid, [(0, 0), (0, width - grid.shape[1]), (0, 0)]) for grid in grids]

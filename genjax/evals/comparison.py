@@ -23,6 +23,7 @@ from genjax.evals.features import FeatureNetwork, Features, extract
 from genjax.evals.inputs import identify, labels_of, shape_of, subset, tracked
 from genjax.evals.latents import Latents
 from genjax.evals.memorization import Memorization, memorization
+from genjax.evals.truth import Truth
 
 
 class Likelihood(NamedTuple):
@@ -70,6 +71,7 @@ class Comparison:
       latents: of the samples, where they are of a run that makes them from some, or None.
       embedding: of a run that is a joint embedding and makes no samples; or None.
       clip: what judges samples and their captions, or None.
+      truth: the images that samples stand for, or None.
       why_none: why there is no network though there could be, in words; empty otherwise.
     """
 
@@ -87,6 +89,7 @@ class Comparison:
         latents: Latents | None = None,
         embedding: Embedding | None = None,
         clip: Judge | None = None,
+        truth: Truth | None = None,
     ) -> None:
         """Keeps what is given; nothing is computed yet."""
         self.real = real
@@ -101,6 +104,7 @@ class Comparison:
         self.latents = latents
         self.embedding = embedding
         self.clip = clip
+        self.truth = truth
 
     @functools.cached_property
     def reference(self) -> dict[str, Any]:

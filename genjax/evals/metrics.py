@@ -15,6 +15,7 @@ from genjax.evals.class_scores import (
 )
 from genjax.evals.comparison import Comparison
 from genjax.evals.embedding_scores import EMBEDDING_SCORES, score_embeddings
+from genjax.evals.fidelity import score_fidelity
 from genjax.evals.image_scores import (
     NEIGHBOURS,
     SPLITS,
@@ -95,6 +96,9 @@ METRICS: dict[str, Metric] = {
     ),
     "ms_ssim": Metric(
         score_ms_ssim, needs.two_of_a_class, needs.pictures, scores=("ms_ssim",), network=False
+    ),
+    "fidelity": Metric(
+        score_fidelity, _nothing, needs.truth, scores=("psnr", "ssim"), network=False
     ),
     "modes": Metric(score_modes, needs.classes, needs.one_digit, scores=("modes", "mode_kl")),
     "memorization": Metric(

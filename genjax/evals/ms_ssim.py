@@ -1,6 +1,7 @@
 """Multi-scale structural similarity, and how alike samples are by it."""
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,31 @@ def ms_ssim(a: Pixels, b: Pixels) -> MsSsim:
     _require_range(a)
     _require_range(b)
     every = np.arange(len(a))
-    return MsSsim(_compare_pairs(a, b, every, every), count_scales(*a.shape[1:3]))
+    return MsSsim(_compare_pairs(a, b, every, every, _compare), count_scales(*a.shape[1:3]))
+
+
+def ssim(a: Pixels, b: Pixels) -> Float64[np.ndarray, "n"]:
+    """Structural similarity of each pair of images, at their own resolution.
+
+    The mean of ``ssim``, see `ms_ssim`, over the places of its window inside the image, and over
+    channels.
+
+    Args:
+      a: uint8, or float in [0, 255], [n, height, width, channels].
+      b: of the same shape.
+
+    Returns:
+      float64 [n], in [-1, 1]; 1 for equal images.
+
+    Raises:
+      UserError: a value is out of range.
+
+    Reference: Wang, Bovik, Sheikh & Simoncelli 2004, equation 13.
+    """
+    _require_range(a)
+    _require_range(b)
+    every = np.arange(len(a))
+    return _compare_pairs(a, b, every, every, _compare_once)
 
 
 def ms_ssim_diversity(
@@ -129,7 +154,7 @@ def ms_ssim_diversity(
     first, second = _draw_pairs(
         np.zeros(len(images), int) if labels is None else labels, seed, pairs
     )
-    values = _compare_pairs(images, images, first, second)
+    values = _compare_pairs(images, images, first, second, _compare)
     error = float(np.std(values, ddof=1) / np.sqrt(pairs))
     return Diversity(float(np.mean(values)), error, pairs, count_scales(*images.shape[1:3]))
 
@@ -159,7 +184,11 @@ def _draw_pairs(
 
 
 def _compare_pairs(
-    a: Pixels, b: Pixels, first: Int[np.ndarray, "pairs"], second: Int[np.ndarray, "pairs"]
+    a: Pixels,
+    b: Pixels,
+    first: Int[np.ndarray, "pairs"],
+    second: Int[np.ndarray, "pairs"],
+    compare: Callable[[Any, Any], Array],
 ) -> Float64[np.ndarray, "pairs"]:
     count = len(first)
     size = min(count, _CHUNK)
@@ -169,7 +198,7 @@ def _compare_pairs(
     with float64():
         for start in range(0, count, size):
             chunk = slice(start, start + size)
-            parts.append(np.asarray(_compare(a[first[chunk]], b[second[chunk]])))
+            parts.append(np.asarray(compare(a[first[chunk]], b[second[chunk]])))
     return np.concatenate(parts)[:count]
 
 
@@ -179,7 +208,7 @@ def _compare(
 ) -> Float[Array, "n"]:
     scales = count_scales(*a.shape[1:3])
     weights = np.asarray(_WEIGHTS[:scales]) / sum(_WEIGHTS[:scales])
-    a, b = (jnp.moveaxis(x.astype(jnp.float64), -1, 1) for x in (a, b))
+    a, b = _channels_first(a), _channels_first(b)
     result = jnp.ones(a.shape[:2])
     for scale, weight in enumerate(weights):
         contrast, similarity = _ssim(a, b)
@@ -187,6 +216,19 @@ def _compare(
         result *= jnp.maximum(similarity if last else contrast, 0) ** weight
         a, b = _halve(a), _halve(b)
     return jnp.mean(result, axis=1)
+
+
+@jax.jit
+def _compare_once(
+    a: Shaped[Array, "n height width channels"], b: Shaped[Array, "n height width channels"]
+) -> Float[Array, "n"]:
+    return jnp.mean(_ssim(_channels_first(a), _channels_first(b))[1], axis=1)
+
+
+def _channels_first(
+    images: Shaped[Array, "n height width channels"],
+) -> Float[Array, "n channels height width"]:
+    return jnp.moveaxis(images.astype(jnp.float64), -1, 1)
 
 
 def _halve(images: Float[Array, "n channels height width"]) -> Float[Array, "n channels h w"]:

@@ -55,6 +55,11 @@ def judge(compared: Comparison) -> str | None:
     return None if compared.clip else "a run of a joint embedding to judge by: --clip RUN"
 
 
+def truth(compared: Comparison) -> str | None:
+    """The images that samples stand for."""
+    return None if compared.truth else "a run that is given what is derived of images"
+
+
 def class_names(compared: Comparison) -> str | None:
     """Classes of the held-out data that have names."""
     if "class_names" in compared.real.schema.facts:

@@ -1,6 +1,6 @@
 """Which family of models a configuration describes, and its algorithm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,9 +26,10 @@ from genjax.core.algorithm import Algorithm, at_precision
 from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.players import players
 from genjax.core.rng import example_index, stream
-from genjax.core.schema import Schema, Spec
+from genjax.core.schema import Field, Schema, Spec
 from genjax.core.types import Batch, Metrics, State
 from genjax.domains import domain_of
+from genjax.domains.derivations import derive, derived_fields
 from genjax.domains.domain import Domain
 from genjax.errors import UserError, lookup
 from genjax.families.autoregressive import make_autoregressive
@@ -73,22 +74,28 @@ def make_spec(experiment: Experiment, schema: Schema) -> Spec:
 
     Args:
       experiment: its `data.target` and `data.given` name fields; without them the domain's own
-        field is generated, from the label where there is one.
+        field is generated, from the label where there is one and from what `data.derive` makes.
       schema: of the data as they are stored.
 
     Returns:
       The spec, with the target as a model sees it.
 
     Raises:
-      UserError: the data have no such field.
+      UserError: the data have no such field, or it can't be derived.
     """
     domain = domain_of(schema.domain)
     target = domain.field if experiment.data.target is None else experiment.data.target
+    lookup(schema.fields, target, f"field of {experiment.data.name}")
+    derived = _derived_fields(experiment.data.derive, schema, target)
     given = experiment.data.given
     if given is None:
-        given = ("label",) if "label" in schema.fields else ()
-    for name in (target, *given):
-        lookup(schema.fields, name, f"field of {experiment.data.name}")
+        given = (*(("label",) if "label" in schema.fields else ()), *derived)
+    for name in given:
+        lookup({**schema.fields, **derived}, name, f"field of {experiment.data.name}")
+    if left := [name for name in derived if name not in given]:
+        raise UserError(
+            f"data.derive makes {left[0]!r}, which data.given leaves out; add it, or derive nothing"
+        )
     if target in given:
         raise UserError(f"data.given has {target!r}, which is generated; leave it out")
     shape = schema.fields[target].shape
@@ -97,8 +104,27 @@ def make_spec(experiment: Experiment, schema: Schema) -> Spec:
             f"{target!r} of {experiment.data.name} has shape {shape}, but {schema.domain} data "
             f"have {domain.axes} axes"
         )
-    fields = {**schema.fields, target: domain.model_field(schema.fields[target])}
-    return Spec(experiment.batch_size, fields, target, tuple(given), schema.facts)
+    fields = {**schema.fields, target: domain.model_field(schema.fields[target]), **derived}
+    return Spec(
+        experiment.batch_size,
+        fields,
+        target,
+        tuple(given),
+        schema.facts,
+        derive=experiment.data.derive,
+    )
+
+
+def _derived_fields(words: Sequence[str], schema: Schema, target: str) -> dict[str, Field]:
+    """What `make_spec` adds to the fields of the data."""
+    if not words:
+        return {}
+    if schema.domain != "image":
+        raise UserError(f"data.derive is {words[0]}, but it is for images; leave it out")
+    derived = derived_fields(words, schema.fields[target].shape)
+    if taken := sorted(derived.keys() & schema.fields.keys()):
+        raise UserError(f"data.derive makes {taken[0]!r}, which is a field of the data already")
+    return derived
 
 
 def make_algorithm(
@@ -131,12 +157,13 @@ def make_algorithm(
     algorithm = family.make(
         experiment.model, spec, axis_name, experiment.accumulate, *options, **others
     )._replace(frozen=networks)
-    unused = set(experiment.data.given or ()) - set(algorithm.spec.given)
-    if unused:
-        raise UserError(
-            f"data.given has {min(unused)!r}, from which this model generates nothing; leave it "
-            "out, or make the model conditional"
-        )
+    named = {"data.given has": experiment.data.given or (), "data.derive makes": spec.derived}
+    for how, names in named.items():
+        if unused := set(names) - set(algorithm.spec.given):
+            raise UserError(
+                f"{how} {min(unused)!r}, from which this model generates nothing; leave it out, or "
+                "make the model conditional"
+            )
     changes = ("flip",) if experiment.data.flip else ()
     algorithm = with_stored(algorithm, domain_of(schema.domain), changes, axis_name)
     return at_precision(algorithm, experiment.precision)
@@ -154,25 +181,31 @@ def with_stored(
       axis_name: mapped axis over the devices, if any.
 
     Returns:
-      The algorithm with the conversion, and the changes in a step, compiled into what takes a
-      batch.
+      The algorithm with the conversion, the changes in a step, and behind them what is derived,
+      compiled into what takes a batch.
 
     Raises:
       UserError: the domain has no such change.
     """
-    target = algorithm.spec.target
+    spec, target = algorithm.spec, algorithm.spec.target
     augment = [(name, lookup(domain.augment, name, "change of the data")) for name in changes]
 
-    def converted(batch: Batch) -> Batch:
+    def seen(batch: Batch) -> Batch:
         return {**batch, target: domain.to_model(batch[target])}
 
+    def with_derived(batch: Batch) -> Batch:
+        return {**batch, **derive(spec, batch[target])}
+
+    def converted(batch: Batch) -> Batch:
+        return with_derived(seen(batch))
+
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        batch = converted(batch)
+        batch = seen(batch)
         for name, change in augment:
             index = example_index(batch[target].shape[0], axis_name)
             key = stream(state.key, name, state.step)
             batch = {**batch, target: change(batch[target], key, index)}
-        return algorithm.step(state, batch)
+        return algorithm.step(state, with_derived(batch))
 
     def with_key(function: Any) -> Any:
         return function and (lambda state, batch, key: function(state, converted(batch), key))

@@ -20,6 +20,7 @@ from genjax.nn.unet import UNet
 
 DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | None], Any]] = {
     DenoisingMLP: lambda config, shape, classes, dtype, axis_name: MLPDenoiser(
+        shape[-1],
         config.width,
         config.depth,
         classes,
@@ -27,7 +28,7 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
         Layers(dtype=dtype, axis_name=axis_name),
     ),
     DiTConfig: lambda config, shape, classes, dtype, axis_name: DiT(
-        config, Layers(dtype=dtype, axis_name=axis_name), classes
+        config, Layers(dtype=dtype, axis_name=axis_name), shape[-1], classes
     ),
     PriorConfig: lambda config, shape, classes, dtype, axis_name: Prior(
         config, Layers(dtype=dtype, axis_name=axis_name), classes
@@ -37,12 +38,13 @@ DENOISERS: dict[type[Denoiser], Callable[[Any, tuple[int, ...], int, Any, str | 
     )(
         config,
         Layers(dtype=dtype, axis_name=axis_name, convolutions=config.convolutions),
+        shape[-1],
         classes,
     ),
 }
 """From a configuration, the shape of images, the number of classes, the type of the computation and
 the mapped axis to a network ``(x, train, noise, labels, changes, description)``, which makes
-float32 like x."""
+float32 like x, without what x has beside the channels of images."""
 
 OF_IMAGES = (DiTConfig, UNetConfig)
 """Those that are for square images alone."""
@@ -71,10 +73,10 @@ def make_denoiser(
       axis_name: mapped axis over the devices, if any.
 
     Returns:
-      A module from float32 [batch, *shape], bool, float32 [batch], perhaps int [batch], labels of
-      which the value `classes` stands for none, perhaps float32 [batch, numbers], what is told of
-      the examples' augmentation, and perhaps a `Description`, to float32 [batch, *shape] of any
-      range.
+      A module from float32 [batch, *shape], perhaps with maps beside the channels, bool, float32
+      [batch], perhaps int [batch], labels of which the value `classes` stands for none, perhaps
+      float32 [batch, numbers], what is told of the examples' augmentation, and perhaps a
+      `Description`, to float32 [batch, *shape] of any range.
 
     Raises:
       UserError: no square images, or of a side that it can't take, for a network that is for them;

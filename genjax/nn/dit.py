@@ -136,17 +136,19 @@ class DiT(_Part):
     """Cuts a noisy image into patches, which blocks of a transformer relate to each other.
 
     Attributes:
+      channels: of what it makes; what it is given may have more.
       classes: of labels; 0 if there are none.
 
     Reference: Peebles & Xie 2023, section 3.2, and the authors' code, without learned variances.
     """
 
+    channels: int
     classes: int = 0
 
     @nn.compact
     def __call__(
         self,
-        x: Images,
+        x: Float[Array, "batch side side seen"],
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
@@ -156,7 +158,8 @@ class DiT(_Part):
         """Judges images.
 
         Args:
-          x: noisy images, scaled to a variance near 1, [batch, side, side, channels].
+          x: noisy images, scaled to a variance near 1, and perhaps maps beside their channels,
+            [batch, side, side, seen].
           train: whether to drop units.
           noise: a function of each image's level of noise, in the paper steps of 0 to 999; or
             several numbers.
@@ -171,10 +174,10 @@ class DiT(_Part):
           UserError: patches don't fit the side.
         """
         config = self.config
-        batch, side, _, channels = x.shape
+        batch, side, _, seen = x.shape
         count, patch, width = patches_of(side, config), config.patch, config.width
-        x = x.reshape(batch, count, patch, count, patch, channels).swapaxes(2, 3)
-        y = self.rows(width, x.reshape(batch, count**2, patch**2 * channels), "patches")
+        x = x.reshape(batch, count, patch, count, patch, seen).swapaxes(2, 3)
+        y = self.rows(width, x.reshape(batch, count**2, patch**2 * seen), "patches")
         y = y + positions(count, width).astype(y.dtype)
         embedding = self.embed(noise, labels, changes, description)
         kind: Any = rematerialized(_Block, config.remat, (3,))
@@ -182,9 +185,9 @@ class DiT(_Part):
             y = kind(config, self.layers, name=f"block_{number}")(y, embedding, train, description)
         given = self.vector(2 * width, nn.silu(embedding), "last_modulation", _ZEROS)
         y = self.modulate(y, *jnp.split(given, 2, axis=-1))
-        y = self.rows(patch**2 * channels, y, "last", _ZEROS)
-        y = y.reshape(batch, count, count, patch, patch, channels).swapaxes(2, 3)
-        return y.reshape(batch, side, side, channels).astype(jnp.float32)
+        y = self.rows(patch**2 * self.channels, y, "last", _ZEROS)
+        y = y.reshape(batch, count, count, patch, patch, self.channels).swapaxes(2, 3)
+        return y.reshape(batch, side, side, self.channels).astype(jnp.float32)
 
     def embed(
         self,

@@ -134,17 +134,19 @@ class EDM2UNet(_Part):
     a learned gain. Of `config` it takes what `genjax.nn.unet.UNet` does.
 
     Attributes:
+      channels: of what it makes; what it is given may have more.
       classes: of labels; 0 if there are none.
 
     Reference: Karras et al. 2024 (EDM2), configuration G, and the authors' code.
     """
 
+    channels: int
     classes: int = 0
 
     @nn.compact
     def __call__(
         self,
-        x: Images,
+        x: Float[Array, "batch side side seen"],
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
@@ -154,7 +156,8 @@ class EDM2UNet(_Part):
         """Judges images; arguments, result and errors as of `genjax.nn.unet.UNet`.
 
         Args:
-          x: noisy images, scaled to a variance near 1, [batch, side, side, channels].
+          x: noisy images, scaled to a variance near 1, and perhaps maps beside their channels,
+            [batch, side, side, seen].
           train: whether to drop units.
           noise: a function of each image's level of noise, of size near 1, such as EDM's
             ``log(sigma) / 4``, or several numbers.
@@ -178,11 +181,10 @@ class EDM2UNet(_Part):
             result: Array = made(y, embedding, train, description)
             return result
 
-        channels = x.shape[-1]
         x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
         x = self.conv(config.width * config.widths[0], 3, x, "first")
         x = through_stages(x, config, block, lambda x, kept: mp_concatenate(x, kept, _KEPT))
-        last = self.conv(channels, 3, x, "last", gain=self.gain("last_gain"))
+        last = self.conv(self.channels, 3, x, "last", gain=self.gain("last_gain"))
         return last.astype(jnp.float32)
 
     def embed(

@@ -125,6 +125,7 @@ class MLPDenoiser(nn.Module):
     """Hidden layers of SiLU of an example, its noise, its label and a description's vector.
 
     Attributes:
+      channels: numbers along the last axis of what it makes; what it is given may have more.
       width: units of a hidden layer.
       depth: hidden layers.
       classes: of labels; the label `classes` stands for none.
@@ -132,6 +133,7 @@ class MLPDenoiser(nn.Module):
       layers: what its layers have in common.
     """
 
+    channels: int
     width: int = 128
     depth: int = 3
     classes: int = 0
@@ -162,5 +164,6 @@ class MLPDenoiser(nn.Module):
                 y = y + tell(changes)
             y = nn.silu(y)
             y = Dropout(self.dropout, self.layers.axis_name)(y, train)
-        y = self.layers.dense(math.prod(x.shape[1:]), nn.initializers.zeros)(y)
-        return y.reshape(x.shape).astype(jnp.float32)
+        shape = (*x.shape[1:-1], self.channels)
+        y = self.layers.dense(math.prod(shape), nn.initializers.zeros)(y)
+        return y.reshape(batch, *shape).astype(jnp.float32)

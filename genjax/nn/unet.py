@@ -307,18 +307,20 @@ class UNet(_Part):
     blocks know an embedding of the level of noise and of the label.
 
     Attributes:
+      channels: of what it makes; what it is given may have more.
       classes: of labels; 0 if there are none.
 
     Reference: Karras et al. 2022, appendix F.1, and the authors' code; Song et al. 2021 (DDPM++);
     Dhariwal & Nichol 2021 (ADM).
     """
 
+    channels: int
     classes: int = 0
 
     @nn.compact
     def __call__(
         self,
-        x: Images,
+        x: Float[Array, "batch side side seen"],
         train: bool,
         noise: Float[Array, "batch *times"],
         labels: Int[Array, "batch"] | None = None,
@@ -328,7 +330,8 @@ class UNet(_Part):
         """Judges images.
 
         Args:
-          x: noisy images, scaled to a variance near 1, [batch, side, side, channels].
+          x: noisy images, scaled to a variance near 1, and perhaps maps beside their channels,
+            [batch, side, side, seen].
           train: whether to drop units.
           noise: a function of each image's level of noise, such as EDM's ``log(sigma) / 4``, or
             several numbers.
@@ -355,12 +358,11 @@ class UNet(_Part):
         def join(x: Array, kept: Array) -> Array:
             return jnp.concatenate([x, kept], axis=-1)
 
-        channels = x.shape[-1]
         first = config.width * (config.widths[0] if variant.widens else 1)
         x = self.conv(first, 3, x, "first")
         x = through_stages(x, config, block, join, variant.all_attend)
         x = nn.silu(self.norm(x, "last_norm"))
-        return self.last(channels, 3, x, "last").astype(jnp.float32)
+        return self.last(self.channels, 3, x, "last").astype(jnp.float32)
 
     def embed(
         self,

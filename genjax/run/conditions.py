@@ -1,4 +1,4 @@
-"""What samples are made from: classes, captions and embeddings in turn, or as in a reference."""
+"""What samples are made from: in turn, as a reference has it, or of chosen examples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +10,7 @@ from genjax.core.embeddings import EMBEDDING, shown_embeddings
 from genjax.core.schema import Source, Spec
 from genjax.data.order import permute
 from genjax.domains.captions import encode_prompts
+from genjax.domains.derivations import derive_stored
 from genjax.errors import UserError
 
 AS_IN_REFERENCE = "shares of the reference"
@@ -56,9 +57,9 @@ def conditions_in_turn(spec: Spec, count: int) -> dict[str, np.ndarray]:
 def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.ndarray]:
     """What samples are made from that are compared with a reference as a whole.
 
-    Values of several given fields are drawn together, as the reference has them. Captions and
-    embeddings are those of its examples in an order of its own, one candidate of each example after
-    the other.
+    Values of several given fields are drawn together, as the reference has them. Captions,
+    embeddings, and what else only single examples have or is derived of them, are those of its
+    examples in an order of its own, see `order_in`.
     Categories that the model finds by itself come in turn, as it learns them.
 
     Args:
@@ -67,24 +68,18 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
       count: number of samples.
 
     Returns:
-      For each given field, int32 [count], see `in_proportion`; with captions, which are int32
-      [count, 1, length], or embeddings, float32 [count, size], those of the same examples; empty
-      for an unconditional model.
+      For each given field, int32 [count], see `in_proportion`; of what single examples have that of
+      the same examples, see `conditions_of_rows`; empty for an unconditional model.
 
     Raises:
       UserError: a given field has no levels.
     """
     if not spec.given or spec.categories:
         return conditions_in_turn(spec, count)
+    if follows_examples(spec):
+        turns = np.arange(count) // reference.count
+        return conditions_of_rows(spec, reference, order_in(reference, count), turns)
     _check_levels(spec)
-    if of_examples(spec):
-        # A beginning is as varied as the whole, in whatever order the reference is stored.
-        places = np.arange(count) % reference.count
-        rows = permute(places, reference.count, seed=0, epoch=0)
-        found = {name: _column(reference, name, rows) for name in spec.given}
-        if CAPTION in spec.given:
-            found[CAPTION] = _one_each(found[CAPTION], np.arange(count) // reference.count)
-        return found
     every = np.arange(reference.count)
     rows = np.stack([_column(reference, name, every) for name in spec.given], axis=1)
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
@@ -92,9 +87,56 @@ def conditions_as_in(spec: Spec, reference: Source, count: int) -> dict[str, np.
     return {name: chosen[:, place] for place, name in enumerate(spec.given)}
 
 
-def of_examples(spec: Spec) -> bool:
-    """Whether samples are made from what single examples have: captions or embeddings."""
-    return CAPTION in spec.given or EMBEDDING in spec.given
+def follows_examples(spec: Spec) -> bool:
+    """Whether what is given is that of one example each, and no class that many have."""
+    return any(spec.fields[name].shape for name in spec.given)
+
+
+def examples_alone(spec: Spec) -> tuple[str, ...]:
+    """The given fields that nobody but an example tells: no label, prompt or fact of the data."""
+    told = (CAPTION, EMBEDDING)
+    return tuple(name for name in spec.given if spec.fields[name].shape and name not in told)
+
+
+def order_in(reference: Source, count: int) -> Int[np.ndarray, "count"]:
+    """The examples of a reference whose captions and derived fields `conditions_as_in` takes.
+
+    All of them come once, in a mixed order, before any comes twice.
+    """
+    # A beginning is as varied as the whole, in whatever order the reference is stored.
+    places = np.arange(count) % reference.count
+    return permute(places, reference.count, seed=0, epoch=0)
+
+
+def conditions_of_rows(
+    spec: Spec,
+    source: Source,
+    rows: Int[np.ndarray, "n"],
+    turns: Int[np.ndarray, "n"] | None = None,
+) -> dict[str, np.ndarray]:
+    """What the examples with some numbers are made from.
+
+    Args:
+      spec: of the algorithm.
+      source: the examples.
+      rows: their numbers.
+      turns: how often each came before, which chooses its caption; None for never.
+
+    Returns:
+      For each given field, int32 [n]; of captions one of each, int32 [n, 1, length]; of others, and
+      of what is derived, float32 [n, ...].
+
+    Raises:
+      UserError: another given field has no levels.
+    """
+    plain = [name for name in spec.given if name not in spec.derived]
+    _check_levels(spec._replace(given=tuple(name for name in plain if spec.fields[name].levels)))
+    types = {name: np.int32 if spec.fields[name].levels else np.float32 for name in plain}
+    found = {name: np.asarray(_column(source, name, rows), types[name]) for name in plain}
+    if CAPTION in found:
+        found[CAPTION] = _one_each(found[CAPTION], np.zeros_like(rows) if turns is None else turns)
+    found |= _derived(spec, source, rows)
+    return {name: found[name] for name in spec.given}
 
 
 def known_to_data(spec: Spec, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -188,6 +230,18 @@ def _one_each(
     # Examples with as many candidates do not all begin with the first.
     chosen = (turn + np.arange(len(captions))) % counts
     return np.take_along_axis(captions, chosen[:, None, None], axis=1)
+
+
+def _derived(spec: Spec, source: Source, rows: Int[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+    """What is made of the images of some examples, in parts: they may not all fit into memory."""
+    if not spec.derive:
+        return {}
+    starts = range(0, max(len(rows), 1), _BATCH)
+    parts = [
+        derive_stored(spec, _column(source, spec.target, rows[start : start + _BATCH]))
+        for start in starts
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in spec.derived}
 
 
 def _column(source: Source, name: str, rows: Int[np.ndarray, "n"]) -> np.ndarray:

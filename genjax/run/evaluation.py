@@ -32,13 +32,15 @@ from genjax.evals.inputs import Numbers, examples, open_images, shape_of, with_c
 from genjax.evals.latents import Latents
 from genjax.evals.metrics import METRICS, check_metrics, compute_scores
 from genjax.evals.records import Record
+from genjax.evals.truth import Truth
 from genjax.run.cascade import Prior
 from genjax.run.checkpoint import Which
 from genjax.run.conditions import (
     AS_IN_REFERENCE,
     conditions_as_in,
+    follows_examples,
     known_to_data,
-    of_examples,
+    order_in,
 )
 from genjax.run.directory import check_data
 from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
@@ -99,9 +101,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Scores the samples of a run against the split that it learnt from.
 
-    What learnt from a part of a split is compared with the whole. Samples of captions or embeddings
-    are made of those of the held-out split, where there is one. A joint embedding makes no samples;
-    its scores are of that split.
+    What learnt from a part of a split is compared with the whole. Samples of captions, embeddings,
+    and what else single examples have or is derived of them, are made of those of the held-out
+    split, where there is one. A joint embedding makes no samples; its scores are of that split.
 
     Args:
       directory: of the run.
@@ -127,7 +129,7 @@ def evaluate_run(
     name = directory.absolute().name
     spec, held_out = run.algorithm.spec, load_held_out(run.experiment.data, progress)
     condition, embedding = {}, None
-    given_by = real if held_out is None or not of_examples(spec) else held_out
+    given_by = real if held_out is None or not follows_examples(spec) else held_out
     if run.algorithm.sample is None:
         network, why_none = None, ""
         fake = dataclasses.replace(real, name=name, count=0)
@@ -152,6 +154,7 @@ def evaluate_run(
         make_latents(run, condition, sampling),
         embedding,
         None if protocol.clip is None else _judge(protocol.clip),
+        make_truth(spec, given_by, condition, protocol.samples),
     )
     identity = {
         "subject": name,
@@ -235,12 +238,21 @@ def _sampling(run: Run, prior: Prior | None) -> dict[str, Any] | None:
     return drawn or None
 
 
+def make_truth(spec: Spec, source: Source, condition: HostCondition, count: int) -> Truth | None:
+    """What samples that follow examples stand for, where they are given something of the image."""
+    if not spec.derive or not condition:
+        return None
+    return Truth(source, order_in(source, count), condition.get("downsample"))
+
+
 def _given_by(spec: Spec, source: Source, prior: Prior | None) -> str | None:
     """What a record says of what samples are made from."""
-    kinds = {CAPTION: "captions"} | ({EMBEDDING: "embeddings"} if prior is None else {})
-    named = [kind for name, kind in kinds.items() if name in spec.given]
-    if named:
-        return f"{' and '.join(named)} of {source.split}"
+    if follows_examples(spec):
+        words = dict(zip(spec.derived, spec.derive, strict=True))
+        words |= {CAPTION: "captions", EMBEDDING: "embeddings"}
+        made = (EMBEDDING,) if prior is not None else ()
+        kinds = [words.get(name, name) for name in spec.given if name not in ("label", *made)]
+        return f"{' and '.join(kinds)} of {source.split}"
     return None if spec.categories else AS_IN_REFERENCE
 
 
@@ -337,6 +349,7 @@ def check_protocol(
         _network(protocol, real)[0],
         likelihood=make_likelihood(algorithm, None, protocol),
         latents=None if algorithm.latent is None else Latents(algorithm.latent, None, condition),
+        truth=make_truth(spec, real, condition, protocol.samples),
     )
     check_metrics(compared, protocol.metrics)
 

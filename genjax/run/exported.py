@@ -42,6 +42,11 @@ def export_weights(
     check_roles(name, architecture, files)
     run = open_run(directory, which)
     model, schema = run.experiment.model, run.schema
+    if derive := run.experiment.data.derive:
+        raise UserError(
+            f"{directory} makes images of others ({derive[0]}), and the official {name} does not; "
+            "export it as it is: docs/weights.md"
+        )
     check_exportable(name, architecture, directory, model)
     shape = schema.fields[domain_of(schema.domain).field].shape
     image = (0, 0, 0) if len(shape) != 3 else (shape[0], shape[1], shape[2])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -21,10 +22,16 @@ from genjax.data.classes import find_class, list_names, names_of
 from genjax.data.digest import content_digest
 from genjax.domains import domain_of
 from genjax.domains.captions import decode_caption, encode_prompts
+from genjax.domains.derivations import shown
 from genjax.domains.domain import Domain, Layout, Preview, Samples
 from genjax.errors import UserError
 from genjax.run import checkpoint
-from genjax.run.conditions import conditions_in_turn, known_to_data
+from genjax.run.conditions import (
+    conditions_in_turn,
+    conditions_of_rows,
+    examples_alone,
+    known_to_data,
+)
 from genjax.run.opening import Run, open_run
 
 _CHUNK = 256
@@ -90,7 +97,8 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
 
     Args:
       algorithm: of the run. A conditional one shows a class a row; what it has to show beside its
-        samples stands above them.
+        samples stands above them. One that is given what is derived of images shows that of the
+        first examples, as large as these, and below it the examples.
       sampler: from `make_sampler`.
       source: its first examples are shown, too.
 
@@ -108,15 +116,22 @@ def make_previewer(algorithm: Algorithm, sampler: Sampler, source: Source) -> Pr
     def draw(state: State, key: Key) -> Sequence[Preview]:
         columns = _COLUMNS if show is None else _SHOWN
         count = domain.pictured
-        condition = conditions_in_turn(algorithm.spec, count)
-        if algorithm.spec.given == ("label",) and source.schema.domain == "image":
+        if examples_alone(algorithm.spec):
+            columns = count = len(first)
+            condition = conditions_of_rows(algorithm.spec, source, first)
+        elif algorithm.spec.given == ("label",) and source.schema.domain == "image":
             labels = class_rows(algorithm.spec.labels[:_CLASSES], columns)
             count = len(labels)
             condition = {"label": labels}
+        else:
+            condition = conditions_in_turn(algorithm.spec, count)
         captions = captions_in(algorithm.spec, condition)
         samples = sampler(state, key, count, condition)
         above = {} if show is None else show(state, batch, key)
         stored = {name: np.asarray(domain.to_stored(rows)) for name, rows in above.items()}
+        if examples_alone(algorithm.spec):
+            stored |= maps_in(algorithm.spec, condition)
+            stored |= {"examples": np.asarray(source.read(first)[algorithm.spec.target])}
         return domain.render(samples, source.schema.facts, Layout(columns, stored, captions))
 
     return draw
@@ -137,6 +152,7 @@ class RunSamples(NamedTuple):
       prompts: what each was made from, as the model reads it; empty for a model without captions.
       step: of the checkpoint.
       schema: of the data.
+      given: the pictures that each was made from, as large as it, uint8 [n, ...] by field.
     """
 
     samples: Samples
@@ -145,6 +161,7 @@ class RunSamples(NamedTuple):
     prompts: tuple[str, ...]
     step: int
     schema: Schema
+    given: Mapping[str, Samples] = MappingProxyType({})
 
 
 def captions_in(spec: Spec, condition: HostCondition) -> tuple[str, ...]:
@@ -154,6 +171,11 @@ def captions_in(spec: Spec, condition: HostCondition) -> tuple[str, ...]:
     return tuple(decode_caption(spec.facts, rows[0]) for rows in condition[CAPTION])
 
 
+def maps_in(spec: Spec, condition: HostCondition) -> dict[str, np.ndarray]:
+    """What is derived and samples are made from, as pictures of their size, uint8, by field."""
+    return {name: shown(condition[name], spec.shape) for name in spec.derived}
+
+
 def condition_of(
     run: Run,
     count: int,
@@ -161,6 +183,7 @@ def condition_of(
     prompts: Sequence[str] = (),
     embed: Embed | None = None,
     seed: int = 0,
+    given: HostCondition = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """What samples of a run are made from.
 
@@ -173,6 +196,7 @@ def condition_of(
       embed: makes embeddings of the captions, for a model that is given both; None takes those that
         the data came with.
       seed: of these.
+      given: fields that are known, [n, ...] each, such as what is derived of images; taken in turn.
 
     Returns:
       The given fields, [count, ...] each.
@@ -200,8 +224,16 @@ def condition_of(
             f"{name!r} is given embeddings of images, too; name what makes them of prompts: "
             "--prior RUN"
         )
-    others = [field for field in spec.given if embed is None or field != EMBEDDING]
-    condition = conditions_in_turn(spec._replace(given=tuple(others)), count)
+    if missing := [field for field in examples_alone(spec) if field not in given]:
+        raise UserError(
+            f"{name!r} makes images from {missing[0]!r} of others, which must be given; genjax "
+            "sample takes --given FILE ... or --examples NUMBER ..."
+        )
+    # What is said here in words or by a class takes the place of what is known of examples.
+    made = () if embed is None else (EMBEDDING,)
+    rest = tuple(field for field in spec.given if field not in (*given, *made))
+    condition = conditions_in_turn(spec._replace(given=rest), count)
+    condition |= {field: rows[np.arange(count) % len(rows)] for field, rows in given.items()}
     if prompts:
         rows, _ = encode_prompts(spec.facts, spec.fields[CAPTION], prompts)
         condition[CAPTION] = rows[np.arange(count) % len(rows)]
@@ -242,6 +274,7 @@ def sample_run(
     average: bool = True,
     prompts: Sequence[str] = (),
     embed: Embed | None = None,
+    given: HostCondition = MappingProxyType({}),
 ) -> RunSamples:
     """Draws samples from a checkpoint of a run, without the data it was trained on.
 
@@ -251,11 +284,13 @@ def sample_run(
       which: the checkpoint: last, best, or a step.
       count: how many samples; not used with `per_class`.
       label: class of all samples, see `condition_of`; None takes the classes in turn.
-      per_class: samples of each class, class after class; of each prompt where there are some.
+      per_class: samples of each class, class after class; of each given picture, or of each prompt,
+        where there are some.
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
       average: as of `open_run`.
       prompts: see `condition_of`.
       embed: likewise.
+      given: likewise.
 
     Returns:
       The samples.
@@ -267,31 +302,56 @@ def sample_run(
     run = open_run(directory, which, average, sampling)
     labels = run.algorithm.spec.labels
     if per_class is not None:
-        kinds, what = (prompts, "prompts") if prompts else (labels, "classes")
+        kinds, what = (len(prompts), "prompts") if prompts else (len(labels), "classes")
+        if given:
+            kinds, what = len(next(iter(given.values()))), "pictures"
+            prompts = [prompts[place % len(prompts)] for place in range(kinds)] if prompts else ()
         if not kinds:
             raise _unconditional(run)
-        count = per_class * len(kinds)
+        count = per_class * kinds
         if count > MOST_SAMPLES:
             raise UserError(
-                f"--per-class is {per_class}; with {len(kinds)} {what} it must be at most "
-                f"{MOST_SAMPLES // len(kinds):,}"
+                f"--per-class is {per_class}; with {kinds} {what} it must be at most "
+                f"{MOST_SAMPLES // kinds:,}"
             )
         prompts = [prompt for prompt in prompts for _ in range(per_class)]
-    condition = condition_of(run, count, label, prompts, embed, seed)
-    if per_class is not None and not prompts:
+        given = {name: np.repeat(rows, per_class, axis=0) for name, rows in given.items()}
+    condition = condition_of(run, count, label, prompts, embed, seed, given)
+    if per_class is not None and not prompts and not given:
         condition["label"] = class_rows(labels, per_class)
     sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
     samples = sampler(run.state, jax.random.key(seed), count, condition)
     names = class_names_of(run)
     read = captions_in(run.algorithm.spec, condition)
-    return RunSamples(samples, condition.get("label"), names, read, run.step, run.schema)
+    pictures = maps_in(run.algorithm.spec, condition)
+    return RunSamples(samples, condition.get("label"), names, read, run.step, run.schema, pictures)
 
 
 def render_samples(drawn: RunSamples, columns: int | None) -> Sequence[Preview]:
-    """What a person sees of the samples of a run."""
+    """What a person sees of the samples of a run, behind the pictures that they were made from.
+
+    Args:
+      drawn: the samples.
+      columns: samples in a row, all of one picture where there are such; None takes one of each.
+
+    Returns:
+      The previews.
+    """
     domain: Any = domain_of(drawn.schema.domain)
-    layout = Layout(columns, captions=drawn.prompts)
-    previews: Sequence[Preview] = domain.render(drawn.samples, drawn.schema.facts, layout)
+    samples, captions = drawn.samples, drawn.prompts
+    if drawn.given:
+        each = columns or 1
+        first = [pictures[::each] for pictures in drawn.given.values()]
+        rows = [*first, *(samples[number::each] for number in range(each))]
+        if captions:
+            blank = [""] * len(first)
+            starts = range(0, len(samples), each)
+            captions = tuple(x for at in starts for x in (*blank, *captions[at : at + each]))
+        samples = np.stack(rows, axis=1).reshape(-1, *samples.shape[1:])
+        many = 1 if columns else max(1, min(len(samples), _COLUMNS) // len(rows))
+        columns = many * len(rows)
+    layout = Layout(columns, captions=captions)
+    previews: Sequence[Preview] = domain.render(samples, drawn.schema.facts, layout)
     return previews
 
 

@@ -29,14 +29,7 @@ from genjax.domains.captions import encode_prompts
 from genjax.domains.image import LEVEL, bits_per_dim
 from genjax.errors import UserError, lookup
 from genjax.families.diffusion import augment, likelihood, solvers
-from genjax.families.diffusion.conditions import (
-    Conditions,
-    Taken,
-    conditions_of,
-    leaves_all_out,
-    taken,
-    without,
-)
+from genjax.families.diffusion.conditions import Conditions, conditions_of
 from genjax.families.diffusion.editing import make_editing
 from genjax.families.diffusion.estimators import (
     Estimate,
@@ -47,6 +40,7 @@ from genjax.families.diffusion.estimators import (
 from genjax.families.diffusion.paths import Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, determinant
 from genjax.families.diffusion.times import draw
+from genjax.families.diffusion.told import Taken, taken, without
 from genjax.families.diffusion.training import (
     assemble,
     clipper,
@@ -227,7 +221,8 @@ def make_diffusion(
             with jax.ensure_compile_time_eval():
                 begin = min(start, float(course.place(jnp.float32(strength))))
         grid = solvers.times(config.path, options, begin)
-        estimate = estimator(state, taken(conditions, given, key, index))
+        some = taken(conditions, given, key, index, options.condition_noise)
+        estimate = estimator(state, some)
         return solvers.Problem(course, grid, estimate, noise, options)
 
     def decode(state: NetworkState, z: Array, key: Key, index: Index, given: Condition) -> Examples:
@@ -271,6 +266,17 @@ def _check(
     config: DiffusionConfig, spec: Spec, options: DiffusionSampling, conditions: Conditions
 ) -> None:
     """Refuses what does not fit together."""
+    if config.augment and conditions.maps:
+        raise UserError(
+            f"augment is {config.augment:g}, but it does not change the map "
+            f"{min(conditions.maps)!r} with its image; leave it out"
+        )
+    if options.condition_noise > config.condition_noise:
+        most = f"at most {config.condition_noise:g}" if config.condition_noise else "none"
+        raise UserError(
+            f"condition_noise of samples is {options.condition_noise:g}, but the model learnt with "
+            f"{most}; set it to that"
+        )
     if config.augment and not spec.is_image:
         what = "latents" if spec.coded else "examples"
         raise UserError(
@@ -299,7 +305,7 @@ def _check(
             raise UserError(
                 "guide is given, but guidance is 1, at which nothing guides; set it to 2"
             )
-    elif options.guidance != 1 and not leaves_all_out(config, conditions):
+    elif options.guidance != 1 and not conditions.leave_all_out:
         raise UserError(
             f"guidance is {options.guidance:g}, but the model was never without what it is given; "
             "leave it out, train one with conditional and label_dropout, or name a guide"

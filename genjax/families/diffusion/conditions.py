@@ -1,85 +1,70 @@
-"""What a denoiser is given beside noisy examples: labels, and what is read of captions."""
+"""What a model that denoises is given beside noisy examples, and the network that takes it."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
 
-from genjax.config import Denoising, SequenceTransformer
-from genjax.core.captions import CAPTION, drawn
-from genjax.core.from_loss import Context
+from genjax.config import Denoising
+from genjax.core.captions import CAPTION
 from genjax.core.frozen import NO_NETWORKS, Networks
-from genjax.core.magnitude import unit_magnitude
-from genjax.core.rng import example_keys, stream
 from genjax.core.schema import NO_LABELS, Field, Spec, check_continuous
-from genjax.core.types import Batch, Condition, Index, Key, Labels, Variables
 from genjax.errors import UserError
 from genjax.families.contrastive import TextEncoder, text_encoder
 from genjax.nn.denoisers import make_denoiser
 from genjax.nn.described import Described
-from genjax.nn.descriptions import Description
-from genjax.nn.sequences import Sequences, make_sequence_encoder, there
-from genjax.nn.text import Encoded, make_text_tower, text_width
+from genjax.nn.sequences import make_sequence_encoder
+from genjax.nn.text import make_text_tower
 
 LABEL = "label"
 ENCODER = "text_encoder"
 """The field of the model that names the run of a text encoder."""
 
-
-class Taken(NamedTuple):
-    """What each example is made from.
-
-    Attributes:
-      labels: of which the number of classes stands for none; None for a model without.
-      captions: one an example, -1 where there is no token; None for a model without.
-      vectors: by field, of mean square 1, or 0 for none.
-      sequences: one an example, 0 everywhere for none; None for a model without.
-    """
-
-    labels: Labels | None = None
-    captions: Int[Array, "batch tokens"] | None = None
-    vectors: Mapping[str, Float[Array, "batch numbers"]] = {}
-    sequences: Sequences | None = None
-
-
-class Told(NamedTuple):
-    """What a network is told of each example.
-
-    Attributes:
-      labels: as in `Taken`.
-      description: what is read of captions or sequences, and vectors; None without.
-      changes: what is told of the augmentation, [batch, numbers]; None without.
-    """
-
-    labels: Labels | None = None
-    description: Description | None = None
-    changes: Array | None = None
+_NOTHING: Mapping[str, Field] = MappingProxyType({})
+# What is about conditions alone, with what it is where there are none.
+_ABOUT_THEM = {
+    "label_dropout": 0.0,
+    "caption_dropout": None,
+    ENCODER: None,
+    "condition_noise": 0.0,
+}
 
 
 class Conditions(NamedTuple):
     """What a model is given.
 
     Attributes:
+      config: of the model.
+      shape: of what is generated.
       given: the fields of the data.
       classes: labels that there are; 0 for a model without.
       caption: the field; None for a model without.
-      text: the configuration of the tower that learns to read captions.
-      encoder: that of another run; None where one is learnt with the network.
+      encoder: of captions, of another run; None where one is learnt with the network.
       vectors: fields of one axis of real numbers, such as embeddings.
-      sequence: the name of a field of two axes of real numbers, and the field; None without.
-      encoded: the configuration of the network that learns to read those.
+      sequences: fields of two axes of real numbers, such as spectrograms; one at most, and none
+        beside captions.
+      maps: fields of three axes of real numbers, such as images with fewer pixels.
     """
 
+    config: Denoising
+    shape: tuple[int, ...] = ()
     given: tuple[str, ...] = ()
     classes: int = 0
     caption: Field | None = None
-    text: Any = None
     encoder: TextEncoder | None = None
-    vectors: Mapping[str, Field] = {}
-    sequence: tuple[str, Field] | None = None
-    encoded: SequenceTransformer = SequenceTransformer()
+    vectors: Mapping[str, Field] = _NOTHING
+    sequences: Mapping[str, Field] = _NOTHING
+    maps: Mapping[str, Field] = _NOTHING
+
+    @property
+    def leave_all_out(self) -> bool:
+        """Whether a model learnt from examples of nothing, too, so that it can guide itself."""
+        apart, rest = self.config.caption_dropout, self.config.label_dropout
+        if self.caption is None or apart is None:
+            return rest > 0
+        others = self.classes or self.vectors or self.maps
+        return apart > 0 and (rest > 0 or not others)
 
 
 def conditions_of(
@@ -97,64 +82,81 @@ def conditions_of(
       The conditions.
 
     Raises:
-      UserError: the data are tokens, or there is nothing that could be given.
+      UserError: the data are tokens, or there is nothing that could be given, or what is given does
+        not fit the model.
     """
     check_continuous(spec, what)
     if not config.conditional:
-        for name, usual in (("label_dropout", 0.0), ("caption_dropout", None), (ENCODER, None)):
+        for name, usual in _ABOUT_THEM.items():
             value = getattr(config, name)
             if value != usual:
                 raise UserError(
-                    f"{name} is {value}, but the model is given no labels or captions; leave it "
-                    "out, or set conditional"
+                    f"{name} is {value}, but the model is given no labels, captions or the like; "
+                    "leave it out, or set conditional"
                 )
-        return Conditions()
+        return Conditions(config, spec.shape)
+    if not spec.given:
+        raise UserError(f"a conditional model needs class labels or captions, and {NO_LABELS}")
     caption = spec.fields[CAPTION] if CAPTION in spec.given else None
-    vectors, sequences = {}, []
+    kinds: tuple[dict[str, Field], ...] = ({}, {}, {})
     for name in spec.given:
         field = spec.fields[name]
         if name in (LABEL, CAPTION):
             continue
-        if field.levels or len(field.shape) not in (1, 2):
+        if field.dtype != "float32" or not 1 <= len(field.shape) <= len(kinds):
             raise UserError(
-                f"data.given has {name!r}, of shape {field.shape}, and {what} takes labels, "
-                "captions, vectors and sequences of real numbers; leave it out"
+                f"data.given has {name!r}, {field.dtype} of shape {field.shape}, and {what} takes "
+                "labels, captions, and vectors, sequences and maps of real numbers; leave it out"
             )
-        if len(field.shape) == 1:
-            vectors[name] = field
-        else:
-            sequences.append((name, field))
-    read = [*([CAPTION] if caption is not None else []), *(name for name, _ in sequences)]
+        kinds[len(field.shape) - 1][name] = field
+    vectors, sequences, maps = kinds
+    read = [*([CAPTION] if caption is not None else []), *sequences]
     if len(read) > 1:
         raise UserError(
             f"data.given has {read[0]!r} and {read[1]!r}, and {what} reads one sequence of an "
             "example; leave one of them out"
         )
-    if not spec.given:
-        raise UserError(f"a conditional model needs class labels or captions, and {NO_LABELS}")
-    if caption is None and config.text_encoder is not None:
-        raise UserError(
-            f"text_encoder is {config.text_encoder}, but data.given has no caption; leave it out, "
-            f"or set data.given to {CAPTION}"
-        )
-    if caption is None and config.caption_dropout is not None:
-        raise UserError(
-            f"caption_dropout is {config.caption_dropout:g}, but data.given has no caption; leave "
-            f"it out, or set data.given to {CAPTION}"
-        )
+    _check_captions(config, caption)
+    _check_maps(config, spec, what, maps)
     encoder = None
-    if caption is not None and config.text_encoder is not None:
+    if config.text_encoder is not None:
         encoder = text_encoder(networks[ENCODER], spec, ENCODER)
     return Conditions(
+        config,
+        spec.shape,
         spec.given,
         spec.classes,
         caption,
-        config.text,
         encoder,
         vectors,
-        sequences[0] if sequences else None,
-        config.sequence,
+        sequences,
+        maps,
     )
+
+
+def _check_captions(config: Denoising, caption: Field | None) -> None:
+    """Refuses what is about captions where there are none."""
+    for name in (ENCODER, "caption_dropout"):
+        value = getattr(config, name)
+        if caption is None and value is not None:
+            raise UserError(
+                f"{name} is {value}, but data.given has no caption; leave it out, or set "
+                f"data.given to {CAPTION}"
+            )
+
+
+def _check_maps(config: Denoising, spec: Spec, what: str, maps: Mapping[str, Field]) -> None:
+    """Refuses maps beside what is no image, and noise on none."""
+    if maps and not spec.is_image:
+        kind = "latents of another run" if spec.coded else f"examples of shape {spec.shape}"
+        raise UserError(
+            f"{what} takes the map {min(maps)!r} beside images, and not beside {kind}; leave it out"
+        )
+    if config.condition_noise and not maps:
+        raise UserError(
+            f"condition_noise is {config.condition_noise:g}, but the model is given no map; leave "
+            "it out, or set data.derive"
+        )
 
 
 def make_network(
@@ -182,161 +184,12 @@ def make_network(
     dtype = jnp.dtype(config.dtype)
     network: Any = make_denoiser(config.network, shape, conditions.classes, dtype, axis_name)
     network = network if around is None else around(network)
-    if conditions.sequence is not None:
-        tower = make_sequence_encoder(conditions.encoded, dtype, axis_name)
-        return Described(network, tower, conditions.sequence[1].shape)
+    for field in conditions.sequences.values():
+        tower = make_sequence_encoder(config.sequence, dtype, axis_name)
+        return Described(network, tower, field.shape)
     caption = conditions.caption
     if caption is None or conditions.encoder is not None:
         return network
     length = caption.shape[1]
-    tower = make_text_tower(conditions.text, caption.levels, length, dtype, axis_name)
+    tower = make_text_tower(config.text, caption.levels, length, dtype, axis_name)
     return Described(network, tower, (length,))
-
-
-def taken(conditions: Conditions, condition: Condition, key: Key, index: Index) -> Taken:
-    """What a model takes of a condition; of several captions one is drawn.
-
-    Args:
-      conditions: from `conditions_of`.
-      condition: arrays by field.
-      key: of the draw.
-      index: places of the examples in the whole batch.
-
-    Returns:
-      What it takes.
-    """
-    labels = condition[LABEL] if conditions.classes else None
-    captions = None
-    if conditions.caption is not None:
-        captions = drawn(condition[CAPTION], stream(key, CAPTION), index)
-    vectors = {name: unit_magnitude(condition[name]) for name in conditions.vectors}
-    sequences = None if conditions.sequence is None else condition[conditions.sequence[0]]
-    return Taken(labels, captions, vectors, sequences)
-
-
-def some_taken(conditions: Conditions, batch: Batch, context: Context, config: Denoising) -> Taken:
-    """What a step takes of its examples; from a share of them some or all is left out.
-
-    Args:
-      conditions: from `conditions_of`.
-      batch: of the step.
-      context: of the step.
-      config: of the model, which says how many are left without.
-
-    Returns:
-      What it takes. A caption is left out with the rest, or by itself where it has a share of its
-      own.
-    """
-    if not conditions.given:
-        return Taken()
-    whole = taken(conditions, batch, context.key, context.place)
-    none = without(conditions, whole)
-
-    def some(name: str, rate: float) -> Taken:
-        keys = example_keys(stream(context.key, name), context.place)
-        dropped = jax.vmap(jax.random.uniform)(keys) < rate
-        found: Taken = jax.tree.map(
-            lambda a, b: jnp.where(dropped.reshape(-1, *[1] * (b.ndim - 1)), a, b), none, whole
-        )
-        return found
-
-    made = some("label dropout", config.label_dropout)
-    if config.caption_dropout is None or whole.captions is None:
-        return made
-    return made._replace(captions=some("caption dropout", config.caption_dropout).captions)
-
-
-def leaves_all_out(config: Denoising, conditions: Conditions) -> bool:
-    """Whether a model learnt from examples of nothing, too, so that it can guide itself."""
-    others = bool(conditions.classes or conditions.vectors)
-    captions = config.caption_dropout
-    if conditions.caption is None or captions is None:
-        return config.label_dropout > 0
-    return captions > 0 and (config.label_dropout > 0 or not others)
-
-
-def without(
-    conditions: Conditions, whole: Taken, instead: Int[Array, "tokens"] | None = None
-) -> Taken:
-    """The like for examples that are made from nothing, or from one caption in place of theirs."""
-    labels = None if whole.labels is None else jnp.full_like(whole.labels, conditions.classes)
-    captions = None
-    if whole.captions is not None:
-        captions = jnp.broadcast_to(-1 if instead is None else instead, whole.captions.shape)
-    vectors, sequences = jax.tree.map(jnp.zeros_like, (whole.vectors, whole.sequences))
-    return Taken(labels, captions, vectors, sequences)
-
-
-def told(
-    conditions: Conditions,
-    network: Any,
-    variables: Variables,
-    frozen: Mapping[str, Any],
-    some: Taken,
-    dropout: Key | None = None,
-    changes: Array | None = None,
-) -> Told:
-    """What a network is told, for which captions or sequences are read.
-
-    Args:
-      conditions: from `conditions_of`.
-      network: from `make_network`.
-      variables: of the network.
-      frozen: variables of other runs, by field and player.
-      some: from `taken`.
-      dropout: key of what a tower drops; None where it does not train.
-      changes: what is told of the augmentation, [batch, numbers]; None where there is none.
-
-    Returns:
-      What it is told.
-    """
-    read = None
-    if some.captions is not None and conditions.encoder is not None:
-        read = conditions.encoder.encode(frozen[ENCODER], some.captions)
-    elif some.captions is not None or some.sequences is not None:
-        given = some.sequences if some.captions is None else some.captions
-        rngs = None if dropout is None else {"dropout": stream(dropout, "text")}
-        read = network.apply(variables, given, rngs is not None, method="read", rngs=rngs)
-    return Told(some.labels, _describe(read, some), changes)
-
-
-def _describe(read: Encoded | None, some: Taken) -> Description | None:
-    """What there is beside labels, without anything where there is no caption or sequence."""
-    vectors = list(some.vectors.values())
-    if read is None:
-        return Description(jnp.concatenate(vectors, axis=1)) if vectors else None
-    if some.sequences is None:
-        assert some.captions is not None
-        present = some.captions >= 0
-    else:
-        present = jnp.broadcast_to(there(some.sequences)[:, None], some.sequences.shape[:2])
-    known = jnp.any(present, axis=1)[:, None]
-    vectors.insert(0, jnp.where(known, unit_magnitude(read.pooled), 0))
-    return Description(jnp.concatenate(vectors, axis=1), read.tokens, present)
-
-
-def blank(conditions: Conditions, changes: int) -> Told:
-    """What a network is told of one example of nothing, in its shapes.
-
-    Args:
-      conditions: from `conditions_of`.
-      changes: numbers that are told of the augmentation.
-
-    Returns:
-      Zeros.
-    """
-    labels = jnp.zeros(1, jnp.int32) if conditions.classes else None
-    vectors = {name: jnp.zeros((1, *field.shape)) for name, field in conditions.vectors.items()}
-    captions = sequences = read = None
-    if conditions.sequence is not None:
-        shape, width = conditions.sequence[1].shape, conditions.encoded.width
-        sequences = jnp.zeros((1, *shape))
-        read = Encoded(jnp.zeros((1, shape[0], width)), jnp.zeros((1, width)))
-    if conditions.caption is not None:
-        length = conditions.caption.shape[1]
-        encoder = conditions.encoder
-        width, pooled = text_width(conditions.text) if encoder is None else encoder[-2:]
-        captions = jnp.full((1, length), -1)
-        read = Encoded(jnp.zeros((1, length, width)), jnp.zeros((1, pooled)))
-    description = _describe(read, Taken(labels, captions, vectors, sequences))
-    return Told(labels, description, jnp.zeros((1, changes)) if changes else None)

@@ -33,10 +33,11 @@ from genjax.core.types import (
     Variables,
 )
 from genjax.errors import UserError
-from genjax.families.diffusion.conditions import Taken, conditions_of, make_network, taken
+from genjax.families.diffusion.conditions import conditions_of, make_network
 from genjax.families.diffusion.estimators import Estimate, other_estimate
 from genjax.families.diffusion.paths import PATHS, Time, over
 from genjax.families.diffusion.times import draw
+from genjax.families.diffusion.told import Taken, taken
 from genjax.families.diffusion.training import (
     assemble,
     minimise,

@@ -13,15 +13,10 @@ from genjax.core.schema import Spec
 from genjax.core.types import Examples
 from genjax.errors import UserError
 from genjax.families.contrastive import check_texts
-from genjax.families.diffusion.conditions import (
-    Conditions,
-    Taken,
-    conditions_of,
-    make_network,
-    told,
-)
+from genjax.families.diffusion.conditions import Conditions, conditions_of, make_network
 from genjax.families.diffusion.paths import PATHS, Course, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, recover
+from genjax.families.diffusion.told import Taken, told
 from genjax.families.diffusion.training import sayer
 from genjax.nn.denoisers import pace
 from genjax.nn.uncertainty import WithUncertainty
@@ -163,6 +158,9 @@ def other_estimate(
             some.labels if needed.classes else None,
             some.captions if needed.caption is not None else None,
             {name: some.vectors[name] for name in needed.vectors},
+            some.sequences if needed.sequences else None,
+            {name: some.maps[name] for name in needed.maps},
+            _strength(some) if config.condition_noise else None,
         )
         variables = frozen[field]["network"]
         known = told(needed, parts.network, variables, frozen, own)
@@ -193,7 +191,7 @@ def _shared(
     config, theirs = network.model, network.spec
     assert isinstance(config, DiffusionConfig)
     if not config.conditional:
-        return Conditions()
+        return Conditions(config, theirs.shape)
     if theirs.classes and theirs.classes != conditions.classes:
         raise UserError(
             f"{field} needs one of {theirs.classes} labels, but this model is given "
@@ -211,10 +209,17 @@ def _shared(
                 f"by {model.text_encoder or 'its own'}; both must have the same"
             )
     needed = conditions_of(config, theirs, field, networks)
-    for name, vector in needed.vectors.items():
-        if conditions.vectors.get(name) != vector:
+    ours = {**conditions.vectors, **conditions.sequences, **conditions.maps}
+    for name, wanted in {**needed.vectors, **needed.sequences, **needed.maps}.items():
+        if ours.get(name) != wanted:
             raise UserError(f"{field} needs {name!r}, which this model isn't given like that")
     return needed
+
+
+def _strength(some: Taken) -> Float[Array, "batch"]:
+    """Of the noise on maps, of which there are some."""
+    count = len(next(iter(some.maps.values())))
+    return jnp.zeros(count) if some.strength is None else some.strength
 
 
 def _space(model: Denoising) -> str:

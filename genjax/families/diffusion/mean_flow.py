@@ -25,9 +25,10 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
-from genjax.families.diffusion.conditions import conditions_of, make_network, taken
+from genjax.families.diffusion.conditions import conditions_of, make_network
 from genjax.families.diffusion.paths import PATHS, Time, over
 from genjax.families.diffusion.times import draw
+from genjax.families.diffusion.told import taken
 from genjax.families.diffusion.training import (
     assemble,
     minimise,

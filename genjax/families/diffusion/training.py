@@ -25,14 +25,8 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
-from genjax.families.diffusion.conditions import (
-    Conditions,
-    Taken,
-    Told,
-    blank,
-    some_taken,
-    told,
-)
+from genjax.families.diffusion.conditions import Conditions
+from genjax.families.diffusion.told import Taken, Told, blank, some_taken, told
 
 Inputs = Callable[..., tuple[Examples, Array]]
 
@@ -71,7 +65,7 @@ def sayer(
     def say(noisy: Examples, *times: Array) -> Examples:
         x, label = inputs(noisy, *times)
         given = (label, told.labels, told.changes, told.description)
-        said: Any = network.apply(variables, x, rngs is not None, *given, rngs=rngs)
+        said: Any = network.apply(variables, told.beside(x), rngs is not None, *given, rngs=rngs)
         found: Examples = said
         return found
 
@@ -108,7 +102,7 @@ def says(config: Denoising, network: Any, inputs: Inputs, conditions: Conditions
         params: Params, batch: Batch, context: Context, changes: Array | None = None
     ) -> tuple[Callable[..., Examples], Taken]:
         variables = {"params": params, **context.variables}
-        some = some_taken(conditions, batch, context, config)
+        some = some_taken(conditions, batch, context)
         dropout = context.dropout
         known = told(conditions, network, variables, context.frozen, some, dropout, changes)
         return sayer(network, inputs, variables, known, dropout), some
@@ -152,7 +146,7 @@ def minimise(
     def variables(key: Key) -> Variables:
         none = blank(conditions, changes)
         given = (jnp.zeros((1, *times)), none.labels, none.changes, none.description)
-        x = jnp.zeros((1, *spec.shape))
+        x = none.beside(jnp.zeros((1, *spec.shape)))
         found: Variables = network.init(stream(key, "init network"), x, False, *given)
         return found
 

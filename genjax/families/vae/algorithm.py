@@ -275,7 +275,7 @@ def make_vae(
         return shown
 
     return Algorithm(
-        spec=spec if config.conditional else spec._replace(given=()),
+        spec=spec._replace(given=("label",) if config.conditional else ()),
         examples=spec.size,
         init=minimiser.init,
         step=minimiser.step,
