@@ -20,14 +20,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from genjax.config import (
-    DataConfig,
-    EvalConfig,
-    Experiment,
-    Model,
-    MonitorConfig,
-    SequenceTransformer,
-)
+from genjax.config import DataConfig, EvalConfig, Experiment, Model, MonitorConfig
 from genjax.config.choose import choose, plugins_of
 from genjax.config.fields import choices_of
 from genjax.config.tags import Tagged
@@ -39,7 +32,7 @@ Chosen = Annotated[Experiment, tyro.conf.arg(name="")]
 Plugins = UseAppendAction[tuple[Path, ...]]
 """A parameter for ``--plugin FILE``, perhaps several times."""
 
-_PARTS = (Tagged, Experiment, DataConfig, EvalConfig, MonitorConfig, SequenceTransformer)
+_PARTS = (Tagged, Experiment, DataConfig, EvalConfig, MonitorConfig)
 # Of a preset, and of a flag of its own.
 _HIDDEN = {"family", "plugins"}
 

@@ -79,7 +79,7 @@ from genjax.config.optimizers import (
     RMSProp,
     Schedule,
 )
-from genjax.config.sequences import SequenceTransformer
+from genjax.config.sequences import SequenceTower, SequenceTransformer
 from genjax.config.tags import Tagged, register
 from genjax.config.text import BERT, CLIPText, TextActivation, TextTower, TextTransformer
 from genjax.config.vae import VAEConfig
@@ -150,6 +150,7 @@ __all__ = [
     "Remat",
     "ResNet",
     "Schedule",
+    "SequenceTower",
     "SequenceTransformer",
     "Straight",
     "StyleGAN2",

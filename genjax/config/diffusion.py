@@ -7,7 +7,7 @@ from genjax.config.denoisers import Denoiser, UNet
 from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Constant, Optimizer
-from genjax.config.sequences import SequenceTransformer
+from genjax.config.sequences import SequenceTower, SequenceTransformer
 from genjax.config.tags import Tagged, register
 from genjax.config.text import TextTower, TextTransformer
 
@@ -144,7 +144,7 @@ class Denoising(Model):
     text_encoder: str | None = setting(None, since=8, run="always")
     """Run of the family contrastive whose text tower reads captions in place of one that learns, as
     it is: FOLDER, FOLDER@best or FOLDER@STEP."""
-    sequence: SequenceTransformer = setting(SequenceTransformer(), since=9)
+    sequence: SequenceTower = setting(SequenceTransformer(), since=9)
     """Network of a given sequence of vectors, such as a spectrogram's, which learns with the
     other."""
     condition_noise: float = setting(0.0, since=9)

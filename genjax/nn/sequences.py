@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from genjax.config import SequenceTransformer
+from genjax.config import SequenceTower, SequenceTransformer
 from genjax.nn.encoder import STD, Stack
 from genjax.nn.layers import Layers
 from genjax.nn.text import Encoded
@@ -48,7 +48,7 @@ class SequenceEncoder(nn.Module):
 
 
 def make_sequence_encoder(
-    config: SequenceTransformer, dtype: Any = jnp.float32, axis_name: str | None = None
+    config: SequenceTower, dtype: Any = jnp.float32, axis_name: str | None = None
 ) -> SequenceEncoder:
     """Builds a network of sequences; ``apply(variables, sequences, train) -> Encoded``.
 
@@ -61,6 +61,7 @@ def make_sequence_encoder(
       A module from float32 [batch, L, numbers], all 0 for none, and bool; both parts of what it
       gives are 0 of a sequence that is not there.
     """
+    assert isinstance(config, SequenceTransformer)
     layers = Layers(dtype=dtype, axis_name=axis_name)
     stack = Stack(config.depth, config.heads, _MLP * config.width, layers, config.dropout)
     return SequenceEncoder(stack, config.width)

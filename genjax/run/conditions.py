@@ -130,8 +130,9 @@ def conditions_of_rows(
       UserError: another given field has no levels.
     """
     plain = [name for name in spec.given if name not in spec.derived]
-    _check_levels(spec._replace(given=tuple(name for name in plain if spec.fields[name].levels)))
-    types = {name: np.int32 if spec.fields[name].levels else np.float32 for name in plain}
+    real = [name for name in plain if spec.fields[name].dtype == "float32"]
+    _check_levels(spec._replace(given=tuple(name for name in plain if name not in real)))
+    types = {name: np.float32 if name in real else np.int32 for name in plain}
     found = {name: np.asarray(_column(source, name, rows), types[name]) for name in plain}
     if CAPTION in found:
         found[CAPTION] = _one_each(found[CAPTION], np.zeros_like(rows) if turns is None else turns)
