@@ -109,7 +109,7 @@ class PriorOptions:
     """Of a run that learnt from captions and embeddings of images."""
 
     prior: str | None = None
-    """Run that makes embeddings of images of captions, such as one of prior-emoji: FOLDER,
+    """Run that makes image embeddings of captions, such as one of prior-emoji: FOLDER,
     FOLDER@best or FOLDER@STEP. None takes those of held-out images, with their captions."""
     candidates: int = 2
     """Embeddings that --prior makes of each caption, of which the one is taken that is the nearest

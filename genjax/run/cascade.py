@@ -52,10 +52,10 @@ class Prior:
         Raises:
           UserError: it is not there, or makes no embeddings of captions.
         """
-        name = choice.run
-        options: Any = FAMILIES[type(read_config(parse_run(name).folder).model)].sampling
-        sampling = None
+        name, sampling = choice.run, None
         if choice.guidance != 1:
+            model = read_config(parse_run(name).folder).model
+            options: Any = FAMILIES[type(model)].sampling
             if options is None or not hasattr(options, "guidance"):
                 raise UserError(f"--prior is {name}, whose samples have no guidance; leave it out")
             sampling = options(guidance=choice.guidance)
