@@ -29,6 +29,8 @@ from genjax.families.diffusion.told import some_taken
 from genjax.nn.denoisers import make_denoiser
 
 KEY = jax.random.key(1)
+OWN = stream(KEY, "beside maps", 32)
+"""Of a cascade's stages with one seed, each has noise of its own."""
 INDEX = jnp.arange(3)
 IMAGE = (4, 4, 2)
 FIELDS = {"image": Field(IMAGE, "float32"), "small": Field((2, 2, 3), "float32")}
@@ -61,7 +63,7 @@ def enlarged(maps):
 def estimate(state, maps, network=NETWORK, changes=None):
     """What samples of one step are: the estimate of data at the most noise."""
     std, sigma = CONFIG.data_std, CONFIG.path.most
-    noisy = sigma * np.float64(latents(KEY, INDEX, 32)).reshape(3, *IMAGE)
+    noisy = sigma * np.float64(latents(OWN, INDEX, 32)).reshape(3, *IMAGE)
     scale = 1 / (sigma**2 + std**2) ** 0.5
     x = jnp.float32(np.concatenate([scale * noisy, enlarged(maps)], axis=-1))
     module = make_denoiser(network, IMAGE, 0, jnp.float32, None)
@@ -118,7 +120,7 @@ def test_dropout_leaves_maps_out():
 
 
 def noise_on_map():
-    keys = example_keys(stream(KEY, "noise on small"), INDEX)
+    keys = example_keys(stream(OWN, "noise on small"), INDEX)
     return np.float64(jax.vmap(lambda key: jax.random.normal(key, (2, 2, 3)))(keys))
 
 

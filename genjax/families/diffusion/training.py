@@ -193,15 +193,19 @@ def assemble(
       The algorithm.
     """
 
-    clip = clipper(spec)
+    clip, size = clipper(spec), math.prod(spec.shape)
+
+    def own(key: Key) -> Key:
+        # Of two stages of a cascade with one seed, the second must not begin with the noise of
+        # which the first made what it is given.
+        return stream(key, "beside maps", size) if conditions.maps else key
 
     def clipped(
         state: NetworkState, z: Array, key: Key, index: Index, given: Condition
     ) -> Examples:
-        return clip(decode(state, z, key, index, given))
+        return clip(decode(state, z, own(key), index, given))
 
-    size = math.prod(spec.shape)
-    latent = plain_latent(lambda key, index: latents(key, index, size), clipped)
+    latent = plain_latent(lambda key, index: latents(own(key), index, size), clipped)
     return Algorithm(
         spec=spec._replace(given=conditions.given),
         examples=spec.size,
