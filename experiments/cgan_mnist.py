@@ -45,7 +45,7 @@ def main() -> None:
     console = Console()
     if not DIRECTORY.exists():
         train(EXPERIMENT, DIRECTORY, load(EXPERIMENT.data), console)
-    protocol = Protocol(load_classifier, ("fid", "class_fid", "prdc", "cas"))
+    protocol = Protocol(load_classifier, ("fid", "class_fid", "prdc", "gan_test", "cas"))
     result = evaluate_run(DIRECTORY, "last", protocol, progress=progress)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.unlink(missing_ok=True)

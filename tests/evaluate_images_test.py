@@ -111,7 +111,9 @@ def test_samples_are_named_as_the_reference_names_its_classes(tmp_path, monkeypa
         "classification_accuracy_score",
         lambda *arguments: given.append(arguments[1]) or AccuracyScore(0.5, 0.9),
     )
-    found = evaluate_images("digits", str(file), PROTOCOL_OF_TESTS._replace(metrics=("cas",)))
+    found = evaluate_images(
+        "digits", str(file), PROTOCOL_OF_TESTS._replace(metrics=("cas", "gan_test"))
+    )
     assert values(found)["gan_test"] > 0.9
     np.testing.assert_array_equal(given[0], labels[chosen])
 

@@ -7,7 +7,7 @@ import tyro
 from tyro.conf import Positional
 
 from genjax.commands.arguments import check_file, check_range, parse, parse_checkpoint, say
-from genjax.commands.sampling import sampling_options
+from genjax.commands.sample_options import sampling_options
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
 from genjax.errors import UserError
 

@@ -18,7 +18,7 @@ from genjax.commands.arguments import (
     with_values,
 )
 from genjax.commands.given import check_given, read_images
-from genjax.commands.sampling import sampling_options
+from genjax.commands.sample_options import sampling_options
 from genjax.config import LARGEST_SEED
 from genjax.errors import UserError
 

@@ -1,9 +1,8 @@
-"""``genjax sample``, and the flags that a family has for its samples."""
+"""``genjax sample``."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -15,195 +14,24 @@ from genjax.commands.arguments import (
     check_range,
     parse,
     parse_checkpoint,
-    progress,
     say,
 )
+from genjax.commands.sample_options import (
+    example_options,
+    prior_options,
+    prompt_options,
+    sampling_options,
+)
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
-from genjax.errors import UserError, reason
-
-if TYPE_CHECKING:
-    from genjax.run.cascade import Prior
-    from genjax.run.sampling import HostCondition
-
-_MOST_GUIDANCE = 1000.0
-
-
-@dataclasses.dataclass(frozen=True)
-class NoOptions:
-    """Of a family whose samples depend on nothing but the model."""
-
-    def __bool__(self) -> bool:
-        return False
-
-
-def sampling_options(arguments: Sequence[str]) -> type[Any]:
-    """Finds the options of the run that a command line names.
-
-    Args:
-      arguments: of the command, in any order.
-
-    Returns:
-      The family's dataclass, or `NoOptions` where no run is named or its family has none.
-
-    Raises:
-      UserError: what is named is a damaged run, or none where such options are given.
-    """
-    named = _paths(arguments)
-    runs = [path for path in named if _is_run(path)]
-    if not runs and not named:
-        return NoOptions
-    from genjax.families.registry import FAMILIES
-    from genjax.run.directory import read_config
-
-    if not runs:
-        kinds = [family.sampling for family in FAMILIES.values() if family.sampling]
-        known = {f"--{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
-        # They would be called unknown where the run is not there.
-        if known.intersection(arguments) and not arguments[0].startswith("-"):
-            read_config(arguments[0])
-        return NoOptions
-    return FAMILIES[type(read_config(runs[0]).model)].sampling or NoOptions
-
-
-def _paths(arguments: Sequence[str]) -> list[Path]:
-    """What may be the folder of the run; that behind --then is another's."""
-    pairs = zip(["", *arguments], arguments, strict=False)
-    return [Path(name) for flag, name in pairs if not name.startswith("-") and flag != "--then"]
-
-
-def _is_run(path: Path) -> bool:
-    try:
-        return (path / "config.json").is_file()
-    # It may be no path at all, but a prompt of any length.
-    except OSError:
-        return False
-
-
-@dataclasses.dataclass(frozen=True)
-class PromptOptions:
-    """Of a run that learnt from captions."""
-
-    prompt: tuple[str, ...] = ()
-    """What to generate, in words; several are taken in turn, or with --per-class one a row. None
-    takes captions that the data hold out."""
-    prompts: Path | None = None
-    """File of prompts, one a line, after those of --prompt."""
-
-    def read(self) -> list[str]:
-        """The prompts of both, with UserError for a file that is none of those."""
-        if self.prompts is None:
-            return list(self.prompt)
-        try:
-            text = self.prompts.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise UserError(f"--prompts can't be read: {reason(error)}") from None
-        lines = [line.strip() for line in text.splitlines()]
-        found = [*self.prompt, *(line for line in lines if line)]
-        if not found:
-            raise UserError(f"--prompts is {self.prompts}, which has no line with a prompt")
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class PriorOptions:
-    """Of a run that learnt from captions and embeddings of images."""
-
-    prior: str | None = None
-    """Run that makes image embeddings of captions, such as one of prior-emoji: FOLDER,
-    FOLDER@best or FOLDER@STEP. None takes those of held-out images, with their captions."""
-    candidates: int = 2
-    """Embeddings that --prior makes of each caption, of which the one is taken that is the nearest
-    to the text's own (Ramesh et al. 2022, section 2.2)."""
-    prior_guidance: float = 1.0
-    """Guidance of --prior."""
-
-    def open(self) -> "Prior | None":
-        """The prior; raises UserError where it can't be used."""
-        check_range("--candidates", self.candidates, 1, MOST_SAMPLES)
-        if not 0 <= self.prior_guidance <= _MOST_GUIDANCE:
-            raise UserError(
-                f"--prior-guidance is {self.prior_guidance:g}; it must be at least 0, at most "
-                f"{_MOST_GUIDANCE:g}"
-            )
-        if self.prior is None:
-            usual = PriorOptions()
-            for name in ("candidates", "prior_guidance"):
-                if getattr(self, name) != getattr(usual, name):
-                    flag = name.replace("_", "-")
-                    raise UserError(f"--{flag} is of a prior; give --prior RUN, or leave it out")
-            return None
-        from genjax.run.cascade import Prior, PriorChoice
-
-        return Prior(PriorChoice(self.prior, self.candidates, self.prior_guidance))
-
-
-def prompt_options(arguments: Sequence[str]) -> type[Any]:
-    """`PromptOptions` where a command line names a run that learnt from captions."""
-    return PromptOptions if "caption" in _given(arguments) else NoOptions
-
-
-def prior_options(arguments: Sequence[str]) -> type[Any]:
-    """`PriorOptions` where it names a run that learnt from captions and embeddings."""
-    return PriorOptions if {"caption", "embedding"} <= set(_given(arguments)) else NoOptions
-
-
-def _given(arguments: Sequence[str]) -> Sequence[str]:
-    """What is given to the model of the run that a command line names."""
-    runs = [path for path in _paths(arguments) if _is_run(path)]
-    if not runs:
-        return ()
-    from genjax.run.directory import read_config
-
-    experiment = read_config(runs[0])
-    reads = getattr(experiment.model, "conditional", True)
-    return experiment.data.given or () if reads else ()
-
-
-@dataclasses.dataclass(frozen=True)
-class PictureOptions:
-    """Of a run that makes images of what is derived of others, such as of smaller ones."""
-
-    given: tuple[Path, ...] = ()
-    """PNG or JPEG files, folders of such, or .npz files to make images of, as large as what the run
-    is given, or as what it makes, of which that is then derived; taken in turn, or with --per-class
-    one a row."""
-    examples: tuple[int, ...] = ()
-    """Instead of --given: numbers, from 0, in the test split of the run's data."""
-
-    def read(self, run_dir: Path) -> "HostCondition":
-        """What is given by either; raises UserError where that is unusable."""
-        if bool(self.given) == bool(self.examples):
-            raise UserError(
-                f"{run_dir} makes images of others; give either --given FILE ... or --examples "
-                "NUMBER ..."
-            )
-        from genjax.data.sources import load_held_out
-        from genjax.run.directory import read_config
-        from genjax.run.stages import conditions_of_examples, maps_in_files, spec_of
-
-        spec = spec_of(run_dir)
-        if self.given:
-            return maps_in_files(spec, self.given)
-        held_out = load_held_out(read_config(run_dir).data, progress)
-        return conditions_of_examples(spec, held_out, self.examples)
-
-
-def picture_options(arguments: Sequence[str]) -> type[Any]:
-    """`PictureOptions` where a command line names a run that makes images of others."""
-    runs = [path for path in _paths(arguments) if _is_run(path)]
-    if not runs:
-        return NoOptions
-    from genjax.run.directory import read_config
-
-    return PictureOptions if read_config(runs[0]).data.derive else NoOptions
+from genjax.errors import UserError
 
 
 def sample(arguments: list[str]) -> None:
     """Draw samples from a run: genjax sample RUN_DIR [--n 64] [--label 3] [--out grid.png]."""
     # Of a family's own flags, such as --temperature, none are there without a run.
     options, captions = sampling_options(arguments), prompt_options(arguments)
-    priors, pictures = prior_options(arguments), picture_options(arguments)
-    usual, unsaid, none, unseen = options(), captions(), priors(), pictures()
+    priors, examples = prior_options(arguments), example_options(arguments)
+    usual, unsaid, none, unseen = options(), captions(), priors(), examples()
 
     def run(
         run_dir: Positional[Path],
@@ -218,14 +46,14 @@ def sample(arguments: list[str]) -> None:
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
         words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
         cascade: Annotated[priors, tyro.conf.arg(name="")] = none,  # type: ignore[valid-type]
-        seen: Annotated[pictures, tyro.conf.arg(name="")] = unseen,  # type: ignore[valid-type]
+        seen: Annotated[examples, tyro.conf.arg(name="")] = unseen,  # type: ignore[valid-type]
         then: str | None = None,
     ) -> None:
         """Draw samples from a trained model, as a picture or as an array.
 
         Args:
           run_dir: Folder of the run.
-          n: How many samples; None makes 64, or one of each picture that is given.
+          n: How many samples; None makes 64, or one of each example that is given.
           seed: Seed of the series; sample i of a seed is the same whatever n.
           out: File of what a person looks at, listens to or reads, in the format of its ending: a
             grid as .png, .jpg or .webp, .wav, or .txt; without --out and --npz it is samples.png,
@@ -241,7 +69,7 @@ def sample(arguments: list[str]) -> None:
           sampling: How the family of the run draws them; listed by genjax sample RUN_DIR --help.
           words: What a run that learnt from captions takes in words.
           cascade: What makes embeddings of captions for a run that learnt from both.
-          seen: What a run that makes images of others takes.
+          seen: What a run takes that makes images of others, or of sounds.
           then: Run that makes images of these samples, such as larger ones, as the next stage of a
             cascade, and is given their labels and captions if it takes some: FOLDER, FOLDER@best or
             FOLDER@STEP. Its samples are written, each beside the one that it is of.

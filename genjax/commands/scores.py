@@ -17,7 +17,7 @@ from genjax.commands.arguments import (
     progress,
     say,
 )
-from genjax.commands.sampling import prior_options, sampling_options
+from genjax.commands.sample_options import prior_options, sampling_options
 from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
 from genjax.errors import UserError
 
@@ -61,7 +61,7 @@ def evaluate(arguments: list[str]) -> None:
 
         Args:
           run_dir: Folder of a run; its samples are compared with the split it learnt from.
-          metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, cas, ms_ssim, modes,
+          metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, gan_test, cas, ms_ssim, modes,
             memorization, likelihood, mixture, ppl, separability; of images made of others fidelity;
             of a joint embedding retrieval and zero_shot, and of a prior embedding_retrieval. None
             takes all that apply but cas, which

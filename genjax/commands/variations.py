@@ -16,7 +16,7 @@ from genjax.commands.arguments import (
     say,
     with_values,
 )
-from genjax.commands.sampling import sampling_options
+from genjax.commands.sample_options import sampling_options
 from genjax.config import LARGEST_SEED
 from genjax.errors import UserError
 

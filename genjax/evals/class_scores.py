@@ -53,15 +53,22 @@ def score_class_fid(compared: Comparison) -> list[Score]:
     ]
 
 
-def score_cas(compared: Comparison) -> list[Score]:
-    """How far a classifier and one that learns from samples agree with their labels."""
-    fake, test = compared.fake, compared.held_out
+def score_gan_test(compared: Comparison) -> list[Score]:
+    """How often a classifier of real examples names samples as they were asked for."""
     logits = compared.fake_classes.logits
+    assert compared.matched_labels is not None
+    assert logits is not None
+    agreement = class_agreement(logits, compared.matched_labels)
+    return [Score("gan_test", agreement, "higher", parameters=judge(compared), network=False)]
+
+
+def score_cas(compared: Comparison) -> list[Score]:
+    """How often a classifier that learns from samples is right about real examples."""
+    fake, test = compared.fake, compared.held_out
     assert compared.matched_labels is not None
     assert test is not None
     answers = labels_of(test)
     assert answers is not None
-    assert logits is not None
     images, test_images = (
         np.concatenate([np.asarray(batch) for batch in batches(x, compared.chunk)])
         for x in (fake, test)
@@ -80,9 +87,7 @@ def score_cas(compared: Comparison) -> list[Score]:
         "test": compared.test,
     }
     details = {"of real images": found.real}
-    agreement = class_agreement(logits, compared.matched_labels)
     return [
-        Score("gan_test", agreement, "higher", parameters=judge(compared), network=False),
         Score(
             "cas",
             found.generated,

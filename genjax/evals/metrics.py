@@ -9,6 +9,7 @@ from genjax.evals.caption_scores import score_clip
 from genjax.evals.class_scores import (
     score_cas,
     score_class_fid,
+    score_gan_test,
     score_mixture,
     score_modes,
     score_stacked,
@@ -87,12 +88,18 @@ METRICS: dict[str, Metric] = {
         _WITH_LABELS,
         scores=("class_fid",),
     ),
+    "gan_test": Metric(
+        score_gan_test,
+        needs.everything(needs.same_classes, needs.classes),
+        _WITH_LABELS,
+        scores=("gan_test",),
+    ),
     "cas": Metric(
         score_cas,
         needs.everything(needs.same_classes, needs.classes, needs.held_out_labels),
         _WITH_LABELS,
         usual=_asked,
-        scores=("gan_test", "cas"),
+        scores=("cas",),
     ),
     "ms_ssim": Metric(
         score_ms_ssim, needs.two_of_a_class, needs.pictures, scores=("ms_ssim",), network=False

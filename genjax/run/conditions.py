@@ -140,6 +140,23 @@ def conditions_of_rows(
     return {name: found[name] for name in spec.given}
 
 
+def labels_of_rows(spec: Spec, source: Source, rows: Int[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+    """What samples should be of that are made from examples, where the data say it.
+
+    Args:
+      spec: of the algorithm.
+      source: the examples.
+      rows: their numbers.
+
+    Returns:
+      Their labels, int32 [n]; nothing where the model is given them, or words, or there are none.
+    """
+    told = "label" in spec.given or not examples_alone(spec)
+    if told or "label" not in source.schema.fields:
+        return {}
+    return {"label": np.asarray(_column(source, "label", rows), np.int32)}
+
+
 def known_to_data(spec: Spec, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those fields of a condition that the data have too, captions and embeddings with them.
 

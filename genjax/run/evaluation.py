@@ -40,6 +40,7 @@ from genjax.run.conditions import (
     conditions_as_in,
     follows_examples,
     known_to_data,
+    labels_of_rows,
     order_in,
 )
 from genjax.run.directory import check_data
@@ -136,6 +137,7 @@ def evaluate_run(
         embedding = Embedding(run.experiment, run.schema, run.state)
     else:
         condition = conditions_as_in(spec, given_by, protocol.samples)
+        condition |= labels_of_rows(spec, given_by, order_in(given_by, protocol.samples))
         if protocol.prior is not None:
             captions = condition[CAPTION]
             condition[EMBEDDING] = protocol.prior.embed(run, captions, protocol.seed)

@@ -226,8 +226,8 @@ def condition_of(
         )
     if missing := [field for field in examples_alone(spec) if field not in given]:
         raise UserError(
-            f"{name!r} makes images from {missing[0]!r} of others, which must be given; genjax "
-            "sample takes --given FILE ... or --examples NUMBER ..."
+            f"{name!r} makes its samples from {missing[0]!r}, which must be given; genjax sample "
+            "takes --examples NUMBER ..., or files"
         )
     # What is said here in words or by a class takes the place of what is known of examples.
     made = () if embed is None else (EMBEDDING,)
