@@ -121,10 +121,7 @@ def test_examples_come_with_their_captions(run, tmp_path):
         "sample", run, "--examples", 4
     )
     said = refusal("sample", run)
-    assert (
-        "larger makes its samples of what must be given; give either --given FILE ... or --examples"
-        in said
-    )
+    assert "larger makes its samples of what must be given; give either --given FILE ... or" in said
     said = refusal("sample", run, "--examples", 0, "--condition-noise", 0.5)
     assert "condition_noise of samples is 0.5, but the model learnt with at most 0.2" in said
 

@@ -61,12 +61,11 @@ def evaluate(arguments: list[str]) -> None:
 
         Args:
           run_dir: Folder of a run; its samples are compared with the split it learnt from.
-          metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, gan_test, cas, ms_ssim, modes,
-            memorization, likelihood, mixture, ppl, separability; of images made of others fidelity;
-            of a joint embedding retrieval and zero_shot, and of a prior embedding_retrieval. None
-            takes all that apply but cas, which
-            trains, likelihood of diffusion models, which takes long, and ppl and separability,
-            which look along latents.
+          metrics: Scores, with commas between: fid, kid, is, prdc, class_fid, gan_test, cas,
+            ms_ssim, modes, memorization, likelihood, mixture, ppl, separability; of images made of
+            others fidelity; of a joint embedding retrieval and zero_shot, and of a prior
+            embedding_retrieval. None takes all that apply but cas, which trains, likelihood of
+            diffusion models, which takes long, and ppl and separability, which look along latents.
           samples: Samples of a run; papers use 50000. Also the most held-out examples whose
             likelihood is computed by a diffusion model.
           features: Feature network: classifier (of the data set, see --train-features) or

@@ -38,8 +38,9 @@ def speech_in_files(spec: Spec, paths: Sequence[Path]) -> HostCondition:
     # A manifest may say anything.
     known = known if isinstance(known, dict) else {}
     rate, samples = known.get("sample_rate"), known.get("samples")
-    bounds = {"sample_rate": (rate, MOST_RATE), "samples": (samples, _MOST_SAMPLES)}
-    if not all(isinstance(x, int) and 1 <= x <= most for x, most in bounds.values()):
+    if not isinstance(rate, int) or not isinstance(samples, int):
+        rate = samples = 0
+    if not 1 <= rate <= MOST_RATE or not 1 <= samples <= _MOST_SAMPLES:
         raise UserError("the data do not say how long their recordings are; give --examples")
     waves = np.zeros((len(paths), samples, 1), np.int16)
     for wave, path in zip(waves, paths, strict=True):
