@@ -23,6 +23,7 @@ from genjax.config import (
     Optimizer,
     Prior,
     ResNet,
+    SequenceTower,
     StyleGAN2,
     TextTower,
     UNet,
@@ -37,7 +38,7 @@ from genjax.data.sources import known_schema
 from genjax.families.registry import make_algorithm, make_spec
 from genjax.presets import DEFAULT, PRESETS
 from genjax.run import checkpoint
-from genjax.run.conditions import conditions_in_turn, conditions_of_rows
+from genjax.run.conditions import conditions_in_turn, conditions_of_rows, examples_alone
 
 # The bias of a logit has no gradient where a loss sees only differences of logits.
 STILL = {
@@ -84,7 +85,7 @@ def narrow(model):
             fields[name] = dataclasses.replace(part, width=8, blocks=1)
         elif isinstance(part, ResNet):
             fields[name] = dataclasses.replace(part, widths=(8, 8))
-        elif isinstance(part, DiT | Prior | TextTower):
+        elif isinstance(part, DiT | Prior | SequenceTower | TextTower):
             fields[name] = dataclasses.replace(part, width=8, depth=1, heads=2)
         elif isinstance(part, Network | Decoder | Denoiser) and hasattr(part, "width"):
             fields[name] = dataclasses.replace(part, width=8)
@@ -178,7 +179,7 @@ def test_preset(name, mode, tmp_path):
 
     if mode != "jit" or algorithm.sample is None:
         return
-    if algorithm.spec.derive:
+    if examples_alone(algorithm.spec):
         source = in_memory("x", "train", schema, noise(schema, 3))
         condition = conditions_of_rows(algorithm.spec, source, np.arange(3))
     else:

@@ -1,14 +1,18 @@
-"""Digits that are spoken and written: each image has a recording of its digit."""
+"""Digits that are spoken and written: the data, and images that are made of sounds."""
 
 import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from in_process import genjax, refusal
+from PIL import Image
+from scipy.io import wavfile
 
 from genjax.config import DataConfig
 from genjax.data import spoken
 from genjax.data.bundled import image_source
+from genjax.data.composed import COMPOSED
 from genjax.data.listing import list_datasets
 from genjax.data.memory import in_memory
 from genjax.data.progress import no_progress
@@ -17,6 +21,8 @@ from genjax.data.standard import STANDARD
 from genjax.domains.audio import log_spectra
 from genjax.errors import UserError
 from genjax.evals.spectrograms import spectrogram_maps
+from genjax.run.conditions import conditions_as_in, labels_of_rows, order_in
+from genjax.run.stages import spec_of
 
 COUNT, RECORDINGS = 200, 30
 
@@ -99,3 +105,98 @@ def test_parts_that_are_not_there(tmp_path):
     [row] = [row for row in list_datasets(tmp_path) if row.name == "speech2mnist"]
     commands = "genjax data prepare mnist, genjax data import spoken_digits --from DIR"
     assert (row.status, row.where) == ("missing", commands)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small set of both parts in a folder, and a run that learnt from it."""
+    files, directory = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("sets")
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{kind}_{split}": array
+        for split, count in (("train", 40), ("test", 20))
+        for kind, array in (
+            ("x", rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)),
+            ("y", np.arange(count) % 10),
+        )
+    }
+    np.savez(files / "tiny.npz", **arrays)
+    for digit in range(10):
+        wave = np.int16(9000 * np.sin(np.pi * np.arange(4000) * (digit + 1) / 12))
+        for number in (0, 5):
+            wavfile.write(files / f"{digit}_ann_{number}.wav", 8000, wave)
+    for name, source in (("tiny", files / "tiny.npz"), ("spoken_digits", files)):
+        outcome = genjax("data", "import", name, "--from", source, "--directory", directory)
+        assert outcome.status == 0, outcome.err
+    # Images by the name of mnist must be all of it.
+    small = COMPOSED["speech2mnist"]._replace(parts=("tiny", "spoken_digits"))
+    patch = pytest.MonkeyPatch()
+    patch.setitem(COMPOSED, "speech2mnist", small)
+    run = tmp_path_factory.mktemp("runs") / "speech"
+    outcome = genjax(
+        *("train", "speech2mnist", "--data.directory", directory, "--out", run),
+        *("--batch-size", 8, "--steps", 4, "--sample-every", 4, "--checkpoint-every", 4),
+        *("--model.optimizer.learning-rate", 0.1, "--model.ema-decay", "None"),
+        *("--eval.rank", "none", "--eval.held-out", 4, "--log-every", 1),
+        *("--model.network.name", "mlp", "--model.network.width", 16),
+        *("--model.sequence.width", 8, "--model.sequence.depth", 1, "--model.sequence.heads", 2),
+    )
+    assert outcome.status == 0, outcome.err
+    yield run, files, DataConfig("speech2mnist", "test", directory=str(directory))
+    patch.undo()
+
+
+def sampled(run, folder, *flags):
+    file = folder / "made.npz"
+    quick = ("--solver", "euler", "--steps", 1)
+    outcome = genjax("sample", run, "--npz", file, "--out", folder / "made.png", *quick, *flags)
+    assert outcome.status == 0, outcome.err
+    with np.load(file) as arrays:
+        return arrays["images"]
+
+
+@pytest.mark.full
+def test_images_of_sounds_by_the_command_line(made, tmp_path):
+    run, files, config = made
+    # Real images stand above the samples of their recordings.
+    preview = Image.open(next((run / "samples").glob("*.png")))
+    assert preview.height > preview.width // 16
+    two = sampled(run, tmp_path, "--sound", files / "3_ann_0.wav", files / "4_ann_0.wav")
+    assert two.shape == (2, 28, 28, 1)
+    turned = sampled(run, tmp_path, "--sound", files / "4_ann_0.wav", files / "3_ann_0.wav")
+    assert (two[0] != turned[0]).any()
+    rows = sampled(run, tmp_path, "--sound", files / "3_ann_0.wav", "--per-class", 3)
+    assert len(rows) == 3
+    np.testing.assert_array_equal(rows[0], two[0])
+    # An example of the test split is the image of its recording, of which there is one a digit.
+    digit = int(load(config).arrays["label"][7])
+    heard = sampled(run, tmp_path, "--sound", files / f"{digit}_ann_0.wav")
+    np.testing.assert_array_equal(sampled(run, tmp_path, "--examples", 7), heard)
+    # Of another rate, and longer than what is heard.
+    long = tmp_path / "long.wav"
+    wavfile.write(long, 8000, np.zeros(20_000, np.int16))
+    assert len(sampled(run, tmp_path, "--sound", long)) == 1
+
+
+@pytest.mark.full
+def test_what_is_asked_for_in_sounds(made, tmp_path):
+    run, files, _ = made
+    assert "give either --sound FILE ... or --examples NUMBER" in refusal("sample", run)
+    sound = files / "3_ann_0.wav"
+    assert "give either" in refusal("sample", run, "--sound", sound, "--examples", 1)
+    assert "cannot read" in refusal("sample", run, "--sound", tmp_path / "none.wav")
+    assert "--examples is 20; it must be at least 0" in refusal("sample", run, "--examples", 20)
+    assert "unrecognized" in refusal("sample", run, "--given", sound).lower()
+
+
+@pytest.mark.full
+def test_samples_of_recordings_should_be_of_their_digits(made):
+    run, _, config = made
+    source, spec = load(config), spec_of(run)
+    condition = conditions_as_in(spec, source, 30)
+    assert list(condition) == ["speech"]
+    rows = order_in(source, 30)
+    np.testing.assert_array_equal(condition["speech"], source.read(rows)["speech"])
+    labels = labels_of_rows(spec, source, rows)["label"]
+    np.testing.assert_array_equal(labels, source.arrays["label"][rows])
+    assert labels_of_rows(spec._replace(given=("label",)), source, rows) == {}
