@@ -164,11 +164,11 @@ def _unclip() -> tuple[Experiment, Experiment]:
 
 
 def _upsample(name: str, data: str, flip: bool) -> Experiment:
-    """From 32 pixels to 64, for two cores; target: none published of these data.
+    """From 32 pixels to 64, for two cores; target: none published of these data, no run yet.
 
     The last stage of a cascade, as in Ho et al. 2022: it is given each image with a quarter of its
-    pixels, on which in training there is noise of up to a fifth of their range, so that it takes
-    what another run makes.
+    pixels, on which in training there is noise of a standard deviation of up to 0.2, so that it
+    takes what another run makes of images that were resized by another filter.
     """
     model = DiffusionConfig(
         network=UNet(width=16, widths=(1, 2, 4), blocks=1, dropout=0.1),
