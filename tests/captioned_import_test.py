@@ -1,6 +1,7 @@
 """Importing images with captions: their forms, what is held out, and what is refused."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -35,7 +36,13 @@ from genjax.data.captioned import held_out
 from genjax.data.digest import content_digest
 from genjax.data.importer import import_dataset
 from genjax.data.listing import list_datasets
-from genjax.data.sources import find_schema, load, load_held_out
+from genjax.data.sources import (
+    expected_schema,
+    find_schema,
+    known_schema,
+    load,
+    load_held_out,
+)
 from genjax.domains import tokenizers
 from genjax.domains.captions import decode_caption
 from genjax.errors import UserError
@@ -123,6 +130,14 @@ def test_sizes_and_flips(directory):
         open_set(directory, "table", length=8)
     part = open_set(directory, "table", split="train[:5]")
     np.testing.assert_array_equal(part.arrays["caption"], own.arrays["caption"][:5])
+
+
+def test_a_set_that_presets_name_is_expected_to_be_its_import(directory, tmp_path):
+    shutil.copytree(directory / "table", tmp_path / "emoji")
+    here = DataConfig("emoji", directory=str(tmp_path), resolution=4)
+    assert expected_schema(here) == load(here).schema
+    elsewhere = DataConfig("emoji", directory=str(tmp_path / "none"))
+    assert expected_schema(elsewhere) == known_schema("emoji")
 
 
 @pytest.mark.parametrize("resolution", [None, 3])

@@ -119,17 +119,15 @@ def _data_of(experiment: Any) -> "tuple[Schema, int | None]":
 
     Others need not be there.
     """
-    from genjax.data.schema import configured
-    from genjax.data.sources import known_schema, load
+    from genjax.data.sources import expected_schema, load
     from genjax.run.feed import is_whole
 
     data = experiment.data
     try:
-        schema = known_schema(data.name, data.length)
+        return expected_schema(data), None
     except UserError:
         source = load(data)
         return source.schema, source.count if is_whole(source) else None
-    return configured(schema, data), None
 
 
 def _append(path: Path | None, records: list[dict[str, Any]]) -> None:

@@ -43,15 +43,14 @@ def presets(arguments: list[str]) -> None:
 
 def _sizes(experiment: Experiment) -> tuple[str, str]:
     """The shape of an example and the parameters of each network, where the data are known."""
-    from genjax.data.schema import configured
-    from genjax.data.sources import known_schema, load
+    from genjax.data.sources import expected_schema, load
     from genjax.families.registry import count_parameters
     from genjax.run.opening import open_algorithm
 
     config, size = experiment.data, "?"
     try:
         try:
-            schema = configured(known_schema(config.name, config.length), config)
+            schema = expected_schema(config)
         except UserError:
             schema = load(config).schema
         size = "x".join(map(str, next(iter(schema.fields.values())).shape))

@@ -79,6 +79,26 @@ def find_schema(config: DataConfig) -> Schema | None:
     return configured(described_images(found), config)
 
 
+def expected_schema(config: DataConfig) -> Schema:
+    """What the examples of a bundled or standard set are, without reading it.
+
+    Of a set with captions that is at hand, they are those of the import, which has tokens of its
+    own.
+
+    Args:
+      config: which set, and the size of its images.
+
+    Returns:
+      The schema.
+
+    Raises:
+      UserError: it is neither, or its description is damaged.
+    """
+    imported = config.name in CAPTIONED or config.name in EMBEDDED
+    found = find_schema(config) if imported else None
+    return found or configured(known_schema(config.name, config.length), config)
+
+
 def whole_count(name: str, split: str) -> int | None:
     """Examples in a split of a set that lies in memory as a whole, without opening it.
 
