@@ -94,8 +94,7 @@ def expected_schema(config: DataConfig) -> Schema:
     Raises:
       UserError: it is neither, or its description is damaged.
     """
-    imported = config.name in CAPTIONED or config.name in EMBEDDED
-    found = find_schema(config) if imported else None
+    found = find_schema(config) if config.name in CAPTIONED else None
     return found or configured(known_schema(config.name, config.length), config)
 
 
