@@ -1,5 +1,6 @@
 """How well sampled embeddings tell the images of their captions."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 def find_images(
     samples: Float[np.ndarray, "n size"],
     images: Float[np.ndarray, "m size"],
-    right: list[Int[np.ndarray, "some"]],
+    right: Sequence[Int[np.ndarray, "_"]],
 ) -> Found:
     """Looks for the images of samples.
 

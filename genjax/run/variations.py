@@ -29,6 +29,7 @@ MOST_IMAGES = 64
 """That are read at once."""
 
 Embeddings = Float[np.ndarray, "n size"]
+Noise = Float[np.ndarray, "n numbers"]
 
 
 class Known(NamedTuple):
@@ -160,7 +161,7 @@ def walk(
     run: Run,
     ways: Float[np.ndarray, "n frames size"],
     seed: int,
-    noise: tuple[Embeddings, Embeddings] | None,
+    noise: tuple[Noise, Noise] | None,
     progress: Progress = no_progress,
 ) -> UInt8[np.ndarray, "n frames height width channels"]:
     """Makes an image of each embedding of some ways.
