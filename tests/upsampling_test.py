@@ -149,6 +149,21 @@ def test_the_next_stage_of_a_cascade_takes_samples_and_their_captions(run, first
 
 
 @pytest.mark.full
+def test_an_edited_image_says_what_the_model_is_given(run, tmp_path):
+    flags = ("--examples", 0, 1, "--n", 1, *QUICK, "--out", tmp_path / "edit.png")
+    found = {}
+    for strength in (0, 0.5):
+        file = tmp_path / f"{strength}.npz"
+        outcome = genjax("edit", run, *flags, "--strength", strength, "--npz", file)
+        assert outcome.status == 0, outcome.err
+        with np.load(file) as arrays:
+            found[strength] = arrays["images"][:, 0]
+            true = arrays["given"]
+    assert np.abs(np.int16(found[0]) - true).max() <= 1
+    assert (found[0.5] != true).any((1, 2, 3)).all()
+
+
+@pytest.mark.full
 def test_scores_say_how_true_samples_are_beside_plain_enlargement(run, tmp_path):
     out = tmp_path / "scores.jsonl"
     flags = ("--metrics", "fidelity", "--samples", 6, "--out", out, *QUICK)
