@@ -198,8 +198,8 @@ def reader_of(
         )
     if named is None:
         raise UserError(
-            "a GAN's captions are read by another run; name it by --model.text-encoder RUN, which "
-            "genjax train clip-emoji or genjax weights import minilm makes"
+            "a GAN's captions are read by another run; name it by --model.text-encoder RUN; genjax "
+            "train clip-emoji makes one, or genjax weights import minilm"
         )
     return text_encoder(networks[ENCODER], spec, ENCODER)
 
