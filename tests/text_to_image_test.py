@@ -153,7 +153,7 @@ def test_a_text_encoder_of_another_run_stays_as_it_is(
 
 def test_a_gan_needs_someone_to_read_captions(data, tmp_path):
     said = refusal("train", "t2i-gan-emoji", *SMALL, *data, *PAIR, "--out", tmp_path / "run")
-    assert "name it by --model.text-encoder RUN, which genjax train clip-emoji" in said
+    assert "name it by --model.text-encoder RUN; genjax train clip-emoji" in said
     assert not (tmp_path / "run").exists()
 
 
