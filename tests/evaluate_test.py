@@ -83,6 +83,7 @@ def test_usual_scores_of_a_run(usual):
         "density",
         "coverage",
         "class_fid",
+        "gan_test",
         "ms_ssim",
         "modes",
         "mode_kl",
@@ -103,7 +104,7 @@ def test_metrics_say_which_scores_they_make(usual):
     declared = {name for metric in metrics.METRICS.values() for name in metric.scores}
     of_latents = {f"ppl_{space}_{where}" for space in "zw" for where in ("full", "end")}
     of_latents |= {"separability_z", "separability_w"}
-    of_others = {"cas", "high_quality", "bits_per_token"}
+    of_others = {"cas", "high_quality", "bits_per_token", "psnr", "ssim"}
     of_others |= {"log_likelihood", "bits_per_dim_bound"}
     of_embeddings = {*metrics.METRICS["retrieval"].scores, "zero_shot"}
     of_embeddings |= {"clip_score", "caption_accuracy"}
