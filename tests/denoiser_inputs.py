@@ -67,8 +67,8 @@ def equals(torch, network, config, theirs, given, told=None, least=0.0):
     x, noise, labels = given
     others = draw_all(network, *given, None, told)
     params = others.pop("params")
-    made = getattr(network, "channels", x.shape[-1])
-    weight = jnp.float32(RNG.normal(size=(*x.shape[:-1], made)))
+    channels = getattr(network, "channels", x.shape[-1])
+    weight = jnp.float32(RNG.normal(size=(*x.shape[:-1], channels)))
 
     def loss(params, x):
         made = network.apply({"params": params, **others}, x, True, noise, labels, None, told)
