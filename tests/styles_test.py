@@ -181,7 +181,7 @@ def test_path_length_can_be_an_update_of_its_own():
             variables=player.variables,
             key=stream(KEY, "generator update", jnp.int32(0)),
             place=jnp.array([0, 2]),
-            labels=None,
+            known=None,
         )
         grads = jax.tree.map(lambda g: 8 * g, grads)
         return update_player(player, grads, player.variables, make_optimizer(corrected, 4)), mean
