@@ -172,7 +172,7 @@ def test_scores_say_how_true_samples_are_beside_plain_enlargement(run, tmp_path)
     records = {line["metric"]: line for line in map(json.loads, out.read_text().splitlines())}
     assert set(records) == {"psnr", "ssim"}
     record = records["psnr"]
-    assert record["labels"] == "captions and downsample:2 of test"
+    assert record["labels"] == "downsample:2 and captions of test"
     assert record["parameters"]["pairs"] == 6
     config = read_config(run)
     held_out = load_held_out(config.data)
