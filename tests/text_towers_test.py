@@ -93,6 +93,21 @@ def theirs(torch, config, params, text):
     return x, pooled
 
 
+def learnt(torch, module, variables, given, weights):
+    """What a network makes, the gradients of its weighted sum, and parameters for PyTorch."""
+
+    def loss(variables):
+        encoded = module.apply(variables, given, False)
+        error = jnp.sum(encoded.tokens * weights[0]) + jnp.sum(encoded.pooled * weights[1])
+        return error, encoded
+
+    (_, ours), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
+    params = jax.tree.map(
+        lambda p: torch.tensor(np.float64(p), requires_grad=True), variables["params"]
+    )
+    return ours, gradients, params
+
+
 @pytest.mark.parametrize("name", TOWER)
 def test_equals_pytorch(name):
     """All outputs, and the gradients of all parameters, of texts of several lengths at once."""
@@ -104,15 +119,7 @@ def test_equals_pytorch(name):
     width, pooled_width = text_width(config)
     weights = rng.normal(size=(len(TEXTS), LENGTH, width)), rng.normal(size=pooled_width)
 
-    def loss(variables):
-        encoded = module.apply(variables, tokens, False)
-        error = jnp.sum(encoded.tokens * weights[0]) + jnp.sum(encoded.pooled * weights[1])
-        return error, encoded
-
-    (_, ours), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
-    params = jax.tree.map(
-        lambda p: torch.tensor(np.float64(p), requires_grad=True), variables["params"]
-    )
+    ours, gradients, params = learnt(torch, module, variables, tokens, weights)
     error = 0
     for row, text in enumerate(TEXTS):
         known, pooled = theirs(torch, config, params, text)
@@ -196,15 +203,7 @@ def test_sequences_equal_pytorch():
     variables = jax.tree.map(lambda p: jnp.float32(0.5 * rng.normal(size=p.shape)), shapes)
     weights = rng.normal(size=(3, LENGTH, config.width)), rng.normal(size=(3, config.width))
 
-    def loss(variables):
-        encoded = module.apply(variables, x, False)
-        error = jnp.sum(encoded.tokens * weights[0]) + jnp.sum(encoded.pooled * weights[1])
-        return error, encoded
-
-    (_, ours), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
-    params = jax.tree.map(
-        lambda p: torch.tensor(np.float64(p), requires_grad=True), variables["params"]
-    )
+    ours, gradients, params = learnt(torch, module, variables, x, weights)
     error = 0
     for row in (0, 2):
         known = linear(torch, torch.tensor(sequences[row]), params["in"]) + params["positions"]
