@@ -23,6 +23,7 @@ from genjax.config import (
 )
 from genjax.core.frozen import Frozen, with_frozen
 from genjax.core.rng import example_keys, latents, stream
+from genjax.core.schema import Field
 from genjax.errors import UserError
 from genjax.families.diffusion.algorithm import make_diffusion
 from genjax.families.diffusion.consistency import make_consistency
@@ -191,6 +192,18 @@ def test_a_teacher_without_labels_is_asked_only_if_it_knows_of_that():
     always = teacher("ve")._replace(model=model, spec=spec)
     config = dataclasses.replace(CONFIG, teacher="ve", conditional=True, label_dropout=0.1)
     with pytest.raises(UserError, match=r"label_dropout is 0.1, but the teacher was always given"):
+        make_consistency(config, spec, networks={"teacher": always})
+
+
+def test_nor_is_one_asked_without_captions_that_always_had_some():
+    caption = Field((2, 5), "int32", 256)
+    spec = image_spec(8, IMAGE)
+    fields, facts = {**spec.fields, "caption": caption}, {"tokenizer": "byte"}
+    spec = spec._replace(fields=fields, given=("caption",), facts=facts)
+    model = DiffusionConfig(network=NETWORK, conditional=True, caption_dropout=0.0)
+    always = teacher("ve")._replace(model=model, spec=spec)
+    config = dataclasses.replace(CONFIG, teacher="ve", conditional=True, caption_dropout=0.1)
+    with pytest.raises(UserError, match=r"caption_dropout is 0.1, but the teacher was always"):
         make_consistency(config, spec, networks={"teacher": always})
 
 

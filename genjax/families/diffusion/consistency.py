@@ -98,6 +98,13 @@ def make_consistency(
                 f"label_dropout is {config.label_dropout:g}, but the teacher was always given "
                 "labels; set it to 0"
             )
+        apart = model.caption_dropout
+        known = model.label_dropout if apart is None else apart
+        if config.caption_dropout and model.conditional and not known:
+            raise UserError(
+                f"caption_dropout is {config.caption_dropout:g}, but the teacher was always given "
+                "captions; set it to 0"
+            )
 
     ends = least ** (1 / config.rho), most ** (1 / config.rho)
     low, high = 0.0, 1.0
