@@ -38,7 +38,9 @@ JUDGE = Judge(KNOWING, "clip abc")
 
 def compared(seen, said, clip=JUDGE):
     real = source("real", np.arange(100), np.arange(100))
-    return Comparison(real, source("run", seen, said), None, None, clip=clip)
+    # Every second one is not what its caption says.
+    held_out = source("held out", np.arange(100) // 2 * 2, np.arange(100))
+    return Comparison(real, source("run", seen, said), held_out, None, clip=clip)
 
 
 def test_what_shows_its_caption_is_told_from_what_does_not():
@@ -53,6 +55,7 @@ def test_what_shows_its_caption_is_told_from_what_does_not():
     assert accuracy.spread == 0
     for score in (clip, accuracy):
         assert score.details["real images"] == 1
+        assert score.details["held-out images"] == 0.5
         assert score.details["captions of others"] < 0.05
         assert score.parameters["clip"] == "clip abc"
     np.testing.assert_allclose(accuracy.parameters["chance"], 0.01)

@@ -63,14 +63,17 @@ def hits_among(embedded: Embedded, among: int) -> Float[np.ndarray, "groups"]:
 def score_clip(compared: Comparison) -> list[Score]:
     """The CLIP score of samples and their captions, and how often a sample tells its caption.
 
-    Beside both stand controls: the samples with captions of others, and real images with theirs.
+    Beside both stand controls: the samples with captions of others, and images of the reference and
+    of what is held out, each with its own.
     """
     judge = compared.clip
     assert judge is not None
     made = _embed(compared, compared.fake, np.arange(compared.fake.count))
-    chosen = subset(compared.real, compared.fake.count, compared.seed)
-    real = _embed(compared, compared.real, chosen)
-    others = Embedded(made.images, np.roll(made.texts, 1, axis=0))
+    controls = {"captions of others": Embedded(made.images, np.roll(made.texts, 1, axis=0))}
+    for title, source in (("real images", compared.real), ("held-out images", compared.held_out)):
+        if source is not None:
+            chosen = subset(source, compared.fake.count, compared.seed)
+            controls[title] = _embed(compared, source, chosen)
     cosines = clip_score(*made)
     parameters: dict[str, object] = {"clip": judge.name, "spread": "standard error"}
     scores = [
@@ -80,10 +83,7 @@ def score_clip(compared: Comparison) -> list[Score]:
             "higher",
             spread=float(stats.sem(cosines)),
             parameters=parameters,
-            details={
-                "captions of others": float(clip_score(*others).mean()),
-                "real images": float(clip_score(*real).mean()),
-            },
+            details={title: float(clip_score(*each).mean()) for title, each in controls.items()},
             network=False,
         )
     ]
@@ -100,10 +100,7 @@ def score_clip(compared: Comparison) -> list[Score]:
                     "captions": AMONG,
                     "chance": chance(np.ones(1, np.int64), AMONG, 1),
                 },
-                details={
-                    "captions of others": _mean(hits_among(others, AMONG)),
-                    "real images": _mean(hits_among(real, AMONG)),
-                },
+                details={title: _mean(hits_among(each, AMONG)) for title, each in controls.items()},
                 network=False,
             )
         )
