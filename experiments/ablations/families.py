@@ -22,8 +22,9 @@ results/families; a further call with --records goes on. FID, least and most of 
 diffusion, once, 6.17. The narrow sngan with one update of D on batches of 16 has the higher
 precision (0.89 to 0.90 against 0.82 to 0.84 of dcgan) and the lower recall (0.69 to 0.74 against
 0.82 to 0.86); r3gan has as much precision, and a recall of 0.36 to 0.50. The vae is as good after
-two minutes as after ten, the others go on to gain. With the batches and step sizes of their presets,
-dcgan and sngan were at 18.3 and 24.5 after two minutes, and with the chosen ones at 6.1 and 7.6.
+two minutes as after ten, the others go on to gain. With the batches and step sizes of their
+presets, dcgan and sngan were at 18.3 and 24.5 after two minutes, and with the chosen ones at 6.1
+and 7.6.
 """
 
 import dataclasses
