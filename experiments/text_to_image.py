@@ -18,6 +18,8 @@ Fashion-MNIST fared better in equal time than with 64 (ablations/family_trials.p
 Samples are of the captions of held-out emoji, none of whose styles and skin tones was learnt from,
 drawn in 12 steps of dpmpp_2m. Guidance 0 is a model that is told nothing: the control of what
 captions bring. Recall and FID are against the training images, through the classifier of the data.
+
+Not run to its end yet: there are no results.
 """
 
 import json
