@@ -411,7 +411,8 @@ def _run(
         reader.add(before, metrics)
         if any(recorder.due(step) for recorder in recorders.values()):
             reader.read()
-            visit(step, states)
+            with reader.paused():
+                visit(step, states)
             if all(recorders[place].ended for place in training.living):
                 display.advance(step)
                 display.say(f"ends at step {step}: its score improved no more")

@@ -1,7 +1,8 @@
 """Reads a run's metrics off the device, late enough that the device never waits."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
@@ -77,9 +78,9 @@ class MetricReader:
     def read(self) -> None:
         """Reads all that is queued, checks every step and logs those that are due."""
         queue, self._queue = jax.device_get(self._queue), []
+        speed = self._measure(queue)
         for before, last, metrics in queue:
             for row, step in enumerate(range(before + 1, last + 1)):
-                self._steps += 1
                 values = [
                     {
                         name: float(value[row] if value.ndim == 1 else value[run, row])
@@ -89,19 +90,32 @@ class MetricReader:
                 ]
                 self._check(step, values)
                 if step % self._every == 0:
-                    self._report(step, values)
+                    self._write(step, [{**own, **speed} for own in values])
         if queue:
             self._display.advance(queue[-1][1])
 
-    def _report(self, step: int, values: list[dict[str, float]]) -> None:
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves what is done within out of the time of steps; all steps have to be read before."""
+        started = time.perf_counter()
+        yield
+        if self._since is not None:
+            self._since += time.perf_counter() - started
+
+    def _measure(self, queue: Sequence[tuple[int, int, Metrics]]) -> dict[str, float]:
+        """The speed since it was last measured, if a step is due and one was made after the first.
+
+        Lines that are read together share it: their steps were waited for together.
+        """
+        self._steps += sum(last - before for before, last, _ in queue)
+        logged = any(last // self._every > before // self._every for before, last, _ in queue)
+        if not logged or self._since is None or self._steps <= 0:
+            return {}
         now = time.perf_counter()
-        if self._since is not None and self._steps > 0:
-            seconds = (now - self._since) / self._steps
-            speed = {
-                # Of several runs, each one's share of what the step takes.
-                "seconds_per_step": seconds / self._runs,
-                "images_per_second": self._examples * self._runs / seconds,
-            }
-            values = [{**own, **speed} for own in values]
-            self._since, self._steps = now, 0
-        self._write(step, values)
+        seconds = (now - self._since) / self._steps
+        self._since, self._steps = now, 0
+        return {
+            # Of several runs, each one's share of what the step takes.
+            "seconds_per_step": seconds / self._runs,
+            "images_per_second": self._examples * self._runs / seconds,
+        }
