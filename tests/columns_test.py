@@ -53,8 +53,8 @@ def test_a_shorter_row_ends_with_a_remark():
 @pytest.mark.parametrize(
     ("command", "width"),
     [
-        pytest.param("presets", 80, marks=pytest.mark.full),
-        pytest.param("presets", 60, marks=pytest.mark.full),
+        ("presets", 60),
+        ("presets dcgan-digits vae-digits", 80),
         ("data list", 60),
         ("data list", 80),
     ],

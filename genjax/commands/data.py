@@ -11,7 +11,7 @@ from genjax.commands.arguments import parse, progress, say, show_help
 from genjax.commands.columns import print_rows
 from genjax.commands.flags import Plugins
 from genjax.config import Experiment
-from genjax.errors import UserError, suggest
+from genjax.errors import UserError, lookup, suggest
 from genjax.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -19,30 +19,34 @@ if TYPE_CHECKING:
 
 
 def presets(arguments: list[str]) -> None:
-    """List the presets: name, family, data, shape, steps, batch, parameters."""
+    """List the presets: name, family, data, shape, steps, batch; and parameters of those named."""
 
-    def run(plugin: Plugins = ()) -> None:
+    def run(names: Positional[tuple[str, ...]] = (), plugin: Plugins = ()) -> None:
         """List the presets.
 
         Args:
+          names: Presets to list, whose parameters are counted, too; none lists all.
           plugin: Python file that registers presets of one's own; may be given several times.
         """
         from genjax.config.plugins import use_plugins
 
         use_plugins(plugin)
         rows = []
-        for name, experiment in PRESETS.items():
-            family = experiment.model.family
-            size, parameters = _sizes(experiment)
+        for name in names or PRESETS:
+            experiment = lookup(PRESETS, name, "preset")
+            # To count those of all takes tens of seconds.
+            size, parameters = _sizes(experiment, bool(names))
             often = f"{experiment.steps:,}", f"{experiment.batch_size:,}"
-            rows.append((name, family, experiment.data.name, size, *often, parameters))
-        print_rows(rows, ("name", "family", "data", "shape", "steps", "batch", "parameters"))
+            row = (name, experiment.model.family, experiment.data.name, size, *often)
+            rows.append((*row, parameters) if parameters else row)
+        header = ("name", "family", "data", "shape", "steps", "batch")
+        print_rows(rows, (*header, "parameters") if names else header)
 
     parse(run, arguments, "genjax presets")
 
 
-def _sizes(experiment: Experiment) -> tuple[str, str]:
-    """The shape of an example and the parameters of each network, where the data are known."""
+def _sizes(experiment: Experiment, count: bool) -> tuple[str, str]:
+    """The shape of an example, and the parameters of each network or why it can't be used."""
     from genjax.data.sources import expected_schema, load
     from genjax.families.registry import count_parameters
     from genjax.run.opening import open_algorithm
@@ -54,7 +58,7 @@ def _sizes(experiment: Experiment) -> tuple[str, str]:
         except UserError:
             schema = load(config).schema
         size = "x".join(map(str, next(iter(schema.fields.values())).shape))
-        counts = count_parameters(open_algorithm(experiment, schema))
+        counts = count_parameters(open_algorithm(experiment, schema)) if count else {}
     # One preset that can't be used takes nothing from the others.
     except UserError as error:
         return size, str(error)
