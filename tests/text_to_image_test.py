@@ -10,6 +10,8 @@ from safetensors.numpy import load_file
 
 import genjax as package
 from genjax.config import DiffusionSampling
+from genjax.data.sources import load_held_out
+from genjax.run.directory import read_config
 from genjax.run.opening import open_run
 
 WORDS = ("red square", "blue square", "red circle", "blue circle")
@@ -101,6 +103,49 @@ def test_what_is_refused(run, data, tmp_path):
     assert "guidance is 1, at which nothing guides" in refusal("sample", run, "--negative", "blue")
 
 
+def test_given_images_are_edited_as_a_prompt_says(run, tmp_path):
+    picture, file = tmp_path / "a.png", tmp_path / "edited.npz"
+    Image.new("RGB", (8, 8), "red").save(picture)
+    flags = ("edit", run, "--strength", 0.9, "--steps", 2, "--n", 1, "--out", tmp_path / "b.png")
+    # Two steps of training leave little that depends on words.
+    flags += ("--guidance", 100)
+
+    def edited(*more):
+        outcome = genjax(*flags, "--npz", file, *more)
+        assert outcome.status == 0, outcome.err
+        with np.load(file) as arrays:
+            return arrays["images"], outcome.out
+
+    assert "makes images of a caption; give --prompt" in refusal(*flags, "--image", picture)
+    red, _ = edited("--image", picture, "--prompt", "red square")
+    many, said = edited("--image", picture, picture, "--prompt", "red square", "blue" * 9)
+    same, _ = edited("--image", picture, picture, "--prompt", "red square")
+    np.testing.assert_array_equal(many[0], red[0])
+    np.testing.assert_array_equal(same[0], red[0])
+    assert not np.array_equal(many[1], same[1])
+    assert said.count("warning") == 1
+    # Examples have captions, which a prompt takes the place of.
+    own, _ = edited("--examples", 0)
+    held_out = load_held_out(read_config(run).data)
+    tokens = np.asarray(held_out.read(np.array([0]))["caption"])[0, 0]
+    same, _ = edited("--examples", 0, "--prompt", bytes(tokens[tokens >= 0].tolist()).decode())
+    np.testing.assert_array_equal(same, own)
+    assert not np.array_equal(edited("--examples", 0, "--prompt", "")[0], own)
+
+
+def test_each_way_between_latents_keeps_its_prompt(run, tmp_path):
+    def ways(*prompts):
+        flags = ("--rows", 2, "--frames", 1, "--steps", 2, "--guidance", 100)
+        flags += ("--out", tmp_path / "way.png")
+        assert genjax("interpolate", run, *flags, "--prompt", *prompts).status == 0
+        return np.asarray(Image.open(tmp_path / "way.png"))
+
+    one, two = ways("red square"), ways("red square", "")
+    half = len(one) // 2
+    np.testing.assert_array_equal(one[:half], two[:half])
+    assert not np.array_equal(one[half:], two[half:])
+
+
 @pytest.mark.full
 def test_guidance_and_what_it_leads_away_from(run, tmp_path):
     flags = ("--n", 2, "--prompt", "red square", "--steps", 3)
@@ -149,6 +194,9 @@ def test_a_text_encoder_of_another_run_stays_as_it_is(
     scored = ("--metrics", "clip_score", "--clip", encoder, "--samples", "16")
     assert genjax("evaluate", whole, *scored).status == 0
     assert genjax("interpolate", whole, "--frames", "2", "--out", tmp_path / "way.png").status == 0
+    if preset == "t2i-gan-emoji":
+        outcome = genjax("directions", whole, "--sample", "3", "--count", "2")
+        assert outcome.status == 0, outcome.err
 
 
 def test_a_gan_needs_someone_to_read_captions(data, tmp_path):

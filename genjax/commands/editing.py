@@ -18,7 +18,12 @@ from genjax.commands.arguments import (
     with_values,
 )
 from genjax.commands.given import check_given, read_images
-from genjax.commands.sample_options import sampling_options
+from genjax.commands.sample_options import (
+    open_words,
+    prior_options,
+    prompt_options,
+    sampling_options,
+)
 from genjax.config import LARGEST_SEED
 from genjax.errors import UserError
 
@@ -37,8 +42,9 @@ _HEAVIEST = 1000.0
 
 def edit(arguments: list[str]) -> None:
     """Change given images by a diffusion model: genjax edit RUN_DIR --image FILE --mask MASK."""
-    options = sampling_options(arguments)
-    usual = options()
+    options, captions = sampling_options(arguments), prompt_options(arguments)
+    priors = prior_options(arguments)
+    usual, unsaid, none = options(), captions(), priors()
 
     def run(
         run_dir: Positional[Path],
@@ -60,6 +66,8 @@ def edit(arguments: list[str]) -> None:
         average: bool = True,
         label: str | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
+        words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
+        cascade: Annotated[priors, tyro.conf.arg(name="")] = none,  # type: ignore[valid-type]
     ) -> None:
         """Change given images by a diffusion model, which needs no training for it.
 
@@ -92,6 +100,8 @@ def edit(arguments: list[str]) -> None:
           label: Class of all images, which a conditional model needs to know; that of --examples is
             known.
           sampling: How the family of the run draws samples.
+          words: What a run that learnt from captions takes in words; images of --image have none.
+          cascade: What makes embeddings of captions for a run that learnt from both.
         """
         _check_ways(
             {"--mask": mask is not None, "--strength": strength is not None, "--invert": invert},
@@ -138,7 +148,8 @@ def edit(arguments: list[str]) -> None:
                 change = Guided(known) if weight is None else Guided(known, weight)
             else:
                 change = RePaint(known, resamplings or 10, jump)
-        given, condition = read_images(opened, image, examples, label)
+        prompts, prior = open_words(run_dir, words, cascade)
+        given, condition = read_images(opened, image, examples, label, prompts, prior, seed)
         if change is None:
             rows, arrays = _inverted(opened, given, condition, frames)
         else:
@@ -206,8 +217,11 @@ def _inverted(
 
     if frames is not None and len(given.names) == 1:
         raise UserError(f"--frames is {frames}, but there is one image; give two or more")
-    if frames is not None and any(np.unique(rows).size > 1 for rows in condition.values()):
-        raise UserError("--frames leads between images of one class; give --label, or others")
+    if frames is not None and any((rows != rows[:1]).any() for rows in condition.values()):
+        raise UserError(
+            "--frames leads between images of one class and caption; give --label or --prompt, or "
+            "others"
+        )
     found = invert(opened, given.images, condition)
     apart = np.abs(np.int16(found.images) - given.images)
     sizes = np.linalg.norm(found.latents, axis=1) / found.latents.shape[1] ** 0.5

@@ -1,5 +1,6 @@
 """The images that a command is given: files, or examples of the data that a run is of."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from genjax.errors import UserError
 
 if TYPE_CHECKING:
     from genjax.data.given import Given
+    from genjax.run.cascade import Prior
     from genjax.run.opening import Run
     from genjax.run.sampling import HostCondition
 
@@ -21,7 +23,13 @@ def check_given(image: tuple[Path, ...], examples: tuple[int, ...]) -> None:
 
 
 def read_images(
-    opened: "Run", image: tuple[Path, ...], examples: tuple[int, ...], label: str | None
+    opened: "Run",
+    image: tuple[Path, ...],
+    examples: tuple[int, ...],
+    label: str | None,
+    prompts: Sequence[str] = (),
+    prior: "Prior | None" = None,
+    seed: int = 0,
 ) -> "tuple[Given, HostCondition]":
     """Reads what `check_given` lets pass.
 
@@ -30,34 +38,49 @@ def read_images(
       image: files and folders, see `genjax.data.given.read_given`.
       examples: numbers in the test split of the run's data.
       label: class of all; None where it is known or there is none.
+      prompts: taken in turn; none where captions are known or there are none.
+      prior: makes embeddings of these, for a model that is given both.
+      seed: of what it makes.
 
     Returns:
       The images, and what each is made from by the run's model beside its latent.
 
     Raises:
-      UserError: nothing usable is there, too much, or no class where the model needs one.
+      UserError: nothing usable is there, too much, or no class or caption where one is needed.
     """
-    return _of_files(opened, image, label) if image else _of_data(opened, examples, label)
+    from genjax.domains.derivations import derive_stored
+    from genjax.run.sampling import condition_of
+
+    spec = opened.algorithm.spec
+    if image:
+        given, known = _of_files(opened, image, label, prompts)
+    else:
+        given, known = _of_data(opened, examples, label)
+    known = {**known, **derive_stored(spec, given.images)}
+    embed = None if prior is None else prior.embed
+    return given, condition_of(
+        opened, len(given.names), label, prompts, embed, seed=seed, given=known
+    )
 
 
 def _of_files(
-    opened: "Run", paths: tuple[Path, ...], label: str | None
+    opened: "Run", paths: tuple[Path, ...], label: str | None, prompts: Sequence[str]
 ) -> "tuple[Given, HostCondition]":
+    from genjax.core.captions import CAPTION
     from genjax.data.classes import list_names
     from genjax.data.given import read_given
-    from genjax.domains.derivations import derive_stored
-    from genjax.run.sampling import class_names_of, condition_of
+    from genjax.run.sampling import class_names_of
 
-    spec = opened.algorithm.spec
-    if label is None and set(spec.given) - set(spec.derived):
+    spec, name = opened.algorithm.spec, opened.experiment.name
+    if label is None and "label" in spec.given:
         names = class_names_of(opened) or tuple(map(str, spec.labels))
         raise UserError(
-            f"{opened.experiment.name!r} makes images of a class; give --label; classes of this "
-            f"model: {list_names(names)}"
+            f"{name!r} makes images of a class; give --label; classes of this model: "
+            f"{list_names(names)}"
         )
-    given = read_given(paths, spec.shape, _MOST)
-    derived = derive_stored(spec, given.images)
-    return given, condition_of(opened, len(given.names), label, given=derived)
+    if CAPTION in spec.given and not prompts:
+        raise UserError(f"{name!r} makes images of a caption; give --prompt")
+    return read_given(paths, spec.shape, _MOST), {}
 
 
 def _of_data(
@@ -67,9 +90,7 @@ def _of_data(
 
     from genjax.data.given import Given
     from genjax.data.sources import load_held_out
-    from genjax.domains.derivations import derive_stored
     from genjax.run.conditions import conditions_of_rows
-    from genjax.run.sampling import condition_of
 
     spec = opened.algorithm.spec
     held_out = load_held_out(opened.experiment.data, progress)
@@ -84,9 +105,7 @@ def _of_data(
     rows = held_out.read(np.array(numbers))
     names = [f"{held_out.name}:{held_out.split}[{number}]" for number in numbers]
     given = Given(names, np.asarray(rows[spec.target]))
-    if label is None and spec.given and not spec.categories:
-        return given, conditions_of_rows(spec, held_out, np.array(numbers))
-    if label is None and spec.given:
+    if label is None and spec.given and spec.categories:
         raise UserError(f"{opened.experiment.name!r} found its categories itself; give --label")
-    derived = derive_stored(spec, given.images)
-    return given, condition_of(opened, len(numbers), label, given=derived)
+    known = {} if spec.categories else conditions_of_rows(spec, held_out, np.array(numbers))
+    return given, known

@@ -7,15 +7,21 @@ import tyro
 from tyro.conf import Positional
 
 from genjax.commands.arguments import check_file, check_range, parse, parse_checkpoint, say
-from genjax.commands.sample_options import sampling_options
+from genjax.commands.sample_options import (
+    open_words,
+    prior_options,
+    prompt_options,
+    sampling_options,
+)
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
 from genjax.errors import UserError
 
 
 def interpolate(arguments: list[str]) -> None:
     """Draw samples on the way between latents: genjax interpolate RUN_DIR [--out way.gif]."""
-    options = sampling_options(arguments)
-    usual = options()
+    options, captions = sampling_options(arguments), prompt_options(arguments)
+    priors = prior_options(arguments)
+    usual, unsaid, none = options(), captions(), priors()
 
     def run(
         run_dir: Positional[Path],
@@ -30,6 +36,8 @@ def interpolate(arguments: list[str]) -> None:
         average: bool = True,
         label: str | None = None,
         sampling: Annotated[options, tyro.conf.arg(name="")] = usual,  # type: ignore[valid-type]
+        words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
+        cascade: Annotated[priors, tyro.conf.arg(name="")] = none,  # type: ignore[valid-type]
     ) -> None:
         """Draw images on the way from one latent to the next.
 
@@ -50,6 +58,8 @@ def interpolate(arguments: list[str]) -> None:
           average: Sample from the moving average of the parameters where the run keeps one.
           label: Class of all images, as of genjax sample; None gives each row one in turn.
           sampling: How the family of the run draws samples.
+          words: What a run that learnt from captions takes in words, a prompt each way.
+          cascade: What makes embeddings of captions for a run that learnt from both.
         """
         check_range("--rows", rows, 1, 1024)
         check_range("--keys", keys, 2, MOST_SAMPLES)
@@ -81,7 +91,11 @@ def interpolate(arguments: list[str]) -> None:
             except UserError as error:
                 raise UserError(f"{error}; videos end in {' or '.join(ENDINGS)}") from None
         way = Way(rows, keys or (4 if video else 2), frames or (24 if video else 8), space, video)
-        made = interpolate_run(run_dir, seed, which, way, label, sampling or None, average)
+        prompts, prior = open_words(run_dir, words, cascade)
+        embed = None if prior is None else prior.embed
+        made = interpolate_run(
+            run_dir, seed, which, way, label, sampling or None, average, prompts, embed
+        )
         if video:
             save_video(file, [image_grid(frame, None) for frame in made.frames], rate)
             written = file

@@ -15,6 +15,7 @@ from genjax.commands.arguments import (
     say,
 )
 from genjax.commands.given import check_given, read_images
+from genjax.commands.sample_options import NoOptions, open_words, prompt_options
 from genjax.config import LARGEST_SEED
 from genjax.errors import UserError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 def project(arguments: list[str]) -> None:
     """Find the latents of given images: genjax project RUN_DIR --image FILE [FILE ...]."""
+    captions = prompt_options(arguments)
+    unsaid = captions()
 
     def run(
         run_dir: Positional[Path],
@@ -39,6 +42,7 @@ def project(arguments: list[str]) -> None:
         checkpoint: str = "last",
         average: bool = True,
         label: str | None = None,
+        words: Annotated[captions, tyro.conf.arg(name="")] = unsaid,  # type: ignore[valid-type]
     ) -> None:
         """Find the latents whose images come closest to given ones, as StyleGAN2's projector does.
 
@@ -64,6 +68,7 @@ def project(arguments: list[str]) -> None:
           average: Take the moving average of the parameters where the run keeps one.
           label: Class of all images, which a conditional model needs to know; that of --examples is
             known.
+          words: What a run that learnt from captions takes in words; images of --image have none.
         """
         check_range("--steps", steps, 1, 1_000_000)
         check_range("--seed", seed, 0, LARGEST_SEED)
@@ -85,7 +90,8 @@ def project(arguments: list[str]) -> None:
         check_ending(picture, domain_of(opened.schema.domain))
         search = Search(steps, seed, space, optimize_noise)
         check_search(opened, search)
-        given, condition = read_images(opened, image, examples, label)
+        prompts, _ = open_words(run_dir, words, NoOptions())
+        given, condition = read_images(opened, image, examples, label, prompts)
         network = _find_network(opened, features)
         found = find(opened, given.images, condition, search, network, progress)
         apart = np.abs(np.int16(found.images) - given.images).astype(np.uint8)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genjax.commands.arguments import check_range, progress
+from genjax.commands.arguments import check_range, progress, say
 from genjax.config import MOST_SAMPLES
 from genjax.errors import UserError, reason
 
@@ -78,7 +78,7 @@ class PromptOptions:
 
     prompt: tuple[str, ...] = ()
     """What to generate, in words; several are taken in turn, or with --per-class one a row. None
-    takes captions that the data hold out."""
+    takes those of --examples, or captions that the data hold out."""
     prompts: Path | None = None
     """File of prompts, one a line, after those of --prompt."""
 
@@ -138,6 +138,33 @@ def prompt_options(arguments: Sequence[str]) -> type[Any]:
 def prior_options(arguments: Sequence[str]) -> type[Any]:
     """`PriorOptions` where it names a run that learnt from captions and embeddings."""
     return PriorOptions if {"caption", "embedding"} <= set(_given(arguments)) else NoOptions
+
+
+def open_words(run_dir: Path, words: Any, cascade: Any) -> "tuple[list[str], Prior | None]":
+    """Opens what `prompt_options` and `prior_options` made of a command line.
+
+    Args:
+      run_dir: the run that it names.
+      words: an instance of the first.
+      cascade: of the second.
+
+    Returns:
+      The prompts, of which those that the run reads not to their end are said, and the prior.
+
+    Raises:
+      UserError: either can't be used.
+    """
+    prompts = words.read() if words else []
+    prior = cascade.open() if cascade else None
+    if prompts:
+        from genjax.core.captions import CAPTION
+        from genjax.domains.captions import encode_prompts
+        from genjax.run.directory import read_schema
+
+        schema = read_schema(run_dir)
+        for sentence in encode_prompts(schema.facts, schema.fields[CAPTION], prompts)[1]:
+            say(f"warning: {sentence}")
+    return prompts, prior
 
 
 def _given(arguments: Sequence[str]) -> Sequence[str]:

@@ -1,6 +1,5 @@
 """``genjax sample``."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from genjax.commands.arguments import (
 )
 from genjax.commands.sample_options import (
     example_options,
+    open_words,
     prior_options,
     prompt_options,
     sampling_options,
@@ -105,12 +105,7 @@ def sample(arguments: list[str]) -> None:
             check_ending(file, kind)
         elif out is None and npz is None:
             file = run_dir / "samples"
-        chosen: Any = words
-        prompts = chosen.read() if chosen else []
-        if prompts:
-            warn_of_cut(run_dir, prompts)
-        chosen = cascade
-        prior = chosen.open() if chosen else None
+        prompts, prior = open_words(run_dir, words, cascade)
         embed = None if prior is None else prior.embed
         shown: Any = seen
         given = shown.read(run_dir) if shown else {}
@@ -156,17 +151,6 @@ def sample(arguments: list[str]) -> None:
         say(f"wrote {len(drawn.samples)} samples of step {drawn.step}, seed {seed}, to {written}")
 
     parse(run, arguments, "genjax sample")
-
-
-def warn_of_cut(run_dir: Path, prompts: Sequence[str]) -> None:
-    """Says which prompts are longer than what a run reads of them."""
-    from genjax.core.captions import CAPTION
-    from genjax.domains.captions import encode_prompts
-    from genjax.run.directory import read_schema
-
-    schema = read_schema(run_dir)
-    for sentence in encode_prompts(schema.facts, schema.fields[CAPTION], prompts)[1]:
-        say(f"warning: {sentence}")
 
 
 def _is_folder(out: str) -> bool:

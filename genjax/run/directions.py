@@ -180,8 +180,9 @@ def traverse(
     latent, domain = latent_of(run), domain_of(run.schema.domain)
     key, count = jax.random.key(seed), len(strengths)
     index = jnp.full(count, number, jnp.int32)
+    labels = run.algorithm.spec.labels
     # Classes that are taken in turn come again after as many samples.
-    turn = number % max(1, len(run.algorithm.spec.labels)) + 1
+    turn = (number % len(labels) if labels else number) + 1
     condition = condition_of(run, turn, label)
     given = {name: jnp.repeat(jnp.asarray(x[-1:]), count, axis=0) for name, x in condition.items()}
 

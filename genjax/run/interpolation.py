@@ -1,5 +1,6 @@
 """Samples on the way from one latent to the next."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from genjax.errors import UserError
 from genjax.run.checkpoint import Which
 from genjax.run.latents import latent_of
 from genjax.run.opening import open_run
-from genjax.run.sampling import condition_of
+from genjax.run.sampling import Embed, condition_of
 
 Space = Literal["z", "w"]
 
@@ -107,6 +108,8 @@ def interpolate_run(
     label: int | str | None = None,
     sampling: Any = None,
     average: bool = True,
+    prompts: Sequence[str] = (),
+    embed: Embed | None = None,
 ) -> Interpolation:
     """Draws samples on the way between latents of a checkpoint.
 
@@ -121,6 +124,8 @@ def interpolate_run(
         in turn.
       sampling: how they are drawn, see `genjax.families.registry.make_algorithm`.
       average: sample from the moving average of the parameters where the run keeps one.
+      prompts: see `genjax.run.sampling.condition_of`; taken in turn, one a way.
+      embed: likewise.
 
     Returns:
       The samples.
@@ -133,7 +138,8 @@ def interpolate_run(
     space = choose_space(latent, way.space)
     domain = domain_of(run.schema.domain)
     key, rows = jax.random.key(seed), jnp.arange(way.rows, dtype=jnp.int32)
-    given = {name: jnp.asarray(x) for name, x in condition_of(run, way.rows, label).items()}
+    condition = condition_of(run, way.rows, label, prompts, embed, seed)
+    given = {name: jnp.asarray(x) for name, x in condition.items()}
 
     def codes(state: State, condition: Condition) -> Array:
         """Of all latents that are passed, [keys, rows, ...]."""

@@ -58,7 +58,9 @@ def draw_codes(run: Run, condition: HostCondition) -> Float[np.ndarray, "n size"
         code = latent.encode(state, z, key, index, given)
         return code[:, 0] if latent.styled else code
 
-    given = {name: jnp.asarray(np.resize(rows, _CHUNK)) for name, rows in condition.items()}
+    given = {
+        name: jnp.asarray(rows[np.arange(_CHUNK) % len(rows)]) for name, rows in condition.items()
+    }
     made = jit(codes)
     parts = [made(run.state, jnp.int32(first), given) for first in range(0, _DRAWN, _CHUNK)]
     return np.concatenate([np.asarray(part) for part in parts])
