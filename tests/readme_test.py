@@ -62,10 +62,12 @@ def small(command):
         if "gpt-shakespeare" in words:
             network = ("width", "8"), ("depth", "1"), ("heads", "2")
             words += [word for name, size in network for word in (f"--model.network.{name}", size)]
-        if {"t2i-emoji", "upsample-emoji"} & set(words):
-            words += ["--model.network.name", "mlp", "--model.text.depth", "1"]
+        if {"diffusion-digits", "t2i-emoji", "upsample-emoji"} & set(words):
+            words += ["--model.network.name", "mlp"]
+        if {"t2i-emoji", "upsample-emoji", "clip-emoji"} & set(words):
+            words += ["--model.text.depth", "1"]
         if "clip-emoji" in words:
-            words += ["--model.image.widths", "8", "--model.text.depth", "1"]
+            words += ["--model.image.widths", "8"]
         if "t2i-gan-emoji" in words:
             words += ["--model.generator.width", "8", "--model.discriminator.width", "8"]
         if "--config" in words:
