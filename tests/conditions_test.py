@@ -1,6 +1,7 @@
 """What samples are made from: labels in turn, and in the shares of a reference."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
 from genjax.run.conditions import conditions_as_in, conditions_in_turn, in_proportion, known_to_data
-from genjax.run.sampling import make_previewer
+from genjax.run.sampling import condition_of, make_previewer
 from genjax.run.scoring import make_evaluation
 
 COUNTS = [[150, 150, *[12] * 8], [1, 1000], [0, 3, 0, 5], [7] * 10, [1, 2, 3, 4, 5, 6, 7]]
@@ -185,6 +186,17 @@ def test_captions_without_prompts_must_be_given(prompts):
     spec = captioned_spec(source, "caption")._replace(facts=facts)
     with pytest.raises(UserError, match="made from captions, of which the data name none"):
         conditions_in_turn(spec, 3)
+
+
+@pytest.mark.parametrize("facts", [{}, {"prompts": TEXTS, "prompt_labels": [2, 0, 0]}])
+def test_given_prompts_have_nothing_of_those_of_the_data(facts):
+    spec = captioned_spec(captioned_source(), "label", "caption")
+    spec = spec._replace(facts={"tokenizer": "byte", **facts})
+    experiment = SimpleNamespace(name="x")
+    run = SimpleNamespace(experiment=experiment, algorithm=stand_in(None)._replace(spec=spec))
+    found = condition_of(run, 4, None, ["red"])
+    assert found["label"].tolist() == [0, 1, 2, 0]
+    assert {decode_caption(spec.facts, rows[0]) for rows in found["caption"]} == {"red"}
 
 
 @pytest.mark.parametrize("held", [True, False])
