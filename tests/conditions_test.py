@@ -17,7 +17,13 @@ from genjax.domains.captions import decode_caption
 from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.presets import preset
-from genjax.run.conditions import conditions_as_in, conditions_in_turn, in_proportion, known_to_data
+from genjax.run.conditions import (
+    conditions_as_in,
+    conditions_in_turn,
+    conditions_of_rows,
+    in_proportion,
+    known_to_data,
+)
 from genjax.run.sampling import condition_of, make_previewer
 from genjax.run.scoring import make_evaluation
 
@@ -186,6 +192,12 @@ def test_captions_without_prompts_must_be_given(prompts):
     spec = captioned_spec(source, "caption")._replace(facts=facts)
     with pytest.raises(UserError, match="made from captions, of which the data name none"):
         conditions_in_turn(spec, 3)
+
+
+def test_chosen_examples_have_their_first_captions():
+    source = captioned_source()
+    found = conditions_of_rows(captioned_spec(source, "caption"), source, np.array([3, 1, 3]))
+    assert found["caption"][:, 0, 0].tolist() == [3, 1, 3]
 
 
 @pytest.mark.parametrize("facts", [{}, {"prompts": TEXTS, "prompt_labels": [2, 0, 0]}])

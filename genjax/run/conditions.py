@@ -120,7 +120,8 @@ def conditions_of_rows(
       spec: of the algorithm.
       source: the examples.
       rows: their numbers.
-      turns: how often each came before, which chooses its caption; None for never.
+      turns: how often each came before, by which and by its place one of its captions is chosen;
+        None takes the first, so that what an example is made from depends on it alone.
 
     Returns:
       For each given field, int32 [n]; of captions one of each, int32 [n, 1, length]; of others, and
@@ -135,7 +136,8 @@ def conditions_of_rows(
     types = {name: np.float32 if name in real else np.int32 for name in plain}
     found = {name: np.asarray(_column(source, name, rows), types[name]) for name in plain}
     if CAPTION in found:
-        found[CAPTION] = _one_each(found[CAPTION], np.zeros_like(rows) if turns is None else turns)
+        captions = found[CAPTION]
+        found[CAPTION] = captions[:, :1] if turns is None else _one_each(captions, turns)
     found |= _derived(spec, source, rows)
     return {name: found[name] for name in spec.given}
 
