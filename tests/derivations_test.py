@@ -87,6 +87,7 @@ def test_what_is_given():
         ({"derive": ("downsample:3",)}, "'downsample:3', which must name a factor of images of 8"),
         ({"derive": ("downsample",)}, r"'downsample:', which must .*; choices: 2, 4, 8"),
         ({"derive": ("downsample:1",)}, "'downsample:1', which must name a factor"),
+        ({"derive": ("downsample:" + "2" * 5000,)}, "'downsample:2+', which must name a factor"),
         ({"derive": ("downsample:2", "downsample:4")}, "has two conditions 'downsample'"),
         ({"given": ("label",)}, "makes 'downsample', which data.given leaves out"),
         ({"given": ("edges",)}, "unknown field of x 'edges'; choices: downsample, image, label"),

@@ -42,7 +42,7 @@ def average(images: Images, factor: int) -> Float[Array, "batch h w channels"]:
 def _downsample(parameter: str, shape: Shape) -> Derived:
     height, width, channels = shape
     choices = [n for n in range(2, min(height, width) + 1) if height % n == 0 and width % n == 0]
-    if not parameter.isdecimal() or int(parameter) not in choices:
+    if parameter not in map(str, choices):
         raise UserError(
             f"data.derive has 'downsample:{parameter}', which must name a factor of images of "
             f"{width} x {height} pixels; choices: {', '.join(map(str, choices)) or 'none'}"
