@@ -195,16 +195,32 @@ def test_a_teacher_without_labels_is_asked_only_if_it_knows_of_that():
         make_consistency(config, spec, networks={"teacher": always})
 
 
-def test_nor_is_one_asked_without_captions_that_always_had_some():
+def captioned(teacher_given, teacher_left_out, left_out):
+    """A student of captions and labels, and a teacher of some of these."""
     caption = Field((2, 5), "int32", 256)
-    spec = image_spec(8, IMAGE)
+    spec = image_spec(8, IMAGE, classes=10)
     fields, facts = {**spec.fields, "caption": caption}, {"tokenizer": "byte"}
-    spec = spec._replace(fields=fields, given=("caption",), facts=facts)
-    model = DiffusionConfig(network=NETWORK, conditional=True, caption_dropout=0.0)
-    always = teacher("ve")._replace(model=model, spec=spec)
-    config = dataclasses.replace(CONFIG, teacher="ve", conditional=True, caption_dropout=0.1)
-    with pytest.raises(UserError, match=r"caption_dropout is 0.1, but the teacher was always"):
-        make_consistency(config, spec, networks={"teacher": always})
+    spec = spec._replace(fields=fields, given=("label", "caption"), facts=facts)
+    model = DiffusionConfig(network=NETWORK, conditional=True, **teacher_left_out)
+    frozen = teacher("ve")._replace(model=model, spec=spec._replace(given=teacher_given))
+    config = dataclasses.replace(CONFIG, teacher="ve", conditional=True, **left_out)
+    return lambda: make_consistency(config, spec, networks={"teacher": frozen})
+
+
+@pytest.mark.parametrize(
+    ("teacher_left_out", "left_out", "field"),
+    [
+        ({"caption_dropout": 0.0}, {"caption_dropout": 0.1}, "caption_dropout"),
+        ({"caption_dropout": 0.0, "label_dropout": 0.1}, {"label_dropout": 0.1}, "label_dropout"),
+    ],
+)
+def test_nor_is_one_asked_without_captions_that_always_had_some(teacher_left_out, left_out, field):
+    with pytest.raises(UserError, match=rf"{field} is 0.1, but the teacher was always given the c"):
+        captioned(("caption",), teacher_left_out, left_out)()
+
+
+def test_one_that_never_had_captions_does_without():
+    assert captioned(("label",), {}, {"caption_dropout": 0.1})().step
 
 
 @pytest.mark.parametrize(

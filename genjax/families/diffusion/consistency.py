@@ -11,14 +11,16 @@ from jaxtyping import Array, Float, Int
 from genjax.config import (
     ConsistencyConfig,
     ConsistencySampling,
+    Denoising,
     DiffusionConfig,
     LogNormal,
     Uniform,
     VarianceExploding,
 )
 from genjax.core.algorithm import Algorithm
+from genjax.core.captions import CAPTION
 from genjax.core.from_loss import Context
-from genjax.core.frozen import NO_NETWORKS, Networks
+from genjax.core.frozen import NO_NETWORKS, Frozen, Networks
 from genjax.core.rng import example_index, stream
 from genjax.core.schema import Spec
 from genjax.core.types import (
@@ -91,20 +93,7 @@ def make_consistency(
         teacher = other_estimate(
             networks["teacher"], "teacher", spec, conditions, course, config, networks
         )
-        model = networks["teacher"].model
-        assert isinstance(model, DiffusionConfig)
-        if config.label_dropout and model.conditional and not model.label_dropout:
-            raise UserError(
-                f"label_dropout is {config.label_dropout:g}, but the teacher was always given "
-                "labels; set it to 0"
-            )
-        apart = model.caption_dropout
-        known = model.label_dropout if apart is None else apart
-        if config.caption_dropout and model.conditional and not known:
-            raise UserError(
-                f"caption_dropout is {config.caption_dropout:g}, but the teacher was always given "
-                "captions; set it to 0"
-            )
+        _check_left_out(config, networks["teacher"])
 
     ends = least ** (1 / config.rho), most ** (1 / config.rho)
     low, high = 0.0, 1.0
@@ -220,3 +209,22 @@ def make_consistency(
     minimiser = minimise(config, spec, network, conditions, (), loss, accumulate, axis_name)
     known = config.teacher is None or teacher is not None
     return assemble(spec, conditions, minimiser, decode, evaluate if known else None)
+
+
+def _check_left_out(config: ConsistencyConfig, teacher: Frozen) -> None:
+    """Refuses a teacher that was always given what is left out at times here."""
+    model = teacher.model
+    assert isinstance(model, DiffusionConfig)
+    for name in teacher.spec.given if model.conditional else ():
+        field, share = _left_out(config, name)
+        if share and not _left_out(model, name)[1]:
+            raise UserError(
+                f"{field} is {share:g}, but the teacher was always given the {name}; set it to 0"
+            )
+
+
+def _left_out(model: Denoising, name: str) -> tuple[str, float]:
+    """What says how often a given field is left out in training, and how often that is."""
+    if name == CAPTION and model.caption_dropout is not None:
+        return "caption_dropout", model.caption_dropout
+    return "label_dropout", model.label_dropout
