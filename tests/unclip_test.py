@@ -12,10 +12,13 @@ import genjax as package
 from genjax.config import DataConfig
 from genjax.core.embeddings import embedded_by, embedding_facts, shown_embeddings
 from genjax.data.digest import content_digest
+from genjax.data.memory import in_memory
 from genjax.data.sources import find_schema, load
+from genjax.data.spoken import spoken_schema
 from genjax.domains.captions import decode_caption
 from genjax.errors import UserError
 from genjax.evals.embedding_scores import find_images
+from genjax.run import embedded
 from genjax.run.cascade import Prior, PriorChoice
 from genjax.run.conditions import conditions_in_turn
 from genjax.run.embedded import open_embedding
@@ -147,6 +150,15 @@ def test_what_can_not_be_embedded(request, root, data, decoder, clip, name, sour
     run = by if by.startswith("/") else request.getfixturevalue(by)
     flags = ("--from", source, "--by", run, "--directory", root)
     assert words in refusal("data", "embed", name, *flags)
+
+
+def test_what_else_lies_beside_images_can_not_be_stored(root, clip, monkeypatch):
+    schema = spoken_schema()
+    arrays = {name: np.zeros((2, *field.shape)) for name, field in schema.fields.items()}
+    source = in_memory("x", "train", schema, arrays)
+    monkeypatch.setattr(embedded, "load", lambda config, progress: source)
+    with pytest.raises(UserError, match="--from is x, which has 'speech', and only images, labels"):
+        embedded.embed_dataset("more", "x", str(clip), root)
 
 
 def test_a_damaged_set_is_named(root, data, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from genjax.config import LARGEST_SIDE, DataConfig
+from genjax.core.captions import CAPTION
 from genjax.core.embeddings import EMBEDDING, embedding_facts
 from genjax.core.schema import Schema, Source
 from genjax.data import prepared
@@ -90,6 +91,11 @@ def embed_dataset(
         raise UserError(f"--from is {source}, which holds {schema.domain}; name a set of images")
     if EMBEDDING in schema.fields:
         raise UserError(f"--from is {source}, which has embeddings; name the set it was made of")
+    if others := schema.fields.keys() - {"image", "label", CAPTION}:
+        raise UserError(
+            f"--from is {source}, which has {min(others)!r}, and only images, labels and captions "
+            "are stored with embeddings; name another set"
+        )
     size = _seen_size(embedding.shape, schema.fields["image"].shape, source)
     rows = {}
     for split in splits:
@@ -152,9 +158,9 @@ def _embed(embedding: Embedding, source: Source, progress: Progress) -> np.ndarr
 def _shown(schema: Schema, source: Source, rows: np.ndarray) -> np.ndarray | None:
     """Of each prompt of the data the embedding of an image; None where one has none."""
     texts = schema.facts.get("prompts")
-    if "caption" not in schema.fields or not isinstance(texts, list) or not texts:
+    if CAPTION not in schema.fields or not isinstance(texts, list) or not texts:
         return None
-    wanted, _ = encode_prompts(schema.facts, schema.fields["caption"], texts)
+    wanted, _ = encode_prompts(schema.facts, schema.fields[CAPTION], texts)
     own: dict[bytes, int] = {}
     for number, caption in enumerate(first_captions(source)):
         own.setdefault(caption.tobytes(), number)
