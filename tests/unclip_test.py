@@ -1,5 +1,6 @@
 """DALL-E 2's parts by the command line: data with embeddings, a prior, a decoder, and both."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -23,7 +24,7 @@ from genjax.run.cascade import Prior, PriorChoice
 from genjax.run.conditions import conditions_in_turn
 from genjax.run.embedded import open_embedding
 from genjax.run.opening import open_run
-from genjax.run.variations import way
+from genjax.run.variations import open_space, way
 
 WORDS = ("red square", "blue square", "red circle", "blue circle")
 SMALL = (
@@ -343,6 +344,14 @@ def test_images_are_varied(decoder, tmp_path):
     )
     said = refusal("vary", decoder, "--image", names[0], "--n", 2, "--frames", 3)
     assert "--n is 2, which is of variations" in said
+
+
+def test_images_are_not_varied_by_a_decoder_that_always_had_captions_beside_embeddings(decoder):
+    run = open_run(decoder, "last")
+    model = dataclasses.replace(run.experiment.model, caption_dropout=None, label_dropout=0.1)
+    experiment = dataclasses.replace(run.experiment, model=model)
+    with pytest.raises(UserError, match="was never given an embedding without a caption"):
+        open_space(run._replace(experiment=experiment))
 
 
 def test_ways_go_on_great_circles():

@@ -64,10 +64,11 @@ def open_space(run: Run) -> Embedding:
             "of unclip-emoji"
         )
     model: Any = run.experiment.model
-    if CAPTION in given and not (model.label_dropout or model.caption_dropout):
+    # What is left out by label_dropout is left out with the embedding.
+    if CAPTION in given and not model.caption_dropout:
         raise UserError(
-            f"{run.experiment.name!r} was never without a caption, which images are varied "
-            "without; train one with --model.caption-dropout 0.5"
+            f"{run.experiment.name!r} was never given an embedding without a caption, of which "
+            "images are varied; train one with --model.caption-dropout 0.5"
         )
     return open_embedding(embedded_by(run.schema.facts), "the embedding of the data")[0]
 
