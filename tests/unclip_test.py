@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import genjax as package
+from genjax.commands.given import read_images
 from genjax.config import DataConfig
 from genjax.core.embeddings import embedded_by, embedding_facts, shown_embeddings
+from genjax.core.schema import Spec
 from genjax.data.digest import content_digest
 from genjax.data.memory import in_memory
 from genjax.data.sources import find_schema, load
@@ -352,6 +356,15 @@ def test_images_are_not_varied_by_a_decoder_that_always_had_captions_beside_embe
     experiment = dataclasses.replace(run.experiment, model=model)
     with pytest.raises(UserError, match="was never given an embedding without a caption"):
         open_space(run._replace(experiment=experiment))
+
+
+def test_files_have_no_embedding():
+    spec = Spec(1, {}, "image", ("embedding",))
+    opened = SimpleNamespace(
+        algorithm=SimpleNamespace(spec=spec), experiment=SimpleNamespace(name="x")
+    )
+    with pytest.raises(UserError, match="'x' makes images of an embedding, which files don't"):
+        read_images(opened, (Path("a.png"),), (), None)
 
 
 def test_ways_go_on_great_circles():

@@ -67,6 +67,7 @@ def _of_files(
     opened: "Run", paths: tuple[Path, ...], label: str | None, prompts: Sequence[str]
 ) -> "tuple[Given, HostCondition]":
     from genjax.core.captions import CAPTION
+    from genjax.core.embeddings import EMBEDDING
     from genjax.data.classes import list_names
     from genjax.data.given import read_given
     from genjax.run.sampling import class_names_of
@@ -80,6 +81,10 @@ def _of_files(
         )
     if CAPTION in spec.given and not prompts:
         raise UserError(f"{name!r} makes images of a caption; give --prompt")
+    if EMBEDDING in spec.given and CAPTION not in spec.given:
+        raise UserError(
+            f"{name!r} makes images of an embedding, which files don't have; give --examples"
+        )
     return read_given(paths, spec.shape, _MOST), {}
 
 
