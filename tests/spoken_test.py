@@ -16,12 +16,13 @@ from genjax.data.composed import COMPOSED
 from genjax.data.listing import list_datasets
 from genjax.data.memory import in_memory
 from genjax.data.progress import no_progress
-from genjax.data.sources import known_schema, load
+from genjax.data.sources import known_schema, load, whole_count
 from genjax.data.standard import STANDARD
 from genjax.domains.audio import log_spectra
 from genjax.errors import UserError
 from genjax.evals.spectrograms import spectrogram_maps
 from genjax.run.conditions import conditions_as_in, labels_of_rows, order_in
+from genjax.run.feed import is_whole
 from genjax.run.stages import spec_of
 
 COUNT, RECORDINGS = 200, 30
@@ -61,6 +62,9 @@ def test_each_image_has_a_recording_of_its_digit(parts):
     assert {len(found) for found in heard} == {1}
     assert [found[0] % 10 for found in heard] == rows["label"].tolist()
     assert len({found[0] for found in heard}) > 20
+    # Recordings are put beside the images as these are read, so that no device holds them all.
+    assert not is_whole(made)
+    assert whole_count("speech2mnist", "train") is None
     some = made.read(np.array([7, 3]))
     np.testing.assert_array_equal(some["speech"], rows["speech"][[7, 3]])
 

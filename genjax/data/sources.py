@@ -109,8 +109,11 @@ def whole_count(name: str, split: str) -> int | None:
       The number; None of other sets, of text and of sound.
     """
     counts = SOURCES[name].splits if name in SOURCES else {}
-    name = parts_of(name)[0]
-    counts = STANDARD[name].counts if name in STANDARD else counts
+    first, *others = parts_of(name)
+    # What lies beside the examples of the first is gathered as it is read.
+    if others:
+        return None
+    counts = STANDARD[first].counts if first in STANDARD else counts
     return counts.get(split)
 
 
