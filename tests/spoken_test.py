@@ -20,8 +20,11 @@ from genjax.data.sources import known_schema, load, whole_count
 from genjax.data.standard import STANDARD
 from genjax.domains.audio import log_spectra
 from genjax.errors import UserError
+from genjax.evals.features import FeatureNetwork
 from genjax.evals.spectrograms import spectrogram_maps
+from genjax.presets import preset
 from genjax.run.conditions import conditions_as_in, labels_of_rows, order_in
+from genjax.run.evaluation import Protocol, check_protocol
 from genjax.run.feed import is_whole
 from genjax.run.stages import spec_of
 
@@ -67,6 +70,12 @@ def test_each_image_has_a_recording_of_its_digit(parts):
     assert whole_count("speech2mnist", "train") is None
     some = made.read(np.array([7, 3]))
     np.testing.assert_array_equal(some["speech"], rows["speech"][[7, 3]])
+
+
+def test_scores_of_classes_are_known_to_be_possible_before_training(parts):
+    network = FeatureNetwork("classifier-x", "", "none", {}, lambda variables, examples: None)
+    protocol = Protocol(lambda source: network, ("class_fid",), COUNT)
+    check_protocol(preset("speech2mnist"), speak(parts), None, protocol)
 
 
 def test_the_same_are_drawn_every_time_and_others_for_each_split(parts):

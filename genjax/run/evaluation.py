@@ -340,6 +340,7 @@ def check_protocol(
         return
     # Metrics ask for the labels alone before they compute anything.
     condition = conditions_as_in(spec, real, protocol.samples)
+    condition |= labels_of_rows(spec, real, order_in(real, protocol.samples))
     labels = known_to_data(spec, condition)
     fields = {name: spec.fields[name] for name in (spec.target, *labels)}
     drawn = real.schema._replace(fields=fields)
