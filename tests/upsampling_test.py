@@ -127,6 +127,15 @@ def test_examples_come_with_their_captions(run, tmp_path):
 
 
 @pytest.mark.full
+def test_what_is_no_next_stage_is_refused_before_the_first_is_drawn(first, tmp_path):
+    # Of which there is no such checkpoint.
+    nothing = ("--checkpoint", 7)
+    said = refusal("sample", first, *nothing, "--then", first)
+    assert "which makes nothing of images" in said
+    assert "is not a run" in refusal("sample", first, *nothing, "--then", tmp_path)
+
+
+@pytest.mark.full
 def test_the_next_stage_of_a_cascade_takes_samples_and_their_captions(run, first, tmp_path):
     flags = ("--n", 2, "--prompt", "red square", "blue circle")
     small, _ = drawn(first, tmp_path, *flags)
@@ -145,7 +154,6 @@ def test_the_next_stage_of_a_cascade_takes_samples_and_their_captions(run, first
     assert outcome.status == 0, outcome.err
     with np.load(tmp_path / "two.npz") as arrays:
         np.testing.assert_array_equal(arrays["images"], large["images"])
-    assert "which makes nothing of images" in refusal("sample", first, "--then", first)
 
 
 @pytest.mark.full

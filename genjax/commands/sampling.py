@@ -92,7 +92,7 @@ def sample(arguments: list[str]) -> None:
         from genjax.domains.previews import check_ending, save_each, save_previews
         from genjax.run.directory import read_config, read_schema
         from genjax.run.sampling import render_samples, sample_run
-        from genjax.run.stages import enlarge
+        from genjax.run.stages import enlarge, next_stage
 
         read_config(run_dir)
         kind = domain_of(read_schema(run_dir).domain)
@@ -105,6 +105,9 @@ def sample(arguments: list[str]) -> None:
             check_ending(file, kind)
         elif out is None and npz is None:
             file = run_dir / "samples"
+        if then is not None:
+            # Before the first stage is drawn, which may take long.
+            next_stage(then)
         prompts, prior = open_words(run_dir, words, cascade)
         embed = None if prior is None else prior.embed
         shown: Any = seen

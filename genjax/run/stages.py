@@ -100,6 +100,26 @@ def conditions_of_examples(
     return conditions_of_rows(spec, held_out, np.array(numbers))
 
 
+def next_stage(then: str) -> Spec:
+    """What a run that takes samples of another one knows of its data.
+
+    Args:
+      then: the run, see `enlarge`.
+
+    Returns:
+      The spec.
+
+    Raises:
+      UserError: it is no run, or takes no images.
+    """
+    spec = spec_of(parse_run(then).folder)
+    if not spec.derive:
+        raise UserError(
+            f"--then is {then}, which makes nothing of images; name a run whose data.derive is set"
+        )
+    return spec
+
+
 def enlarge(drawn: RunSamples, then: str, seed: int, average: bool) -> RunSamples:
     """Makes of each sample of a run one of another, which is given it, as a cascade's next stage.
 
@@ -118,11 +138,9 @@ def enlarge(drawn: RunSamples, then: str, seed: int, average: bool) -> RunSample
     Reference: Ho et al. 2022 (Cascaded Diffusion Models).
     """
     folder, which, _ = parse_run(then)
-    spec, schema = spec_of(folder), read_schema(folder)
-    if not spec.derive or drawn.schema.domain != "image":
-        raise UserError(
-            f"--then is {then}, which makes nothing of images; name a run whose data.derive is set"
-        )
+    spec, schema = next_stage(then), read_schema(folder)
+    if drawn.schema.domain != "image":
+        raise UserError(f"--then is {then}, which takes images, not {drawn.schema.domain}")
     names = [f"sample {number}" for number in range(len(drawn.samples))]
     given = dict(maps_of(spec, list(drawn.samples), names))
     if spec.classes:
