@@ -137,6 +137,18 @@ def test_noise_on_maps_of_samples_is_told():
     assert np.abs(made - clean).max() > 1e-3
 
 
+@pytest.mark.full
+def test_edits_have_the_noise_on_maps_that_samples_have():
+    """From all noise on, an edit of zeros is the sample of the same latent."""
+    state = moved(build(condition_noise=0.4), KEY)[1]
+    algorithm = build(dataclasses.replace(ONCE, condition_noise=0.4), condition_noise=0.4)
+    z, given = latents(KEY, INDEX, 32), {"small": jnp.asarray(MAPS[:3])}
+    made = algorithm.latent.decode(state, z, KEY, INDEX, given)
+    nothing = jnp.zeros((3, *IMAGE))
+    edited = algorithm.editing.sdedit(state, z, nothing, KEY, INDEX, given, 1.0)
+    np.testing.assert_allclose(edited, made, atol=1e-5)
+
+
 def test_noise_in_training_is_of_a_strength_of_its_own_for_each_example():
     """Of U(0, most), as much as is told; nothing of it where all is left out."""
     spec = SPEC._replace(fields={**FIELDS, "small": Field((16, 16, 3), "float32")})

@@ -46,6 +46,7 @@ from genjax.families.diffusion.training import (
     clipper,
     minimise,
     normal,
+    own_key,
     says,
     uniform,
 )
@@ -230,6 +231,12 @@ def make_diffusion(
         x = course.scales(jnp.float32(solved.grid[0]))[1] * z.reshape(-1, *spec.shape)
         return solvers.solve(solved, x)
 
+    def edited(
+        state: NetworkState, key: Key, index: Index, given: Condition, strength: float
+    ) -> solvers.Problem:
+        # What is inverted has on its maps the noise with which it is decoded again.
+        return problem(state, own_key(conditions, spec, key), index, given, strength)
+
     parameters: dict[str, dict[str, Any]] = {"log_likelihood": _FLOW, "elbo": _BOUND}
     if is_image:
         flow = {**_FLOW, "dequantization": "uniform"}
@@ -241,7 +248,7 @@ def make_diffusion(
     algorithm = assemble(spec, conditions, minimiser, decode, evaluate)
     return algorithm._replace(
         log_likelihood=LogLikelihood(log_likelihood, parameters, slow=True),
-        editing=make_editing(problem, clipper(spec)),
+        editing=make_editing(edited, clipper(spec)),
     )
 
 

@@ -172,6 +172,15 @@ def clipper(spec: Spec) -> Callable[[Examples], Examples]:
     return lambda x: jnp.clip(x, -1, 1) if spec.is_image else x
 
 
+def own_key(conditions: Conditions, spec: Spec, key: Key) -> Key:
+    """The key of a model's samples: of one that is given maps another one than that of the series.
+
+    Of two stages of a cascade with one seed, the second must not begin with the noise of which the
+    first made what it is given.
+    """
+    return stream(key, "beside maps", math.prod(spec.shape)) if conditions.maps else key
+
+
 def assemble(
     spec: Spec,
     conditions: Conditions,
@@ -195,17 +204,15 @@ def assemble(
 
     clip, size = clipper(spec), math.prod(spec.shape)
 
-    def own(key: Key) -> Key:
-        # Of two stages of a cascade with one seed, the second must not begin with the noise of
-        # which the first made what it is given.
-        return stream(key, "beside maps", size) if conditions.maps else key
-
     def clipped(
         state: NetworkState, z: Array, key: Key, index: Index, given: Condition
     ) -> Examples:
-        return clip(decode(state, z, own(key), index, given))
+        return clip(decode(state, z, own_key(conditions, spec, key), index, given))
 
-    latent = plain_latent(lambda key, index: latents(own(key), index, size), clipped)
+    def drawn(key: Key, index: Index) -> Array:
+        return latents(own_key(conditions, spec, key), index, size)
+
+    latent = plain_latent(drawn, clipped)
     return Algorithm(
         spec=spec._replace(given=conditions.given),
         examples=spec.size,
