@@ -58,27 +58,25 @@ def run(name: str) -> str:
     return str(DIRECTORY / name)
 
 
-def train(name: str, model: str, images: int, *flags: str, batch: int = BATCH) -> None:
-    """Trains a run on so many images, or goes on with it."""
+def train(name: str, model: str, *flags: str) -> None:
+    """Trains a run, or goes on with it."""
     if not Path(run(name)).exists():
-        steps = images // batch
-        every = (
-            "--log-every",
-            str(max(steps // 100, 1)),
-            "--sample-every",
-            str(max(steps // 4, 1)),
-        )
-        sizes = ("--steps", str(steps), "--batch-size", str(batch))
-        call("train", model, *sizes, *every, *flags, "--out", run(name))
+        call("train", model, *flags, "--out", run(name))
     elif not list(Path(run(name)).glob("*.safetensors")):
         call("resume", run(name))
 
 
+def train_on(images: int, name: str, model: str, *flags: str, batch: int = BATCH) -> None:
+    """`train`, on so many images."""
+    steps = images // batch
+    every = ("--log-every", str(max(steps // 100, 1)), "--sample-every", str(max(steps // 4, 1)))
+    train(name, model, "--steps", str(steps), "--batch-size", str(batch), *every, *flags)
+
+
 def train_all() -> None:
     """Trains what isn't there."""
-    for name, seed in (("clip", "0"), ("judge", "1")):
-        if not Path(run(name)).exists():
-            call("train", "clip-emoji", "--seed", seed, "--out", run(name))
+    train("clip", "clip-emoji", "--seed", "0")
+    train("judge", "clip-emoji", "--seed", "1")
     if not (DIRECTORY / "embedded").exists():
         call("data", "embed", DATA, "--from", "emoji", "--by", run("clip"))
         (DIRECTORY / "embedded").touch()
@@ -86,11 +84,11 @@ def train_all() -> None:
         call("evaluate", "--train-features", DATA, "--resolution", "32")
         (DIRECTORY / "classifier").touch()
     same = ("--data.name", DATA)
-    train("direct", "t2i-emoji", DIRECT * SECONDS, *same)
-    train("decoder", "unclip-emoji", DIRECT * (SECONDS - FOR_PRIOR))
-    train("prior", "prior-emoji", PRIOR * FOR_PRIOR, batch=128)
+    train_on(DIRECT * SECONDS, "direct", "t2i-emoji", *same)
+    train_on(DIRECT * (SECONDS - FOR_PRIOR), "decoder", "unclip-emoji")
+    train_on(PRIOR * FOR_PRIOR, "prior", "prior-emoji", batch=128)
     reader = ("--model.text-encoder", run("clip"))
-    train("gan", "t2i-gan-emoji", GAN * SECONDS, *same, *reader, batch=64)
+    train_on(GAN * SECONDS, "gan", "t2i-gan-emoji", *same, *reader, batch=64)
 
 
 def ways() -> Iterator[tuple[str, int | None, str, tuple[str, ...]]]:
