@@ -200,13 +200,23 @@ def test_chosen_examples_have_their_first_captions():
     assert found["caption"][:, 0, 0].tolist() == [3, 1, 3]
 
 
+def opened(spec):
+    """What `condition_of` reads of a run."""
+    experiment = SimpleNamespace(name="x")
+    return SimpleNamespace(experiment=experiment, algorithm=stand_in(None)._replace(spec=spec))
+
+
+def test_a_model_of_captions_has_no_classes():
+    spec = captioned_spec(captioned_source(), "caption")
+    with pytest.raises(UserError, match="'x' is given caption, but no labels: its samples have"):
+        condition_of(opened(spec), 4, 1, ["red"])
+
+
 @pytest.mark.parametrize("facts", [{}, {"prompts": TEXTS, "prompt_labels": [2, 0, 0]}])
 def test_given_prompts_have_nothing_of_those_of_the_data(facts):
     spec = captioned_spec(captioned_source(), "label", "caption")
     spec = spec._replace(facts={"tokenizer": "byte", **facts})
-    experiment = SimpleNamespace(name="x")
-    run = SimpleNamespace(experiment=experiment, algorithm=stand_in(None)._replace(spec=spec))
-    found = condition_of(run, 4, None, ["red"])
+    found = condition_of(opened(spec), 4, None, ["red"])
     assert found["label"].tolist() == [0, 1, 2, 0]
     assert {decode_caption(spec.facts, rows[0]) for rows in found["caption"]} == {"red"}
 

@@ -263,8 +263,9 @@ def class_names_of(run: Run) -> tuple[str, ...]:
 
 
 def _unconditional(run: Run) -> UserError:
-    name = run.experiment.name
-    return UserError(f"{name!r} is not conditional: its samples have no class to ask for")
+    given = " and ".join(run.algorithm.spec.given)
+    why = f"is given {given}, but no labels" if given else "is not conditional"
+    return UserError(f"{run.experiment.name!r} {why}: its samples have no class to ask for")
 
 
 def sample_run(
