@@ -111,7 +111,7 @@ def vary(arguments: list[str]) -> None:
             made = variations.vary(opened, zs, seeds, progress)
             first = given
         else:
-            noise = variations.noise_of(opened, known).latents if invert else None
+            noise = variations.noise_of(opened, known) if invert else None
             if words:
                 assert from_text is not None
                 assert to_text is not None

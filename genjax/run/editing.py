@@ -191,8 +191,8 @@ def edit(
     return np.stack(results, axis=1)
 
 
-def invert(run: Run, images: Given, condition: HostCondition) -> Inversion:
-    """Finds latents by the sampler's equation, run backwards; and makes images of them again.
+def find_latents(run: Run, images: Given, condition: HostCondition) -> Float[np.ndarray, "n size"]:
+    """Finds latents by the sampler's equation, run backwards.
 
     Args:
       run: from `genjax.run.latents.open_for_images`.
@@ -200,7 +200,7 @@ def invert(run: Run, images: Given, condition: HostCondition) -> Inversion:
       condition: what they are made from beside the latent, [n] each.
 
     Returns:
-      The latents, and what became of the images.
+      The latents.
 
     Raises:
       UserError: a model without an estimate of the data, or a solver that can't go backwards.
@@ -210,8 +210,13 @@ def invert(run: Run, images: Given, condition: HostCondition) -> Inversion:
     def back(state: State, stored: RawImages, given: Condition) -> Array:
         return editing.invert(state, scale_images(stored), given)
 
-    latents = jit(back)(run.state, images, _on_device(condition))
-    return Inversion(np.asarray(latents), _decoder(run, condition, len(images))(latents))
+    return np.asarray(jit(back)(run.state, images, _on_device(condition)))
+
+
+def invert(run: Run, images: Given, condition: HostCondition) -> Inversion:
+    """`find_latents`, and what becomes of the images when they are made of these again."""
+    latents = find_latents(run, images, condition)
+    return Inversion(latents, _decoder(run, condition, len(images))(latents))
 
 
 def between(

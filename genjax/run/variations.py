@@ -18,7 +18,7 @@ from genjax.data.progress import Progress, no_progress
 from genjax.domains import domain_of
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding
-from genjax.run.editing import Inversion, invert
+from genjax.run.editing import find_latents
 from genjax.run.embedded import open_embedding
 from genjax.run.interpolation import slerp
 from genjax.run.latents import latent_of
@@ -189,9 +189,9 @@ def walk(
     return np.stack(made, axis=1)
 
 
-def noise_of(run: Run, known: Known) -> Inversion:
+def noise_of(run: Run, known: Known) -> Noise:
     """The latents from which a decoder comes to images by their embeddings, without captions."""
-    return invert(run, known.images, _without_captions(run, known.embeddings))
+    return find_latents(run, known.images, _without_captions(run, known.embeddings))
 
 
 def _without_captions(run: Run, embeddings: Embeddings) -> HostCondition:
