@@ -18,6 +18,7 @@ from genjax.config import (
     UNet,
 )
 from genjax.core.from_loss import Context
+from genjax.core.frozen import Frozen
 from genjax.core.rng import example_keys, latents, stream
 from genjax.core.schema import Field, Spec
 from genjax.errors import UserError
@@ -194,6 +195,22 @@ def test_other_denoisers_take_maps(make):
         for maps in (MAPS[:3], MAPS[1:])
     )
     assert np.abs(made - other).max() > 1e-3
+
+
+def test_others_are_shown_no_more_noise_on_maps_than_they_learnt_with():
+    other = Frozen(CONFIG, SPEC, {})
+    some = dataclasses.replace(ONCE, guide="x", guidance=2.0, condition_noise=0.1)
+    noisy = dataclasses.replace(CONFIG, condition_noise=0.2)
+    words = r"is shown maps with noise of up to 0.\d, but learnt with at most 0; set condition_n"
+    with pytest.raises(UserError, match=f"guide {words}"):
+        make_diffusion(noisy, SPEC, sampling=some, networks={"guide": other})
+    config = ConsistencyConfig(
+        network=NETWORK, conditional=True, condition_noise=0.2, teacher="x", ema_decay=None
+    )
+    with pytest.raises(UserError, match=f"teacher {words}"):
+        make_consistency(config, SPEC, networks={"teacher": other})
+    clean = dataclasses.replace(some, condition_noise=0.0)
+    assert make_diffusion(noisy, SPEC, sampling=clean, networks={"guide": other}).sample
 
 
 def test_what_is_refused():

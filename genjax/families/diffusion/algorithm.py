@@ -105,7 +105,14 @@ def make_diffusion(
     guide = None
     if options.guide is not None:
         guide = other_estimate(
-            networks["guide"], "guide", spec, conditions, course, config, networks
+            networks["guide"],
+            "guide",
+            spec,
+            conditions,
+            course,
+            config,
+            networks,
+            options.condition_noise,
         )
 
     def errors(

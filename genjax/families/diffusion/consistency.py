@@ -91,7 +91,14 @@ def make_consistency(
     teacher = None
     if "teacher" in networks:
         teacher = other_estimate(
-            networks["teacher"], "teacher", spec, conditions, course, config, networks
+            networks["teacher"],
+            "teacher",
+            spec,
+            conditions,
+            course,
+            config,
+            networks,
+            config.condition_noise,
         )
         _check_left_out(config, networks["teacher"])
 

@@ -115,6 +115,7 @@ def other_estimate(
     ours: Course,
     model: Denoising,
     networks: Networks,
+    noise: float,
 ) -> Callable[[Mapping[str, Any], Taken], Estimate]:
     """The estimate of another run's model, asked along a path at the same noise.
 
@@ -129,6 +130,7 @@ def other_estimate(
       ours: the path.
       model: that asks; both denoise data, or the same latents.
       networks: of other runs.
+      noise: the most that there is on maps, as a standard deviation.
 
     Returns:
       A function of the variables of other runs, by field and player, and of what examples are made
@@ -150,6 +152,11 @@ def other_estimate(
     if shape != spec.shape:
         raise UserError(f"{field} learnt from {shape}, but this model makes {spec.shape}")
     needed = _shared(network, field, spec, conditions, model, networks)
+    if needed.maps and noise > config.condition_noise:
+        raise UserError(
+            f"{field} is shown maps with noise of up to {noise:g}, but learnt with at most "
+            f"{config.condition_noise:g}; set condition_noise to that"
+        )
     parts = make_parts(config, shape, needed)
     course = parts.course
 
