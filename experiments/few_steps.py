@@ -22,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
-from genjax.ablation.style import COLOURS, new_figure, save_figure, settings
+from genjax.ablation.style import COLOURS, log_scale, new_figure, save_figure, settings
 from genjax.commands.arguments import progress
 from genjax.config import (
     ConsistencyConfig,
@@ -136,7 +136,7 @@ def draw(records: list[Record]) -> None:
             axes.fill_between(counts, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.plot(counts, mean, color=colour, linewidth=1.4, marker="o", ms=3, label=way)
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
+        log_scale(axes, "y")
         axes.set_xticks(CALLS, [str(count) for count in CALLS])
         axes.set_xlabel("calls of the network")
         axes.set_ylabel("FID (classifier)")

@@ -11,7 +11,7 @@ from PIL import Image
 from genjax import cli
 from genjax.ablation.plot import plot_curves, plot_scores
 from genjax.ablation.rows import make_rows
-from genjax.ablation.style import spans_decades
+from genjax.ablation.style import log_scale, new_figure, settings, spans_decades
 from genjax.errors import UserError
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs the extra genjax-models[plot]")
@@ -123,3 +123,18 @@ def test_the_command_writes_four_files(few, tmp_path, monkeypatch, capsys):
         "scores.svg",
     ]
     assert f"wrote {tmp_path / 'curves.png'}, " in capsys.readouterr().out
+
+
+def test_numbers_of_a_logarithmic_axis_are_plain():
+    with settings():
+        figure = new_figure(3, 3)
+        short, long = figure.subplots(1, 2)
+        short.plot([1, 2], [1.7, 40])
+        long.plot([1, 2], [0.02, 4000])
+        for panel, expected in ((short, {"2", "5", "10", "20"}), (long, {"0.1", "10", "1,000"})):
+            log_scale(panel, "y")
+            figure.draw_without_rendering()
+            ticks = panel.yaxis.get_ticklabels(which="both")
+            texts = {tick.get_text() for tick in ticks}
+            assert expected <= texts
+            assert not any("$" in text for text in texts)

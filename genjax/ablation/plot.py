@@ -14,6 +14,7 @@ from genjax.ablation.style import (
     COLOURS,
     FAILED,
     OTHER,
+    log_scale,
     new_figure,
     save_figure,
     settings,
@@ -86,7 +87,8 @@ def plot_scores(rows: Sequence[Row], records: Sequence[Record], folder: str | Pa
             _draw_scores(panel, rows, groups, score)
             panel.set_title(score)
             log = spans_decades([r["scores"]["last"][score] for r in succeeded(records)], side)
-            panel.set_xscale("log" if log else "linear")
+            if log:
+                log_scale(panel, "x")
             panel.set_xlabel(f"{side} is better{', log scale' if log else ''}")
         for panel in axes[len(better) :]:
             panel.set_visible(False)
@@ -181,7 +183,7 @@ def _finish_curves(panel: "Axes", records: Sequence[Record], quantity: str) -> N
     side = directions(records).get(_title(quantity), "higher")
     values = [value for r in succeeded(records) for value in r["curve"].get(quantity, [])]
     if spans_decades(values, side):
-        panel.set_yscale("log")
+        log_scale(panel, "y")
 
 
 def _draw_scores(

@@ -6,12 +6,13 @@ matplotlib is optional, so it is imported where it is used; its global settings 
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genjax.distribution import install_extra
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Paul Tol's "muted" scheme, which people who see few colours can tell apart; black is the baseline.
@@ -80,6 +81,27 @@ def new_figure(width: float, height: float) -> "Figure":
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def log_scale(panel: "Axes", way: Literal["x", "y"]) -> None:
+    """Makes an axis logarithmic, with plain numbers on it; matplotlib's own are formulas.
+
+    Args:
+      panel: with the axis.
+      way: in which it leads.
+    """
+    from matplotlib.ticker import StrMethodFormatter
+
+    axis = panel.xaxis if way == "x" else panel.yaxis
+    panel.set(**{f"{way}scale": "log"})
+
+    def between(value: float, place: float) -> str:
+        low, high = axis.get_view_interval()
+        # Of 2 to 9 times a power of ten few have room, and only on a short axis.
+        return f"{value:,g}" if high < 100 * low and f"{value:e}"[0] in "25" else ""
+
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_formatter(between)
 
 
 def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
