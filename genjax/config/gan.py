@@ -98,8 +98,8 @@ class GANConfig(Model):
     """Run of the family contrastive whose text tower reads the captions of data.given, as it is:
     FOLDER, FOLDER@best or FOLDER@STEP."""
     condition_width: int | None = setting(None, since=9)
-    """Units of a layer in each network, with a leaky ReLU, that what it is given passes first (Reed
-    et al. 2016; there 128); None leaves it out."""
+    """Units of a layer in each network that is given something, with a leaky ReLU, that this passes
+    first (Reed et al. 2016; there 128); None leaves it out."""
     latent: int = 100
     """Dimensions of z ~ N(0, I)."""
     style_mixing: float = setting(0.0, since=6)

@@ -286,10 +286,10 @@ def _check(
             f"{min(conditions.maps)!r} with its image; leave it out"
         )
     if options.condition_noise > config.condition_noise:
-        most = f"at most {config.condition_noise:g}" if config.condition_noise else "none"
+        most = f"at most {config.condition_noise:g}; set it to that"
         raise UserError(
             f"condition_noise of samples is {options.condition_noise:g}, but the model learnt with "
-            f"{most}; set it to that"
+            + (most if config.condition_noise else "none; leave it out")
         )
     if config.augment and not spec.is_image:
         what = "latents" if spec.coded else "examples"

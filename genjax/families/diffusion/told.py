@@ -155,7 +155,13 @@ def some_taken(conditions: Conditions, batch: Batch, context: Context) -> Taken:
 def without(
     conditions: Conditions, whole: Taken, instead: Int[Array, "tokens"] | None = None
 ) -> Taken:
-    """The like for examples that are made from nothing, or from one caption in place of theirs."""
+    """The like for examples that are made from nothing, or from one caption in place of theirs.
+
+    Beside that caption stands all else where a model never had captions alone.
+    """
+    if instead is not None and conditions.config.caption_dropout is None:
+        assert whole.captions is not None
+        return whole._replace(captions=jnp.broadcast_to(instead, whole.captions.shape))
     nothing: Taken = jax.tree.map(jnp.zeros_like, whole)
     if whole.labels is not None:
         nothing = nothing._replace(labels=jnp.full_like(whole.labels, conditions.classes))
