@@ -2,14 +2,18 @@
 
 Command:   genjax ablate experiments/ablations/families.py --seed-mode single
            python experiments/families_costs.py runs/ablations/families
-Needs:     one CPU core for some minutes, the extra plot
+Needs:     one CPU core for ten minutes, the extra plot
 Writes:    experiments/results/families_costs.jsonl, a line a model; families_costs.md, a table;
-           and families_costs.png, FID against seconds and against operations
+           families_costs.png, FID against seconds and against operations; and families.png, the
+           first samples of the first run of each, a row a model
 
 Of each model: floating-point operations of an image in a step, by the formulas of
-genjax/targets/flops.py; seconds for 1,000 samples, drawn 250 at once from a model of its size with
-random weights, the median of three by turns; and joules of those samples where the machine has a
-meter. Seconds of training are steps by the rates in the ablation's file.
+genjax/targets/flops.py; seconds for 1,000 samples, which are four times those for 250 at once from
+a model of its size with random weights, the median of three by turns; and joules of as many where
+the machine has a meter. Seconds of training are steps by the rates in the ablation's file.
+
+Measured on 2026-11-29 on one of two cores of an AMD EPYC (family 25), jax 0.10.2, the other core
+with short work at times.
 """
 
 import dataclasses
@@ -25,33 +29,37 @@ import numpy as np
 
 from benchmarks.energy import joules_of_a_call, open_meter
 from benchmarks.timing import alternate, timed
-from genjax.ablation.grid import load_ablation
+from genjax.ablation.grid import load_ablation, make_cells
 from genjax.ablation.results import Record, by_variant, read_results, succeeded
-from genjax.ablation.style import COLOURS, new_figure, save_figure, settings
+from genjax.ablation.style import COLOURS, log_scale, new_figure, save_figure, settings
 from genjax.config import Experiment
 from genjax.config.plugins import run_file
 from genjax.core.compiler import jit
 from genjax.data.sources import known_schema
+from genjax.domains.domain import Picture
+from genjax.domains.grid import image_grid
+from genjax.domains.previews import save_previews
 from genjax.families.registry import make_algorithm
+from genjax.run.sampling import sample_run
 from genjax.run.startup import prepare_process
 from genjax.targets.flops import count_flops
 
 RESULTS = Path(__file__).parent / "results"
 FILE = Path(__file__).parent / "ablations" / "families.py"
-CHUNK = 250
+DRAWN = 250
 TURNS = 3
+SHOWN = 16
 
 
 def sampler(experiment: Experiment) -> Any:
-    """A call that draws 1,000 samples."""
+    """A call that draws samples."""
     algorithm = make_algorithm(experiment, known_schema(experiment.data.name))
     state = jit(algorithm.init)(jax.random.key(0))
     sample = jit(algorithm.sample)
-    parts = np.arange(1000, dtype=np.int32).reshape(-1, CHUNK)
+    index = jnp.arange(DRAWN, dtype=jnp.int32)
 
     def call() -> None:
-        for part in parts:
-            jax.block_until_ready(sample(state, jax.random.key(1), jnp.asarray(part), {}))
+        jax.block_until_ready(sample(state, jax.random.key(1), index, {}))
 
     return call
 
@@ -65,12 +73,17 @@ def measure(variants: dict[str, Experiment]) -> list[dict[str, Any]]:
     calls = {name: sampler(experiment) for name, experiment in unconditional.items()}
     for call in calls.values():
         timed(call)
-    seconds = dict(zip(calls, alternate(list(calls.values()), TURNS), strict=True))
+    turns = alternate(list(calls.values()), TURNS)
+    seconds = {
+        name: [1000 / DRAWN * time for time in own] for name, own in zip(calls, turns, strict=True)
+    }
     meter = open_meter(jax.local_devices())
     found = []
     for name, experiment in variants.items():
         flops = count_flops(experiment, known_schema(experiment.data.name))
-        joules = None if isinstance(meter, str) else joules_of_a_call(meter, calls[name])
+        joules = None
+        if not isinstance(meter, str):
+            joules = 1000 / DRAWN * joules_of_a_call(meter, calls[name])
         found.append(
             {
                 "variant": name,
@@ -129,25 +142,36 @@ def draw(costs: list[dict[str, Any]], records: list[Record], seconds: float, qua
                 panel.plot(x, curves.mean(0), color=colour, marker="o", ms=3, label=label)
         for panel, what in ((left, "seconds of one core"), (right, "TFLOP")):
             panel.set_xlabel(what)
-            panel.set_yscale("log")
-        right.set_xscale("log")
+            log_scale(panel, "y")
+        log_scale(right, "x")
         left.set_ylabel("FID (classifier), 500 samples")
         figure.legend(loc="outside right upper")
         save_figure(figure, RESULTS, "families_costs")
 
 
+def show_samples(variants: dict[str, Experiment], folder: Path) -> None:
+    """Draws samples of a run of each model, a row each."""
+    cells = make_cells(load_ablation(FILE), folder, None, variants)
+    first = {cell.variant: cell.directory for cell in reversed(cells)}
+    rows = [sample_run(first[name], 0, "last", SHOWN).samples for name in variants]
+    picture = Picture(image_grid(np.concatenate(rows), SHOWN))
+    save_previews(RESULTS / "families.png", [picture])
+
+
 def main() -> None:
-    """Measures, and writes the records, the table and the plot."""
+    """Measures, and writes the records, the table, the plot and samples."""
     prepare_process()
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/ablations/families")
     records = list(read_results([folder]).records)
-    costs = measure(dict(load_ablation(FILE).variants))
+    variants = dict(load_ablation(FILE).variants)
+    costs = measure(variants)
     lines = "".join(json.dumps(cost) + "\n" for cost in costs)
     (RESULTS / "families_costs.jsonl").write_text(lines)
     table = tabulate(costs, records)
     (RESULTS / "families_costs.md").write_text("\n".join(table) + "\n")
     print("\n".join(table))
     draw(costs, records, run_file(FILE, "families").SECONDS, "evaluation/fid_classifier")
+    show_samples(variants, folder)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,15 @@ the others 0.999, with a ramp. 2,000 samples against all 60,000 training images,
 classifier of the data set; 500 along the way. Diffusion and flow matching are sampled by heun in 35
 calls of the network, MeanFlow in one.
 
-Not run to its end yet: the runs of dcgan, sngan, r3gan, vae and vae-gan and the first two of
-diffusion, on one of two cores of an AMD EPYC (family 25) whose other core had other work,
-2026-11-29, are in results/families; a further call with --records goes on. FID, least and most of
-three seeds: sngan 1.79 to 2.34, dcgan 2.27 to 2.46, r3gan 3.70 to 4.38, vae-gan 5.17 to 5.61, vae
-5.52 to 6.25; and of diffusion, twice, 5.30 and 6.17. The narrow sngan with one update of D on
-batches of 16 has the higher precision (0.89 to 0.90 against 0.82 to 0.84 of dcgan) and the lower
-recall (0.69 to 0.74 against 0.82 to 0.86); r3gan has as much precision, and a recall of 0.36 to
-0.50. The vae is as good after two minutes as after ten, the others go on to gain. With the batches
-and step sizes of their presets, dcgan and sngan were at 18.3 and 24.5 after two minutes, and with
-the chosen ones at 6.1 and 7.6.
+Run on 2026-11-29 on one of two cores of an AMD EPYC (family 25) whose other core had other work;
+table, plots and records are in results/families, costs and samples by families_costs.py in
+../results, and what follows from them in docs/families.md. FID, mean and range of three seeds:
+sngan 2.13 (1.79 to 2.34), dcgan 2.34 (2.27 to 2.46), flow 2.86 (2.64 to 3.09), r3gan 4.03 (3.70 to
+4.38), vae-gan 5.38 (5.17 to 5.61), diffusion 5.54 (5.14 to 6.17), vae 5.86 (5.52 to 6.25), meanflow
+9.29 (8.57 to 10.25). The column s/run of the table has samples and scores along the way in it, too,
+and hours that other work shared; it says nothing of speed. With the batches and step sizes of their
+presets, dcgan and sngan were at 18.3 and 24.5 after two minutes, and with the chosen ones at 6.1
+and 7.6.
 """
 
 import dataclasses
