@@ -251,6 +251,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     on_digits(
         experiment("r3gan-digits", "digits", _r3gan(R3GAN(widths=(64, 32), blocks=(1,)), 1.0))
     ),
+    # In ten minutes of a core, with batches of 16 and steps of 1e-3: FID 4.03 (classifier), where
+    # DCGAN's was 2.34 and a narrow SNGAN's 2.13 (docs/families.md).
     experiment(
         "r3gan-fashion",
         "fashion_mnist",
