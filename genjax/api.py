@@ -48,6 +48,7 @@ class LoadedRun:
         self.step: int = run.step
         self._run = run
         self._sampler = make_sampler(run.algorithm, domain_of(run.schema.domain))
+        self._priors: dict[str, Prior] = {}
 
     def sample(
         self,
@@ -77,7 +78,13 @@ class LoadedRun:
         Raises:
           UserError: no such class, or the run takes no prompts or no images.
         """
-        embed = None if prior is None else Prior(PriorChoice(str(prior))).embed
+        embed = None
+        if prior is not None:
+            # Opening one compiles its sampler.
+            name = str(prior)
+            if name not in self._priors:
+                self._priors[name] = Prior(PriorChoice(name))
+            embed = self._priors[name].embed
         spec = self._run.algorithm.spec
         maps = maps_of(spec, given, [f"image {i}" for i in range(len(given))]) if len(given) else {}
         condition = condition_of(self._run, n, label, prompts, embed, seed, maps)
