@@ -124,6 +124,9 @@ def test_given_images_are_edited_as_a_prompt_says(run, tmp_path):
     np.testing.assert_array_equal(same[0], red[0])
     assert not np.array_equal(many[1], same[1])
     assert said.count("warning") == 1
+    ways = ("edit", run, "--invert", "--frames", 2, "--image", picture, picture)
+    said = refusal(*ways, "--prompt", "red square", "blue square")
+    assert "images of one caption; give --prompt" in said
     # Examples have captions, which a prompt takes the place of.
     own, _ = edited("--examples", 0)
     held_out = load_held_out(read_config(run).data)

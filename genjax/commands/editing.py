@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _RESULTS = 4
 _MOST = 1024
 _HEAVIEST = 1000.0
+# What all images of a way have in common, and the flag that says it.
+_TOLD = {"label": ("class", "--label"), "caption": ("caption", "--prompt")}
 
 
 def edit(arguments: list[str]) -> None:
@@ -217,11 +219,13 @@ def _inverted(
 
     if frames is not None and len(given.names) == 1:
         raise UserError(f"--frames is {frames}, but there is one image; give two or more")
-    if frames is not None and any((rows != rows[:1]).any() for rows in condition.values()):
-        raise UserError(
-            "--frames leads between images of one class and caption; give --label or --prompt, or "
-            "others"
-        )
+    if frames is not None:
+        for name, rows in condition.items():
+            if (rows != rows[:1]).any():
+                what, flag = _TOLD.get(name, (name, "--examples"))
+                raise UserError(
+                    f"--frames leads between images of one {what}; give {flag}, or others"
+                )
     found = invert(opened, given.images, condition)
     apart = np.abs(np.int16(found.images) - given.images)
     sizes = np.linalg.norm(found.latents, axis=1) / found.latents.shape[1] ** 0.5
