@@ -18,10 +18,11 @@ from genjax.errors import UserError
 from genjax.families.registry import make_algorithm
 from genjax.run import checkpoint
 from genjax.run.interrupts import Stopped
-from genjax.run.loop import Member, train, train_runs
+from genjax.run.loop import train, train_runs
 from genjax.run.program import compile_runs
 from genjax.run.rerun import compare_runs
 from genjax.run.scalars import structure, varying, with_scalars
+from genjax.run.training import Member
 
 QUIET = Console(quiet=True)
 

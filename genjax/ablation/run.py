@@ -19,9 +19,10 @@ from genjax.data.sources import load, load_held_out
 from genjax.errors import RunFailed, UserError
 from genjax.run.console import print_line
 from genjax.run.evaluation import check_protocol
-from genjax.run.loop import Member, train_runs
+from genjax.run.loop import train_runs
 from genjax.run.opening import open_algorithm
 from genjax.run.scoring import check_rank
+from genjax.run.training import Member
 
 _MEMORY = "RESOURCE_EXHAUSTED"
 

@@ -7,30 +7,29 @@ way.
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from rich.console import Console
 
 from genjax.config import Experiment
 from genjax.config.json import as_written
-from genjax.core.frozen import with_frozen
 from genjax.core.parallel import copy_to
 from genjax.core.rng import stream
 from genjax.core.schema import Source
-from genjax.core.types import Key, State
+from genjax.core.types import State
 from genjax.data.order import batch_indices
 from genjax.domains import domain_of
 from genjax.errors import RunFailed, UserError
 from genjax.run import averages, checkpoint
 from genjax.run import directory as run_directory
-from genjax.run.checkpoint_store import Checkpoints
+from genjax.run.beginning import claim_folder, latest_states
 from genjax.run.console import TrainingDisplay, print_line
 from genjax.run.feed import make_feeder
-from genjax.run.initial import Initial, begin_with, read_initial
+from genjax.run.initial import read_initial
 from genjax.run.interrupts import Stopped
 from genjax.run.logs import import_wandb, open_log
 from genjax.run.metrics import MetricReader
@@ -38,16 +37,15 @@ from genjax.run.monitor import Diverged, Monitor, check_finite, slow_average
 from genjax.run.opening import pinned
 from genjax.run.patience import Patience, has_ended
 from genjax.run.processes import end_if_several, first_does, is_first, local
-from genjax.run.program import Grouping, Program, compile_runs
+from genjax.run.program import Grouping, compile_runs
 from genjax.run.recorder import Recorder, sample_key
-from genjax.run.sampling import Previewer, make_previewer, make_sampler
-from genjax.run.scoring import Evaluation, make_evaluation
+from genjax.run.sampling import make_previewer, make_sampler
+from genjax.run.scoring import make_evaluation
 from genjax.run.trace import Trace, check_traced
+from genjax.run.training import Fail, Member, Training
 from genjax.run.weights import describe_weights, export_weights
 
 _ROLLBACKS = 3
-
-Fail = Callable[[int, str], Any]
 
 
 def train(
@@ -83,22 +81,6 @@ def train(
     directory = Path(directory)
     runs = [Member(experiment, directory, resume)]
     train_runs(runs, source, console, "single", stop=stop, held_out=held_out, profile=profile)
-
-
-class Member(NamedTuple):
-    """One of the runs that are trained.
-
-    Attributes:
-      experiment: its configuration.
-      directory: its folder; new, or that of the run to resume.
-      resume: whether it goes on from what is in its folder.
-      left: whether it is only there because the program was compiled for it, too.
-    """
-
-    experiment: Experiment
-    directory: Path
-    resume: bool
-    left: bool = False
 
 
 def train_runs(
@@ -160,14 +142,16 @@ def train_runs(
         managers = {}
         for place, member in enumerate(members):
             if not member.left:
-                first_does(partial(_begin, stack, member, source, together, initials.get(place)))
+                first_does(
+                    partial(claim_folder, stack, member, source, together, initials.get(place))
+                )
                 managers[place] = stack.enter_context(
                     checkpoint.open_checkpoints(
                         member.directory / "checkpoints", member.experiment.keep_checkpoints
                     )
                 )
         preview = make_previewer(algorithm, sampler, source)
-        training = _Training(
+        training = Training(
             members,
             source,
             program,
@@ -202,80 +186,13 @@ def train_runs(
                 raise
 
 
-class _Training(NamedTuple):
-    """What stays the same while runs go on, but for `lost`: those that can't."""
-
-    members: Sequence[Member]
-    source: Source
-    program: Program
-    managers: dict[int, Checkpoints]
-    evaluations: dict[int, Evaluation]
-    preview: Previewer
-    console: Console
-    fail: Fail | None
-    stop: Callable[[int], Any]
-    together: str | None
-    initials: Mapping[int, Initial]
-    profile: int | None
-    lost: set[int]
-
-    @property
-    def living(self) -> list[int]:
-        """The runs that go on."""
-        return [place for place in self.managers if place not in self.lost]
-
-    def each(self, action: Callable[[int], Any]) -> None:
-        """Lets every run that is still well do something."""
-        for place in self.living:
-            try:
-                action(place)
-            except Diverged as diverged:
-                if self.fail is None:
-                    raise
-                self.lost.add(place)
-                self.fail(place, str(diverged))
-
-
-def _begin(
-    stack: contextlib.ExitStack,
-    member: Member,
-    source: Source,
-    together: str | None,
-    initial: Initial | None,
-) -> None:
-    """Claims the folder of a run, and makes it if it is new."""
-    directory = member.directory
-    if not member.resume:
-        run_directory.check_new(directory)
-    stack.enter_context(run_directory.claim(directory))
-    if member.resume:
-        run_directory.check_data(directory, source)
-    else:
-        described = None if initial is None else initial.describe()
-        data = run_directory.describe_data(source)
-        run_directory.create(directory, member.experiment, data, together, described)
-
-
-def _continue(training: _Training, failure: str | None) -> State:
+def _continue(training: Training, failure: str | None) -> State:
     """Runs from the latest checkpoints, or from the start, to the last step."""
     members, program = training.members, training.program
     experiment, directory = members[0].experiment, members[0].directory
     steps = experiment.steps
     keys = {place: jax.random.key(members[place].experiment.seed) for place in training.managers}
-    found = checkpoint.restore_common(
-        training.managers,
-        program.algorithm.init,
-        program.sharding,
-        partial(print_line, training.console),
-    )
-    first, states = (0, {}) if found is None else found
-    place_frozen = partial(copy_to, program.sharding) if program.sharding else jax.device_put
-    states = {
-        place: with_frozen(state, program.algorithm.frozen, place_frozen)
-        for place, state in states.items()
-    }
-    if found is None:
-        states = {place: _first_state(training, place, key) for place, key in keys.items()}
+    first, states = latest_states(training, keys)
     if first > steps:
         raise UserError(f"{directory} is already at step {first}; give --steps above {first}")
     # A run that is left out has a place in the program all the same.
@@ -351,21 +268,6 @@ def _continue(training: _Training, failure: str | None) -> State:
     return joined
 
 
-def _first_state(training: _Training, place: int, key: Key) -> State:
-    """What a run begins with: weights of its own, or another run's."""
-    state = training.program.init(key)
-    name = training.members[place].experiment.init_from
-    if name is None:
-        return state
-    # A run that was killed before its first checkpoint reads them again.
-    initial = training.initials.get(place) or read_initial(name, training.program.algorithm)
-    print_line(
-        training.console,
-        f"begins with the {' and '.join(initial.networks)} of {initial.run} at step {initial.step}",
-    )
-    return begin_with(initial, state)
-
-
 def _speaker(display: TrainingDisplay, member: Member, runs: int) -> Callable[[str], None]:
     if runs == 1:
         return display.say
@@ -373,7 +275,7 @@ def _speaker(display: TrainingDisplay, member: Member, runs: int) -> Callable[[s
 
 
 def _run(
-    training: _Training,
+    training: Training,
     states: State,
     first: int,
     recorders: dict[int, Recorder],
@@ -429,7 +331,7 @@ def _run(
     return states
 
 
-def _export(training: _Training, states: State) -> None:
+def _export(training: Training, states: State) -> None:
     """Writes the weights of the runs that came to their end."""
     for place in training.living if is_first() else ():
         own = local(training.program.take(states, place))
@@ -440,7 +342,7 @@ def _export(training: _Training, states: State) -> None:
             print_line(training.console, f"wrote {path}")
 
 
-def _go_back(training: _Training, diverged: Diverged) -> str:
+def _go_back(training: Training, diverged: Diverged) -> str:
     """Drops what was written since the run was last well, and says why; or ends the run."""
     [member], [manager] = training.members, training.managers.values()
     experiment = member.experiment
