@@ -234,7 +234,7 @@ def condition_of(
             "takes --examples NUMBER ..., or files"
         )
     # What is said here in words or by a class takes the place of what is known of examples.
-    made = (*((CAPTION,) if prompts else ()), *(() if embed is None else (EMBEDDING,)))
+    made = [field for field, by in ((CAPTION, prompts), (EMBEDDING, embed)) if by]
     rest = tuple(field for field in spec.given if field not in (*given, *made))
     condition = conditions_in_turn(spec._replace(given=rest), count)
     condition |= {field: rows[np.arange(count) % len(rows)] for field, rows in given.items()}
