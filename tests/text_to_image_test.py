@@ -79,6 +79,13 @@ def test_prompts_are_taken_in_turn_or_one_a_row(run, tmp_path):
     assert "warning" not in said
     _, prompts, _ = drawn(run, tmp_path, "--n", 2)
     assert set(prompts) <= set(WORDS)
+    # None is dropped unsaid.
+    (tmp_path / "many.txt").write_text("\n".join(f"red {number}" for number in range(65)))
+    _, prompts, said = drawn(run, tmp_path, "--prompts", tmp_path / "many.txt")
+    assert prompts[-1] == "red 64"
+    assert "warning" not in said
+    *_, said = drawn(run, tmp_path, "--n", 2, "--prompt", "red", "blue", "a")
+    assert "warning: the first 2 are used of 3 prompts, one each of the samples" in said
     loaded = package.load(run)
     np.testing.assert_array_equal(loaded.sample(1, prompts=["red square"])[0], images[0])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genjax.commands.arguments import check_range, progress
+from genjax.commands.sample_options import warn_of_unused
 from genjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def read_images(
         given, known = _of_files(opened, image, label, prompts)
     else:
         given, known = _of_data(opened, examples, label)
+    warn_of_unused(prompts, len(given.names), "images")
     known = {**known, **derive_stored(spec, given.images)}
     embed = None if prior is None else prior.embed
     return given, condition_of(

@@ -12,6 +12,7 @@ from genjax.commands.sample_options import (
     prior_options,
     prompt_options,
     sampling_options,
+    warn_of_unused,
 )
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
 from genjax.errors import UserError
@@ -92,6 +93,7 @@ def interpolate(arguments: list[str]) -> None:
                 raise UserError(f"{error}; videos end in {' or '.join(ENDINGS)}") from None
         way = Way(rows, keys or (4 if video else 2), frames or (24 if video else 8), space, video)
         prompts, prior = open_words(run_dir, words, cascade)
+        warn_of_unused(prompts, rows, "ways")
         embed = None if prior is None else prior.embed
         made = interpolate_run(
             run_dir, seed, which, way, label, sampling or None, average, prompts, embed

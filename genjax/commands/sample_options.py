@@ -167,6 +167,13 @@ def open_words(run_dir: Path, words: Any, cascade: Any) -> "tuple[list[str], Pri
     return prompts, prior
 
 
+def warn_of_unused(prompts: Sequence[str], count: int, what: str) -> None:
+    """Says that prompts are left over where there are fewer things to take them in turn."""
+    if len(prompts) > count:
+        used = "the first is" if count == 1 else f"the first {count} are"
+        say(f"warning: {used} used of {len(prompts)} prompts, one each of the {what}")
+
+
 def _given(arguments: Sequence[str]) -> Sequence[str]:
     """What is given to the model of the run that a command line names."""
     runs = [path for path in _paths(arguments) if _is_run(path)]

@@ -21,6 +21,7 @@ from genjax.commands.sample_options import (
     prior_options,
     prompt_options,
     sampling_options,
+    warn_of_unused,
 )
 from genjax.config import LARGEST_SEED, MOST_SAMPLES
 from genjax.errors import UserError
@@ -53,7 +54,8 @@ def sample(arguments: list[str]) -> None:
 
         Args:
           run_dir: Folder of the run.
-          n: How many samples; None makes 64, or one of each example that is given.
+          n: How many samples; None makes 64, or one of each prompt where there are more, or of each
+            example that is given.
           seed: Seed of the series; sample i of a seed is the same whatever n.
           out: File of what a person looks at, listens to or reads, in the format of its ending: a
             grid as .png, .jpg or .webp, .wav, or .txt; without --out and --npz it is samples.png,
@@ -112,7 +114,10 @@ def sample(arguments: list[str]) -> None:
         embed = None if prior is None else prior.embed
         shown: Any = seen
         given = shown.read(run_dir) if shown else {}
-        count = n or (len(next(iter(given.values()))) if given else 64)
+        many = len(next(iter(given.values()))) if given else max(64, len(prompts))
+        count = n or min(many, MOST_SAMPLES)
+        if per_class is None:
+            warn_of_unused(prompts, count, "samples")
         drawn = sample_run(
             run_dir,
             seed,

@@ -301,7 +301,7 @@ def sample_run(
       The samples.
 
     Raises:
-      UserError: not a run, no such checkpoint, or no such class.
+      UserError: not a run, no such checkpoint, or no such class; more prompts than pictures.
     """
     directory = Path(directory)
     run = open_run(directory, which, average, sampling)
@@ -310,6 +310,11 @@ def sample_run(
         kinds, what = (len(prompts), "prompts") if prompts else (len(labels), "classes")
         if given:
             kinds, what = len(next(iter(given.values()))), "pictures"
+            if len(prompts) > kinds:
+                raise UserError(
+                    f"there are {len(prompts)} prompts, and {kinds} pictures, each with one of "
+                    "them; leave the others out, or give as many pictures"
+                )
             prompts = [prompts[place % len(prompts)] for place in range(kinds)] if prompts else ()
         if not kinds:
             raise _unconditional(run)
