@@ -44,7 +44,7 @@ def read(out: Path, split: str = "train"):
 
 def test_stylegans_layout_with_labels(tmp_path):
     raw = write(tmp_path / "raw")
-    (raw / "dataset.json").write_text(json.dumps({"labels": rows()}))
+    (raw / "dataset.json").write_bytes(f"\ufeff{json.dumps({'labels': rows()})}".encode())
     imported = import_dataset("mine", raw, tmp_path / "out")
     assert (imported.classes, imported.splits, imported.warnings) == (2, {"train": 3}, ())
     assert read(tmp_path / "out") == CLASSES

@@ -69,7 +69,7 @@ def test_prompts_are_taken_in_turn_or_one_a_row(run, tmp_path):
     images, prompts, _ = drawn(run, tmp_path, "--n", 3, "--prompt", "red square", "a")
     assert images.shape == (3, 8, 8, 3)
     assert prompts == ["red square", "a", "red square"]
-    (tmp_path / "prompts.txt").write_text("blue circle\n\n  a  \n")
+    (tmp_path / "prompts.txt").write_bytes("\ufeffblue circle\r\n\r\n  a  \r\n".encode())
     more = ("--prompts", tmp_path / "prompts.txt", "--per-class", 2, "--out", tmp_path / "a.png")
     rows, prompts, said = drawn(run, tmp_path, "--prompt", "red square", *more)
     assert prompts == ["red square"] * 2 + ["blue circle"] * 2 + ["a"] * 2

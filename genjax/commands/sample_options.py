@@ -87,10 +87,11 @@ class PromptOptions:
         if self.prompts is None:
             return list(self.prompt)
         try:
-            text = self.prompts.read_text(encoding="utf-8")
+            text = self.prompts.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError, ValueError) as error:
             raise UserError(f"--prompts can't be read: {reason(error)}") from None
-        lines = [line.strip() for line in text.splitlines()]
+        # As captions are imported: what else ends a line for Python, a prompt may have in it.
+        lines = [line.strip() for line in text.split("\n")]
         found = [*self.prompt, *(line for line in lines if line)]
         if not found:
             raise UserError(f"--prompts is {self.prompts}, which has no line with a prompt")

@@ -158,9 +158,13 @@ def load(path: str | Path) -> Experiment:
 
 
 def read_text(path: Path) -> str:
-    """Reads a file; raises UserError where it can't be read."""
+    """Reads a file, without the mark that some editors put at the beginning of one.
+
+    Raises:
+      UserError: it can't be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

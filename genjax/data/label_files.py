@@ -111,7 +111,7 @@ def _key(name: str) -> str:
 def _read_json(path: Path) -> list[tuple[str, str]] | None:
     """The rows of StyleGAN's file; none of another's, and an empty list for no labels."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(content, dict) or "labels" not in content:
             return None
         labels = content["labels"]
