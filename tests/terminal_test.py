@@ -63,6 +63,24 @@ def test_a_reader_that_has_enough_is_no_error():
     process.wait(PATIENCE_S)
 
 
+def lines_of(console):
+    """What was in the console's terminal, one moment after the other."""
+    text = Text.from_ansi(console.file.getvalue().replace("\r", "\n")).plain
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_the_bar_says_that_a_step_compiles_no_longer_than_it_does():
+    """Also of a run that ends before it logs a line."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=WIDTH, legacy_windows=False)
+    with TrainingDisplay(console, "short", 0, 30) as display:
+        display.compiled("first step", 3.25)
+        display.advance(30)
+    lines = lines_of(console)
+    assert "first step, with the compilation: 3.2 s" in lines
+    assert "30/30" in lines[-1]
+    assert "compiling" not in lines[-1]
+
+
 @pytest.mark.parametrize(("width", "speed"), [(WIDTH, False), (140, True)])
 def test_the_bar_says_how_far_it_is_and_how_long_it_will_take(width, speed, monkeypatch):
     """Whatever has no place, this has."""
@@ -73,8 +91,7 @@ def test_the_bar_says_how_far_it_is_and_how_long_it_will_take(width, speed, monk
         for step in range(101, 107):
             display.advance(step)
         display.metrics(106, metrics)
-    frames = Text.from_ansi(console.file.getvalue().replace("\r", "\n")).plain.splitlines()
-    last = [line for line in frames if line.strip()][-1]
+    last = lines_of(console)[-1]
     assert len(last) <= width
     assert "a-rather-long-name" in last
     assert "106/200000" in last.replace(" ", "")

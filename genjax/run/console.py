@@ -79,6 +79,16 @@ class TrainingDisplay:
             self._shown = now
             self._progress.update(self._task, completed=step)
 
+    def compiled(self, calls: str, seconds: float) -> None:
+        """Says how long the first calls took; the bar has nothing to say until metrics come.
+
+        Args:
+          calls: what was made, such as ``first step``.
+          seconds: that it took.
+        """
+        self._progress.update(self._task, status="")
+        self.say(f"{calls}, with the compilation: {seconds:.1f} s")
+
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the losses, the speed and, in plain lines, the time left."""
         losses = "  ".join(

@@ -72,7 +72,7 @@ class MetricReader:
             self._since = time.perf_counter()
             seconds = self._since - self._started
             what = "first step" if steps == 1 else f"first {steps} steps"
-            self._display.say(f"{what}, with the compilation: {seconds:.1f} s")
+            self._display.compiled(what, seconds)
             self._steps = -steps
 
     def read(self) -> None:
