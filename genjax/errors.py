@@ -21,7 +21,7 @@ class UserError(ValueError):
         Args:
           message: what is wrong. Line breaks and control characters become escapes.
         """
-        super().__init__(_printable(message))
+        super().__init__(printable(message))
 
 
 def reason(error: BaseException) -> str:
@@ -41,8 +41,19 @@ def reason(error: BaseException) -> str:
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
 
 
-def _printable(message: str) -> str:
-    """Escapes what a terminal would not show as itself: a file may be called anything."""
+def printable(message: str) -> str:
+    r"""Escapes what a terminal would not show as itself: a file may be called anything.
+
+    Args:
+      message: one line.
+
+    Returns:
+      It, with escapes for line breaks, control characters and the like.
+
+    Example:
+      >>> print(printable("a\x1b[31m"))
+      a\x1b[31m
+    """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
 
 
@@ -102,5 +113,5 @@ class RunFailed(RuntimeError):
           reason: why, in one line.
           left: what is left to go on from, if anything.
         """
-        super().__init__(_printable(reason if left is None else f"{reason}; {left}"))
+        super().__init__(printable(reason if left is None else f"{reason}; {left}"))
         self.reason = reason

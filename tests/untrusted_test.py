@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import save_file
 
+from genjax.commands.columns import lay_out
 from genjax.config import MLP, DataConfig, Experiment, GANConfig
 from genjax.config import json as config_json
 from genjax.data.importer import import_dataset
@@ -258,6 +259,17 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is():
     with TrainingDisplay(Console(file=screen, force_terminal=True), "[/bold]", 0, 2) as display:
         display.advance(1)
     assert "[/bold]" in screen.getvalue()
+
+
+def test_a_name_gives_no_orders_to_a_terminal():
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    with TrainingDisplay(console, "a\x1b]0;b\x07", 0, 2) as display:
+        display.say("c\x1b[31m\x9bd\n\te")
+    assert r"a\x1b]0;b" in screen.getvalue()
+    assert "c\\x1b[31m\\x9bd\n" in screen.getvalue()
+    assert not any(order in screen.getvalue() for order in ("\x1b]", "c\x1b", "\x07", "\x9b"))
+    assert lay_out([["a\nb", "\x1b[31m"]]) == [r"a\nb  \x1b[31m"]
 
 
 HUGE = 10**400

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from genjax.commands.arguments import console, say
+from genjax.errors import printable
 
 _GAP = "  "
 
@@ -22,6 +23,8 @@ def lay_out(
       The lines. Where they would be too wide, the columns that fit stay side by side, and each of
       the others has a line of its own below, after its title.
     """
+    # A line break within a name would end its row.
+    rows = [[printable(word) for word in row] for row in rows]
     everything = [*([header] if header else []), *rows]
     padded = _widths([row[:-1] for row in everything])
     lines = [_join(row, padded) for row in everything]

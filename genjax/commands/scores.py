@@ -19,7 +19,7 @@ from genjax.commands.arguments import (
 )
 from genjax.commands.sample_options import prior_options, sampling_options
 from genjax.config import LARGEST_SEED, LARGEST_SIDE, MOST_SAMPLES
-from genjax.errors import UserError
+from genjax.errors import UserError, printable
 
 # So many times the accuracy of guessing.
 _DOUBTFUL = 1.5
@@ -183,7 +183,9 @@ def compare(arguments: list[str]) -> None:
             ):
                 step = "" if record["step"] is None else str(record["step"])
                 values = (name, _number(record["value"]), _number(record["spread"]))
-                table.add_row(f"{place}. {values[0]}", *values[1:], step, str(record["seed"]))
+                table.add_row(
+                    f"{place}. {printable(values[0])}", *values[1:], step, str(record["seed"])
+                )
             console.print(table)
 
     parse(run, arguments, "genjax compare")

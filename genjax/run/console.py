@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a bar in a terminal, plain lines elsewhere."""
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -17,11 +18,20 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from genjax.errors import printable
+
 T = TypeVar("T")
+
+# Control characters but tabs, line breaks and those that rich leaves out.
+_ORDERS = re.compile(r"[\x00-\x06\x0e-\x1f\x7f-\x9f]")
 
 
 def print_line(console: Console, message: str) -> None:
-    """Prints a line as it is, however long: names in it may look like markup."""
+    """Prints a line as it is, however long: names in it may look like markup.
+
+    What a terminal would obey, not show, becomes an escape: names and texts may be of strangers.
+    """
+    message = _ORDERS.sub(lambda found: printable(found[0]), message)
     console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -63,7 +73,9 @@ class TrainingDisplay:
             disable=not console.is_terminal,
             expand=True,
         )
-        self._task = self._progress.add_task(name, total=total, completed=first, status="compiling")
+        self._task = self._progress.add_task(
+            printable(name), total=total, completed=first, status="compiling"
+        )
 
     def __enter__(self) -> "TrainingDisplay":
         self._progress.start()
