@@ -143,6 +143,8 @@ def test_a_score_without_features_is_not_one_with():
 def test_mistakes(tmp_path):
     with pytest.raises(UserError, match="holds no scores; run: genjax evaluate"):
         read_records(tmp_path)
+    with pytest.raises(UserError, match="run is not there; name folders of runs, or files of"):
+        read_records(tmp_path / "run")
     file = tmp_path / "scores.jsonl"
     file.write_text(json.dumps(record()) + "\n{}\n")
     with pytest.raises(UserError, match=r"scores.jsonl, line 2, is no record"):

@@ -64,10 +64,12 @@ def read_records(path: str | Path) -> list[Record]:
       wherever it lay when they were written.
 
     Raises:
-      UserError: there are none, or the file is damaged.
+      UserError: there are none, or no such path, or the file is damaged.
     """
     path = Path(path)
     file = path / FILE if path.is_dir() else path
+    if not path.exists():
+        raise UserError(f"{path} is not there; name folders of runs, or files of records")
     if not file.exists():
         raise UserError(f"{path} holds no scores; run: genjax evaluate {path}")
     latest: dict[str, Record] = {}
