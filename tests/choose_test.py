@@ -89,6 +89,9 @@ def test_kinds_within_kinds_in_any_order():
         (["--config", "nowhere.yaml"], ["cannot read nowhere.yaml"]),
         (["--config", "taken.txt"], ["taken.txt is no .json, .yaml, .yml file"]),
         (["--config"], ["--config"]),
+        (["--steps", "3", "vae-digits"], ["vae-digits must be the only one, before all flags"]),
+        (["dcgan-digits", "vae-digits"], ["vae-digits must be the only one, before all flags"]),
+        (["--steps=3", "vae-digits"], ["vae-digits must be the only one, before all flags"]),
         (["nonsense"], ["unknown preset 'nonsense'"]),
     ],
 )

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 import textwrap
 import typing
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from genjax.config.choose import choose, plugins_of
 from genjax.config.fields import choices_of
 from genjax.config.tags import Tagged
 from genjax.errors import UserError
-from genjax.presets import DEFAULT, preset
+from genjax.presets import DEFAULT, PRESETS, preset
 
 Chosen = Annotated[Experiment, tyro.conf.arg(name="")]
 """A parameter whose fields are flags of the command itself."""
@@ -63,9 +64,15 @@ def prepare(arguments: Sequence[str]) -> Prepared:
       The experiment, with what is left to parse.
 
     Raises:
-      UserError: an unknown preset or kind, or a file that can't be used.
+      UserError: an unknown preset or kind, one behind flags, or a file that can't be used.
     """
     plugins = plugins_of(arguments)
+    for before, word in itertools.pairwise(arguments):
+        # What follows a flag at once is its value: data sets have names of presets, too.
+        if word in PRESETS and (not before.startswith("-") or "=" in before):
+            raise UserError(
+                f"the preset {word} must be the only one, before all flags; write it first"
+            )
     named = bool(arguments) and not arguments[0].startswith("-")
     base = preset(arguments[0] if named else DEFAULT)
     experiment = choose(arguments, base)
