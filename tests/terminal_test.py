@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -50,6 +51,17 @@ def test_a_mistake_gets_one_plain_line(environment):
         "genjax: error: Unrecognized options: --stepz, 3; did you mean --steps?; "
         "`genjax train dcgan-digits --help` lists what it takes\r\n"
     )
+
+
+@pytest.mark.parametrize("command", [[], ["data"], ["weights"]], ids=["genjax", "data", "weights"])
+def test_a_list_of_commands_fits(command):
+    printed, status = in_terminal(*command, "--help")
+    assert status == 0
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    # Names stand at the left, and what they do below each other.
+    started = [re.match(r"  \S+ +", line) for line in lines]
+    assert len({found.end() for found in started if found}) == 1
 
 
 def test_a_reader_that_has_enough_is_no_error():

@@ -7,6 +7,7 @@ import os
 import re
 import reprlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,10 +41,16 @@ def fail(message: str, status: int) -> None:
 
 
 def show_help(prog: str, commands: dict[str, Any], text: str | None) -> None:
-    """Prints the first line of each command's docstring."""
-    say(f"usage: {prog} COMMAND ...\n\n{text}\n")
+    """Prints the first line of each command's docstring, broken where a terminal ends."""
+    place = max(map(len, commands)) + 3
+    width = console.width if console.is_terminal else sys.maxsize
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent=place * " ", break_long_words=False, break_on_hyphens=False
+    )
+    first = "" if text is None else textwrap.fill(text, width)
+    say(f"usage: {prog} COMMAND ...\n\n{first}\n")
     for name, command in commands.items():
-        say(f"  {name:<10} {command.__doc__.splitlines()[0]}")
+        say(wrapper.fill(f"{f'  {name}':<{place}}{command.__doc__.splitlines()[0]}"))
     say(f"\n`{prog} COMMAND --help` lists what a command takes.")
 
 
