@@ -64,6 +64,14 @@ def test_a_list_of_commands_fits(command):
     assert len({found.end() for found in started if found}) == 1
 
 
+def test_a_help_breaks_lines_where_its_column_ends_alone():
+    """Not where the source did."""
+    printed, status = in_terminal("directions", "--help")
+    assert status == 0
+    plain = Text.from_ansi(printed.replace("\r", "")).plain
+    assert "ganspace, the principal components of w" in plain
+
+
 def test_a_reader_that_has_enough_is_no_error():
     process = subprocess.Popen(
         [sys.executable, "-m", "genjax", "train", "--help"],

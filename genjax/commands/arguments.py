@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import io
 import os
 import re
@@ -166,6 +167,9 @@ def parse(
       switches: bool parameters are ``--name`` and ``--no-name`` instead of ``--name True``.
       registry: makes flags of the function's parameters.
     """
+
+    # The help breaks the lines of an argument where its column ends, and where it finds a break.
+    run.__doc__ = re.sub(r"\n {4,}(?=\S)", " ", inspect.cleandoc(run.__doc__ or ""))
 
     @functools.wraps(run)
     def bind(*args: Any, **kwargs: Any) -> Callable[[], None]:
