@@ -41,6 +41,11 @@ def test_files_say_what_they_are(run):
         assert found["values"] == "uint8 x as x / 127.5 - 1"
 
 
+def test_who_may_read_a_run_may_read_its_weights(run):
+    mode = (run / "config.json").stat().st_mode
+    assert (run / "generator.safetensors").stat().st_mode == mode
+
+
 def test_the_generator_in_numpy(run, monkeypatch):
     monkeypatch.chdir(run)
     [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, Shaped
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from genjax.cache import cache_directory
 from genjax.core.schema import Source
+from genjax.core.tensors import save_tensors
 from genjax.core.types import Images, Variables
 from genjax.domains import domain_of
 from genjax.domains.image import scale_images
@@ -251,7 +251,7 @@ def save_classifier(trained: Trained) -> None:
         "digests": json.dumps(dict(trained.digests)),
         "task": trained.task,
     }
-    save_file(_flatten(trained.network.variables), part, metadata)
+    save_tensors(_flatten(trained.network.variables), part, metadata)
     part.replace(path)
 
 

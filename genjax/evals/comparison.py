@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from genjax.cache import cache_directory
 from genjax.core.schema import Source
+from genjax.core.tensors import save_tensors
 from genjax.data.classes import match_classes, names_of
 from genjax.data.progress import Progress, no_progress
 from genjax.evals.classifier import Trained, classifier_of
@@ -253,7 +254,7 @@ def _write(path: Path, features: Features, key: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may want the same file.
     part = path.with_suffix(f".{os.getpid()}.part")
-    save_file(
+    save_tensors(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         part,
         metadata={"key": json.dumps(key, sort_keys=True)},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from genjax.core.tensors import save_tensors
 from genjax.errors import UserError, reason
 from genjax.official.shapes import Shapes, some
 from genjax.official.tensors import LEFT_OUT, Place, Table, Tree, read_tensors, shape_of
@@ -131,7 +131,7 @@ def write_official(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     try:
         # Its error says what of the path is wrong, which that of safetensors does not.
         part.touch()
-        save_file(dict(tensors), part, {"format": "pt"})
+        save_tensors(tensors, part, {"format": "pt"})
         part.replace(path)
     except SafetensorError as error:
         raise OSError(f"{part}: {error}") from error

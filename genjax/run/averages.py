@@ -13,11 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from genjax.core.averages import coefficients, exponent, nearest_width
 from genjax.core.players import players
 from genjax.core.spectral import COLLECTION, settle
+from genjax.core.tensors import save_tensors
 from genjax.core.types import NetState, Profiled, State, Variables
 from genjax.errors import UserError
 from genjax.run import checkpoint
@@ -52,7 +52,7 @@ def store(directory: Path, step: int, state: State, widths: Sequence[float]) -> 
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
     try:
-        save_file(tensors, part)
+        save_tensors(tensors, part)
     except SafetensorError as error:
         raise OSError(f"{part}: {error}") from error
     part.replace(path)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from genjax.core.algorithm import Latent
 from genjax.core.compiler import jit
+from genjax.core.tensors import save_tensors
 from genjax.core.types import State
 from genjax.domains import domain_of
 from genjax.domains.domain import Samples
@@ -215,7 +215,7 @@ def save_directions(path: Path, directions: Sequence[Direction]) -> None:
     """Writes directions; each is a tensor of its name, ``[spread, first, last, *vector]``."""
     tensors = {d.name: np.array([d.spread, *d.layers, *d.vector], np.float32) for d in directions}
     part = path.with_suffix(".part")
-    save_file(tensors, part)
+    save_tensors(tensors, part)
     part.replace(path)
 
 

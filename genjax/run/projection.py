@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, UInt8
-from safetensors.numpy import save_file
 
 from genjax.core.algorithm import Latent
 from genjax.core.compiler import jit
 from genjax.core.rng import example_keys, stream
+from genjax.core.tensors import save_tensors
 from genjax.core.types import Images, Number, State
 from genjax.data.progress import Progress, no_progress
 from genjax.domains.image import quantize_images, scale_images
@@ -352,5 +352,5 @@ def save_projection(path: Path, found: Projection, names: Sequence[str]) -> None
     maps = {f"noise/{name}": np.ascontiguousarray(own) for name, own in found.maps.items()}
     part = path.with_suffix(".part")
     tensors = {"codes": np.ascontiguousarray(found.codes), **maps}
-    save_file(tensors, part, {"space": found.space, "names": json.dumps(list(names))})
+    save_tensors(tensors, part, {"space": found.space, "names": json.dumps(list(names))})
     part.replace(path)

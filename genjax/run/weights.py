@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from genjax.config import Experiment
 from genjax.config.json import to_dict
 from genjax.core.players import players
 from genjax.core.schema import Schema
+from genjax.core.tensors import save_tensors
 from genjax.core.types import State
 from genjax.data.schema import schema_to_json
 from genjax.distribution import version_of
@@ -79,7 +79,7 @@ def export_weights(
         try:
             # Several entries of metadata would be written in an order that changes.
             metadata = {"genjax": json.dumps({"player": name, **description})}
-            save_file(dict(named_arrays(tree)), part, metadata)
+            save_tensors(dict(named_arrays(tree)), part, metadata)
         except SafetensorError as error:
             raise OSError(f"{part}: {error}") from error
         part.replace(path)
