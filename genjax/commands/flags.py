@@ -117,7 +117,12 @@ def _make_registry(explain: bool) -> ConstructorRegistry:
             text = _explain(kind, field) if explain else None
             default = tyro.MISSING if value is dataclasses.MISSING else value
             fields.append(StructFieldSpec(field.name, wanted, default, text))
-        make = functools.partial(_make, config, **hidden)
+
+        def make(**values: Any) -> Any:
+            return _make(config, **hidden, **values)
+
+        # The help says above the flags of a part what this is.
+        make.__doc__ = inspect.getdoc(kind)
         return StructConstructorSpec(make, tuple(fields))
 
     return registry
