@@ -3,7 +3,7 @@
 Command:   genjax evaluate --train-features digits
            python experiments/few_steps.py
 Needs:     two CPU cores, the extra plot
-Writes:    runs/experiments/few_steps/, one folder a run; a second call only scores them
+Writes:    runs/experiments/few_steps/, one folder a run; a second call goes on
            experiments/results/few_steps.jsonl, the records; few_steps.md, a table; and
            few_steps.png, the plot
 
@@ -33,7 +33,7 @@ from genjax.config import (
 )
 from genjax.data.sources import load
 from genjax.evals.classifier import load_classifier
-from genjax.evals.records import Record, append_records
+from genjax.evals.records import Record, append_records, read_records
 from genjax.presets import preset
 from genjax.run.evaluation import Protocol, evaluate_run
 from genjax.run.loop import train
@@ -76,24 +76,33 @@ def ways(name: str) -> Iterator[tuple[str, int, Any]]:
         yield "heun", calls, DiffusionSampling(solver="heun", steps=calls // 2 + 1)
 
 
+def train_run(name: str, seed: int, console: Console) -> Path:
+    """Trains a run, or goes on with it; returns its folder."""
+    directory = DIRECTORY / f"{name}-{seed}"
+    if not list(directory.glob("*.safetensors")):
+        experiment = configuration(name, seed)
+        train(experiment, directory, load(experiment.data), console, directory.exists())
+    return directory
+
+
 def score(console: Console) -> list[Record]:
-    """Trains what isn't there and scores all ways of sampling it."""
+    """Trains and scores what isn't yet, each way of sampling it; returns all records."""
     protocol = Protocol(load_classifier, ("fid", "prdc"), SAMPLES)
     records = []
     for seed in range(SEEDS):
         for name in ("diffusion", "meanflow", "consistency", "distilled"):
-            directory = DIRECTORY / f"{name}-{seed}"
-            if not directory.exists():
-                experiment = configuration(name, seed)
-                train(experiment, directory, load(experiment.data), console)
+            directory = train_run(name, seed, console)
             for title, calls, options in ways(name):
                 # One step of heun's is one of euler's.
                 if title == "heun" and calls == 1:
                     continue
-                found = evaluate_run(directory, "last", protocol, True, progress, options)
+                file = directory / f"{title}-{calls}.jsonl"
+                if not file.exists():
+                    found = evaluate_run(directory, "last", protocol, True, progress, options)
+                    append_records(file, found.records)
                 spent = 2 * options.steps - 1 if title == "heun" else calls
                 own = {"way": title, "calls": spent, "training_seed": seed}
-                records += [{**record, **own} for record in found.records]
+                records += [{**record, **own} for record in read_records(file)]
                 console.print(f"{directory.name}, {title}, {spent} calls", highlight=False)
     return records
 
