@@ -57,7 +57,8 @@ def configuration(name: str, seed: int) -> Experiment:
             base.model, teacher=teacher, intervals=17, doubled_every=None, most_intervals=17
         )
         changes["init_from"] = teacher
-    scored = dataclasses.replace(base.eval, features="classifier")
+    # What comes of it is scored at the end.
+    scored = dataclasses.replace(base.eval, rank="none")
     return dataclasses.replace(base, eval=scored, **changes)
 
 

@@ -19,6 +19,7 @@ in 12.6 minutes beside other work. The others have not been run yet.
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -40,7 +41,7 @@ DIRECTORY = Path("runs/experiments/preset_scores")
 RESULTS = Path(__file__).parent / "results" / "preset_scores"
 SAMPLES = 10_000
 # What differs from the presets; samples of denoisers take minutes.
-BUDGETS: dict[str, dict[str, int]] = {
+BUDGETS: dict[str, dict[str, Any]] = {
     "dcgan-mnist": {"steps": 2500},
     "dcgan-fashion": {"steps": 2500},
     "diffusion-mnist": {"sample_every": 2500},
@@ -54,12 +55,8 @@ def train_run(name: str, console: Console) -> Path:
     directory = DIRECTORY / name
     if not list(directory.glob("*.safetensors")):
         base = preset(name)
-        experiment = dataclasses.replace(
-            base,
-            checkpoint_every=500,
-            eval=dataclasses.replace(base.eval, features="classifier"),
-            **BUDGETS[name],
-        )
+        scored = dataclasses.replace(base.eval, features="classifier")
+        experiment = dataclasses.replace(base, checkpoint_every=500, eval=scored, **BUDGETS[name])
         train(experiment, directory, load(experiment.data), console, directory.exists())
     return directory
 

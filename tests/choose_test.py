@@ -50,6 +50,8 @@ def test_help_shows_the_fields_of_the_kinds_that_are_asked_for():
         assert all(re.search(rf"\b{name}\b", words) for name in registry)
     assert "--plugins" not in text
     assert "--model.family" not in text
+    # Above its flags, what a part is.
+    assert inspect.getdoc(MLP) in words
 
 
 def test_kinds_keep_what_they_share_with_the_preset():

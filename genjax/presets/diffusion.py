@@ -24,6 +24,10 @@ from genjax.config import (
 )
 from genjax.presets.base import experiment, on_digits
 
+# Samples take a network dozens of calls each, which would cost as much as the training; a loss on
+# held-out data takes few.
+_WATCHED = EvalConfig(rank="held_out")
+
 
 def _flow(network: UNet) -> DiffusionConfig:
     """Rectified flow (Liu et al. 2023) at the times of Esser et al. 2024."""
@@ -92,6 +96,7 @@ def _clothing() -> Experiment:
         DiffusionConfig(network=network),
         flip=True,
         batch_size=64,
+        eval=_WATCHED,
     )
     return dataclasses.replace(made, data=dataclasses.replace(made.data, resolution=32))
 
@@ -109,7 +114,7 @@ def _captioned(name: str, data: str, caption_dropout: float | None = None) -> Ex
         label_dropout=0.1,
         caption_dropout=caption_dropout,
     )
-    made = experiment(name, data, model, batch_size=64)
+    made = experiment(name, data, model, batch_size=64, eval=_WATCHED)
     described = dataclasses.replace(made.data, resolution=32, given=("caption",))
     return dataclasses.replace(made, data=described)
 
@@ -126,7 +131,7 @@ def _speech() -> Experiment:
         conditional=True,
         label_dropout=0.1,
     )
-    made = experiment("speech2mnist", "speech2mnist", model, batch_size=32)
+    made = experiment("speech2mnist", "speech2mnist", model, batch_size=32, eval=_WATCHED)
     return dataclasses.replace(made, data=dataclasses.replace(made.data, given=("speech",)))
 
 
@@ -158,9 +163,10 @@ def _unclip() -> tuple[Experiment, Experiment]:
             label_dropout=0.1,
         ),
         batch_size=128,
+        eval=_WATCHED,
     )
     data = DataConfig("emoji_embedded", target="embedding", given=("caption",))
-    return decoder, dataclasses.replace(prior, data=data, eval=EvalConfig(rank="held_out"))
+    return decoder, dataclasses.replace(prior, data=data)
 
 
 def _upsample(name: str, data: str, flip: bool) -> Experiment:
@@ -175,9 +181,7 @@ def _upsample(name: str, data: str, flip: bool) -> Experiment:
         conditional=True,
         condition_noise=0.2,
     )
-    # Samples are slow to make; how true they are to their images is what held-out data tell.
-    watched = EvalConfig(rank="held_out")
-    made = experiment(name, data, model, flip=flip, batch_size=16, eval=watched)
+    made = experiment(name, data, model, flip=flip, batch_size=16, eval=_WATCHED)
     described = dataclasses.replace(
         made.data, resolution=64, derive=("downsample:2",), given=("downsample",)
     )
@@ -192,12 +196,24 @@ _DIGITS = UNet(width=32, widths=(1, 2), blocks=1)
 _FASHION = UNet(width=16, widths=(1, 2, 2), blocks=1)
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    on_digits(experiment("diffusion-digits", "digits", DiffusionConfig(network=_DIGITS))),
+    on_digits(
+        experiment("diffusion-digits", "digits", DiffusionConfig(network=_DIGITS), eval=_WATCHED)
+    ),
     on_digits(experiment("consistency-digits", "digits", _consistency(_DIGITS))),
     experiment("consistency-fashion", "fashion_mnist", _consistency(_FASHION), batch_size=32),
-    experiment("diffusion-mnist", "mnist", DiffusionConfig(network=_FASHION), batch_size=32),
     experiment(
-        "diffusion-fashion", "fashion_mnist", DiffusionConfig(network=_FASHION), batch_size=32
+        "diffusion-mnist",
+        "mnist",
+        DiffusionConfig(network=_FASHION),
+        batch_size=32,
+        eval=_WATCHED,
+    ),
+    experiment(
+        "diffusion-fashion",
+        "fashion_mnist",
+        DiffusionConfig(network=_FASHION),
+        batch_size=32,
+        eval=_WATCHED,
     ),
     _clothing(),
     _captioned("t2i-emoji", "emoji"),
@@ -218,5 +234,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     experiment(
         "meanflow-fashion", "fashion_mnist", MeanFlowConfig(network=_FASHION), batch_size=32
     ),
-    experiment("flow-fashion", "fashion_mnist", _flow(_FASHION), batch_size=32),
+    experiment("flow-fashion", "fashion_mnist", _flow(_FASHION), batch_size=32, eval=_WATCHED),
 )
