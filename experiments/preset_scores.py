@@ -41,7 +41,7 @@ DIRECTORY = Path("runs/experiments/preset_scores")
 RESULTS = Path(__file__).parent / "results" / "preset_scores"
 SAMPLES = 10_000
 # What differs from the presets; samples of denoisers take minutes.
-BUDGETS: dict[str, dict[str, Any]] = {
+BUDGETS: dict[str, dict[str, int]] = {
     "dcgan-mnist": {"steps": 2500},
     "dcgan-fashion": {"steps": 2500},
     "diffusion-mnist": {"sample_every": 2500},
@@ -55,8 +55,10 @@ def train_run(name: str, console: Console) -> Path:
     directory = DIRECTORY / name
     if not list(directory.glob("*.safetensors")):
         base = preset(name)
-        scored = dataclasses.replace(base.eval, features="classifier")
-        experiment = dataclasses.replace(base, checkpoint_every=500, eval=scored, **BUDGETS[name])
+        # What comes of it is scored at the end.
+        scored = dataclasses.replace(base.eval, rank="none")
+        changed: dict[str, Any] = {"checkpoint_every": 500, "eval": scored, **BUDGETS[name]}
+        experiment = dataclasses.replace(base, **changed)
         train(experiment, directory, load(experiment.data), console, directory.exists())
     return directory
 
