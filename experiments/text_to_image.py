@@ -6,7 +6,9 @@ Needs:     two CPU cores, for seven hours, and the extra plot
 Writes:    runs/experiments/text_to_image/, one folder a run; a second call goes on
            the data set emoji_embedded, beside emoji
            experiments/results/text_to_image.jsonl, the records; text_to_image.md, a table;
-           text_to_image.png, CLIP score and recall by guidance; and text_to_image-WAY.png, samples
+           text_to_image.png, CLIP score and recall by guidance; and of each way samples,
+           text_to_image-WAY.png, and those that are nearest to training images,
+           text_to_image-WAY-closest.png
 
 Each way has 90 minutes of one core: t2i-emoji, t2i-gan-emoji, and prior-emoji with unclip-emoji,
 which share them. Minutes are steps, by the images a second of `genjax train PRESET --steps 32` on
@@ -24,6 +26,7 @@ Not run to its end yet: there are no results.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,12 +105,18 @@ def ways() -> Iterator[tuple[str, int | None, str, tuple[str, ...]]]:
         yield "unCLIP", guidance, "decoder", (*flags, "--prior", run("prior"))
 
 
+def scores_of(way: str, guidance: int | None) -> Path:
+    """File of the records of a way and guidance, in a folder of its own."""
+    return DIRECTORY / f"scored-{way}-{guidance}" / "scores.jsonl"
+
+
 def score_all() -> list[Record]:
     """Scores what isn't yet; returns all records, with their way and guidance."""
     records = []
     for way, guidance, name, flags in ways():
-        file = DIRECTORY / f"{way}-{guidance}.jsonl"
+        file = scores_of(way, guidance)
         if not file.exists():
+            file.parent.mkdir(exist_ok=True)
             judged = ("--clip", run("judge"), "--samples", str(SAMPLES), "--out", str(file))
             call("evaluate", run(name), *judged, "--metrics", METRICS, *flags)
         records += [{**record, "way": way, "guidance": guidance} for record in read_records(file)]
@@ -115,11 +124,13 @@ def score_all() -> list[Record]:
 
 
 def show_samples() -> None:
-    """Samples of held-out captions, each above its own."""
+    """Samples of held-out captions, each above its own, and those most like training images."""
     for way, guidance, name, flags in ways():
         if guidance in (None, USUAL):
-            out = str(RESULTS / f"text_to_image-{way}.png")
-            call("sample", run(name), "--n", "32", "--out", out, *flags)
+            out = RESULTS / f"text_to_image-{way}.png"
+            call("sample", run(name), "--n", "32", "--out", str(out), *flags)
+            closest = scores_of(way, guidance).with_name("closest.png")
+            shutil.copyfile(closest, out.with_stem(f"{out.stem}-closest"))
 
 
 def tabulate(records: list[Record]) -> list[str]:

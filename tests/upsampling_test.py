@@ -127,12 +127,14 @@ def test_examples_come_with_their_captions(run, tmp_path):
 
 
 @pytest.mark.full
-def test_what_is_no_next_stage_is_refused_before_the_first_is_drawn(first, tmp_path):
+def test_what_is_no_next_stage_is_refused_before_the_first_is_drawn(first, run, tmp_path):
     # Of which there is no such checkpoint.
     nothing = ("--checkpoint", 7)
     said = refusal("sample", first, *nothing, "--then", first)
     assert "which makes nothing of images" in said
     assert "is not a run" in refusal("sample", first, *nothing, "--then", tmp_path)
+    other = refusal("sample", first, *nothing, "--then", f"{run}#{16 * '0'}")
+    assert "but the weights there are now those of" in other
 
 
 @pytest.mark.full

@@ -21,7 +21,7 @@ from genjax.errors import UserError
 from genjax.families.registry import make_spec
 from genjax.run.conditions import conditions_of_rows
 from genjax.run.directory import read_config, read_schema
-from genjax.run.opening import parse_run
+from genjax.run.opening import open_named, parse_run
 from genjax.run.sampling import HostCondition, RunSamples, sample_run
 
 _MOST = 256
@@ -110,13 +110,17 @@ def next_stage(then: str) -> Spec:
       The spec.
 
     Raises:
-      UserError: it is no run, or takes no images.
+      UserError: it is no run, or takes no images, or its weights are not those of the digest.
     """
-    spec = spec_of(parse_run(then).folder)
+    named = parse_run(then)
+    spec = spec_of(named.folder)
     if not spec.derive:
         raise UserError(
             f"--then is {then}, which makes nothing of images; name a run whose data.derive is set"
         )
+    if named.digest:
+        # Refuses other weights.
+        open_named(then, "--then")
     return spec
 
 
