@@ -3,11 +3,14 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from in_process import genjax, refusal
+from readers import READER, random_reader
+from safetensors.numpy import load_file
 
 from genjax.config import (
     SGD,
@@ -19,6 +22,7 @@ from genjax.config import (
     TextTransformer,
     ViT,
 )
+from genjax.core.frozen import with_frozen
 from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.schema import Field, Schema
 from genjax.data.bundled import SOURCES, Bundled
@@ -27,8 +31,8 @@ from genjax.domains import tokenizers
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding, clip_score
 from genjax.evals.retrieval import chance, retrieval_ranks
-from genjax.families.contrastive import bounded, contrast
-from genjax.families.registry import make_algorithm
+from genjax.families.contrastive import bounded, contrast, make_joint
+from genjax.families.registry import make_algorithm, make_spec
 from genjax.presets import PRESETS
 from genjax.run.opening import open_run
 
@@ -238,6 +242,48 @@ def test_the_space(run):
     np.testing.assert_allclose(own.embed_images(arrays["image"][4:5])[0], images[4], rtol=1e-5)
     with pytest.raises(UserError, match="embeds images of 8x8x3, but these are 4x4x3"):
         own.embed_images(np.zeros((1, 4, 4, 3), np.uint8))
+
+
+def test_a_text_encoder_of_another_run_reads_captions():
+    """What it knows of whole texts, and a linear layer that learns; nothing else of texts does."""
+    model = dataclasses.replace(SMALL, text_encoder="a run")
+    networks = random_reader(make_spec(experiment(), SCHEMA))
+    algorithm = make_algorithm(experiment(model), SCHEMA, networks=networks)
+    state = with_frozen(algorithm.init(jax.random.key(0)), networks)
+    assert set(state.network.params) == {
+        *("image", "image_projection", "text_projection", "log_scale")
+    }
+    after, _ = jax.jit(algorithm.step)(state, pictures(16, 0))
+    chex.assert_trees_all_equal(after.frozen, state.frozen)
+    texts = Embedding(experiment(model), SCHEMA, after, networks).embed_texts(NAMES)
+    tokens = jnp.asarray([caption(name) for name in NAMES])
+    reader = make_joint(READER, networks["text_encoder"].spec)
+    variables = state.frozen["text_encoder"]["network"]
+    read = reader.apply(variables, tokens, False, method="encode_text").pooled
+    learnt = after.network.params["text_projection"]["kernel"]
+    assert np.abs(learnt - state.network.params["text_projection"]["kernel"]).max() > 1e-5
+    wanted = np.float64(read) @ np.float64(learnt)
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(texts, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_whose_captions_another_one_reads(run, tmp_path):
+    own, flags = tmp_path / "own", ("--mode", "jit", "--quiet", "--checkpoint-every", 60)
+    reading = ("--model.text-encoder", run, "--model.optimizer.learning-rate", 1e-2)
+    outcome = genjax("train", "clip-colours", "--out", own, *reading, *flags, "--steps", 60)
+    assert outcome.status == 0, outcome.err
+    assert not any(
+        name.startswith("params/text/") for name in load_file(own / "network.safetensors")
+    )
+    assert genjax("evaluate", own, "--metrics", "retrieval").status == 0
+    records = [json.loads(line) for line in (own / "scores.jsonl").read_text().splitlines()]
+    found = {record["metric"]: record["value"] for record in records}
+    assert found["text_to_image_recall_1"] == 1
+    again = ("train", "clip-colours", "--out", tmp_path / "no", "--model.text-encoder")
+    alone = refusal(*again, run, "--model.image.name", "none")
+    assert f"text_encoder is {run} without an image tower" in alone
+    said = refusal(*again, own)
+    assert f"reads texts by the network of another one; name that, {run}@150#" in said
 
 
 @pytest.mark.parametrize("command", ["sample", "interpolate"])

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from genjax.config.fields import check_numbers, require
+from genjax.config.fields import check_numbers, require, setting
 from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Optimizer
 from genjax.config.tags import Tagged, register
@@ -77,6 +77,9 @@ class ContrastiveConfig(Model):
 
     family: Literal["contrastive"] = "contrastive"
     text: TextTower = TextTransformer()
+    text_encoder: str | None = setting(None, since=9, run="always")
+    """Run of this family whose text tower reads captions in place of one that learns, as it is
+    (Zhai et al. 2022, LiT, with the other side locked): FOLDER, FOLDER@best or FOLDER@STEP."""
     image: ImageTower = ResNet()
     size: int = 128
     """Dimensions of the embedding; 512 in the paper."""
@@ -103,7 +106,7 @@ class ContrastiveConfig(Model):
         """See `Model.unread`."""
         if not isinstance(self.image, NoImages):
             return {}
-        return dict.fromkeys(("size", "temperature", "shift"), "an image tower")
+        return dict.fromkeys(("text_encoder", "size", "temperature", "shift"), "an image tower")
 
     def untrained(self) -> str | None:
         """See `Model.untrained`."""

@@ -1,6 +1,6 @@
 """Images and texts in the space of a joint embedding, and how much alike they are there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,16 +9,19 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from genjax.config import ContrastiveConfig, Experiment, NoImages
 from genjax.core.compiler import jit
+from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.players import players, sampling_variables
 from genjax.core.schema import Schema
 from genjax.core.types import State, Variables
 from genjax.domains.captions import encode_prompts
 from genjax.domains.image import scale_images
 from genjax.errors import UserError
-from genjax.families.contrastive import make_joint, texts_of
+from genjax.families.contrastive import make_joint, reader_of, texts_of
 from genjax.families.registry import make_spec
 
 _CHUNK = 100
+_Networks = tuple[Variables, Mapping[str, Any]]
+"""Variables of the run's own network, and of others, by field and player."""
 _LEAST = 8
 """Tokens of a batch of texts; more of them are a power of 2, so that few programs are compiled."""
 
@@ -32,13 +35,20 @@ class Embedding:
       shape: of the images that it has learnt from.
     """
 
-    def __init__(self, experiment: Experiment, schema: Schema, state: State | None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        schema: Schema,
+        state: State | None,
+        networks: Networks = NO_NETWORKS,
+    ) -> None:
         """Prepares the networks; nothing is computed yet.
 
         Args:
           experiment: of the run, as `genjax.run.opening.open_run` finds it.
           schema: likewise.
           state: likewise; None where nothing will be embedded.
+          networks: of other runs that it uses, as its algorithm has them.
 
         Raises:
           UserError: the run is of another family.
@@ -51,21 +61,25 @@ class Embedding:
             )
         spec = make_spec(experiment, schema)
         joint: Any = make_joint(config, spec)
+        reader = reader_of(config, spec, networks)
         self.name = experiment.name
         self.images = not isinstance(config.image, NoImages)
         self.shape = spec.shape
         self._facts, self._field = spec.facts, texts_of(spec)
-        self._variables: Variables = {}
+        self._variables: _Networks = {}, {}
         if state is not None:
-            self._variables = sampling_variables(players(state)["network"])
+            own = sampling_variables(players(state)["network"])
+            self._variables = own, getattr(state, "frozen", {})
 
-        def texts(variables: Variables, tokens: Array) -> Array:
-            found: Array = joint.apply(variables, tokens, False, method="embed_texts")
+        def texts(variables: _Networks, tokens: Array) -> Array:
+            own, frozen = variables
+            read = reader.read(frozen, tokens)
+            found: Array = joint.apply(own, read, False, method="embed_texts")
             return found
 
-        def images(variables: Variables, images: Array) -> Array:
-            seen = scale_images(images)
-            found: Array = joint.apply(variables, seen, False, method="embed_images")
+        def images(variables: _Networks, images: Array) -> Array:
+            own, _ = variables
+            found: Array = joint.apply(own, scale_images(images), False, method="embed_images")
             return found
 
         self._of_texts, self._of_images = jit(texts), jit(images)
@@ -125,7 +139,7 @@ class Embedding:
         return self.embed_tokens(tokens[:, 0])
 
     def _in_chunks(
-        self, function: Callable[[Variables, Array], Array], rows: np.ndarray, filling: int
+        self, function: Callable[[_Networks, Array], Array], rows: np.ndarray, filling: int
     ) -> Float[np.ndarray, "n size"]:
         parts = []
         for start in range(0, max(len(rows), 1), _CHUNK):

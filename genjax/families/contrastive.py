@@ -1,7 +1,7 @@
 """Joint embeddings of images and texts, as CLIP's, which make no samples."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,7 +14,7 @@ from genjax.config import LEAST_TEMPERATURE, ContrastiveConfig, NoImages
 from genjax.core.algorithm import Algorithm, pmean
 from genjax.core.captions import CAPTION, drawn
 from genjax.core.from_loss import Context, NetworkState, from_loss
-from genjax.core.frozen import Frozen
+from genjax.core.frozen import NO_NETWORKS, Frozen, Networks
 from genjax.core.optimizers import make_optimizer
 from genjax.core.players import apply_training, sampling_variables
 from genjax.core.rng import example_index, stream
@@ -26,7 +26,12 @@ from genjax.nn.image_towers import make_image_tower
 from genjax.nn.layers import Layers, gather_batch
 from genjax.nn.text import Encoded, make_text_tower, text_width, unit
 
+ENCODER = "text_encoder"
+"""The field of a model that names the run of a text encoder."""
+
 Texts = Int[Array, "batch length"]
+Read = Texts | Float[Array, "batch pooled"]
+"""Texts as tokens, or as what a text encoder knows of each."""
 Embeddings = Float[Array, "batch size"]
 
 
@@ -34,7 +39,7 @@ class Joint(nn.Module):
     """A network of texts and one of images, each followed by a linear layer to one space.
 
     Attributes:
-      text: ``(tokens, train) -> Encoded``.
+      text: ``(tokens, train) -> Encoded``; None where that of another run has read them.
       image: ``(images, train) -> features``; None of a network of texts alone, whose embedding is
         that of the whole text.
       size: dimensions of the space.
@@ -61,10 +66,10 @@ class Joint(nn.Module):
         self.log_scale = self.param("log_scale", start, ())
 
     def __call__(
-        self, tokens: Texts, train: bool, images: Images | None = None
+        self, texts: Read, train: bool, images: Images | None = None
     ) -> tuple[Embeddings, Embeddings | None, Float[Array, ""] | None]:
         """Both embeddings, and what their products are multiplied by."""
-        texts = self.embed_texts(tokens, train)
+        texts = self.embed_texts(texts, train)
         if images is None:
             return texts, None, None
         return texts, self.embed_images(images, train), jnp.exp(self.log_scale)
@@ -74,9 +79,9 @@ class Joint(nn.Module):
         encoded: Encoded = self.text(tokens, train)
         return encoded
 
-    def embed_texts(self, tokens: Texts, train: bool) -> Embeddings:
+    def embed_texts(self, texts: Read, train: bool) -> Embeddings:
         """Texts in the space, of length 1; 0 of a text without any token."""
-        pooled = self.text(tokens, train).pooled
+        pooled = texts if self.text is None else self.text(texts, train).pooled
         if self.image is None:
             return unit(pooled)
         return unit(self.text_projection(pooled.astype(self.layers.dtype)))
@@ -125,8 +130,9 @@ def make_joint(config: ContrastiveConfig, spec: Spec, axis_name: str | None = No
       UserError: the data have no captions, or do not fit a network.
     """
     field, dtype = texts_of(spec), jnp.dtype(config.dtype)
-    text = make_text_tower(config.text, field.levels, field.shape[-1], dtype, axis_name)
-    image = None
+    text = image = None
+    if config.text_encoder is None:
+        text = make_text_tower(config.text, field.levels, field.shape[-1], dtype, axis_name)
     if not isinstance(config.image, NoImages):
         if not spec.is_image or CAPTION not in spec.given:
             raise UserError(
@@ -169,13 +175,19 @@ def text_encoder(
       The network.
 
     Raises:
-      UserError: the run is of another family, or its tokens are not those of the data.
+      UserError: the run is of another family, its tokens are not those of the data, or it has no
+        network of texts of its own.
     """
     config = network.model
     if not isinstance(config, ContrastiveConfig):
         raise UserError(
             f"{what} is a run of the family 'contrastive', such as genjax weights import minilm "
             f"makes one, but this is {config.family!r}"
+        )
+    if config.text_encoder is not None:
+        raise UserError(
+            f"{what} is a run that reads texts by the network of another one; name that, "
+            f"{config.text_encoder}"
         )
     check_texts(network.spec, spec, what)
     joint = make_joint(config, network.spec, axis_name)
@@ -186,6 +198,52 @@ def text_encoder(
         return found
 
     return TextEncoder(encode, texts_of(network.spec), *text_width(config.text))
+
+
+class Reader(NamedTuple):
+    """How a joint embedding comes by what it makes vectors of texts of.
+
+    Attributes:
+      encoder: of another run; None where its own network reads tokens.
+    """
+
+    encoder: TextEncoder | None
+
+    def read(self, frozen: Mapping[str, Any], tokens: Texts) -> Read:
+        """What the joint embedding takes.
+
+        Args:
+          frozen: variables of other runs, by field and player.
+          tokens: int32 [batch, L]; -1 behind each text.
+
+        Returns:
+          The tokens, or float32 [batch, pooled] of the encoder.
+        """
+        if self.encoder is None:
+            return tokens
+        return self.encoder.encode(frozen[ENCODER], tokens).pooled
+
+
+def reader_of(
+    config: ContrastiveConfig, spec: Spec, networks: Networks, axis_name: str | None = None
+) -> Reader:
+    """Finds what reads the texts of a joint embedding.
+
+    Args:
+      config: the model.
+      spec: of the data.
+      networks: of other runs: ``text_encoder``, where the configuration names one.
+      axis_name: mapped axis over the devices, if any.
+
+    Returns:
+      A `Reader`.
+
+    Raises:
+      UserError: as `text_encoder` does.
+    """
+    if config.text_encoder is None:
+        return Reader(None)
+    return Reader(text_encoder(networks[ENCODER], spec, ENCODER, axis_name))
 
 
 def check_texts(theirs: Spec, ours: Spec, what: str) -> None:
@@ -222,6 +280,7 @@ def make_contrastive(
     spec: Spec,
     axis_name: str | None = None,
     accumulate: int = 1,
+    networks: Networks = NO_NETWORKS,
 ) -> Algorithm:
     """Builds a joint embedding of images and captions.
 
@@ -233,6 +292,7 @@ def make_contrastive(
       spec: of the data, with captions.
       axis_name: mapped axis over the devices (pmap); None where the program sees the whole batch.
       accumulate: parts of the batch whose gradients are averaged; each is contrasted by itself.
+      networks: of other runs: ``text_encoder``, where the configuration names one.
 
     Returns:
       The algorithm, without samples. Its losses on held-out data are of each example among those of
@@ -244,9 +304,12 @@ def make_contrastive(
     Reference: Radford et al. 2021, section 2.3 and figure 3.
     """
     joint, field = make_joint(config, spec, axis_name), texts_of(spec)
+    reader = reader_of(config, spec, networks, axis_name)
 
     def variables(key: Key) -> Variables:
-        tokens = jnp.zeros((1, field.shape[-1]), jnp.int32)
+        tokens: Read = jnp.zeros((1, field.shape[-1]), jnp.int32)
+        if reader.encoder is not None:
+            tokens = jnp.zeros((1, reader.encoder.pooled))
         images = None if joint.image is None else jnp.zeros((1, *spec.shape))
         found: Variables = joint.init(stream(key, "init network"), tokens, False, images)
         return found
@@ -261,8 +324,9 @@ def make_contrastive(
             key = stream(context.key, "shift")
             images = shift_images(images, config.shift, key, context.place)
         tokens = drawn(batch[CAPTION], stream(context.key, "caption"), context.place)
+        read = reader.read(context.frozen, tokens)
         (texts, pictures, scale), changed = apply_training(
-            joint, params, context.variables, tokens, images, rngs={"dropout": context.dropout}
+            joint, params, context.variables, read, images, rngs={"dropout": context.dropout}
         )
         found = contrast(texts, pictures, tokens, scale, axis_name)
         share = jnp.maximum(pmean(jnp.mean(found.counts), axis_name), 1e-12)
@@ -277,7 +341,8 @@ def make_contrastive(
     def evaluate(state: NetworkState, batch: Batch, key: Key) -> dict[str, PerExample]:
         tokens = batch[CAPTION][:, 0]
         own = sampling_variables(state.network)
-        found: Any = joint.apply(own, tokens, False, batch[spec.target])
+        read = reader.read(getattr(state, "frozen", {}), tokens)
+        found: Any = joint.apply(own, read, False, batch[spec.target])
         texts, pictures, scale = found
         told = contrast(texts, pictures, tokens, scale, None)
         return {"evaluation/loss": told.losses, "evaluation/accuracy": told.hits}

@@ -21,12 +21,21 @@ from genjax.domains.captions import encode_prompts
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding
 from genjax.evals.retrieval import first_captions
-from genjax.run.opening import Named, open_named
+from genjax.run.opening import Named, Run, open_named
 
 _BATCH = 1000
 _SHOWN = 64
 _APART = ("test", "validation", "train")
 """The first of these that there is has the images of which embeddings are shown."""
+
+
+def embedding_of(run: Run) -> Embedding:
+    """What embeds by a run, with the networks of others that it uses.
+
+    Raises:
+      UserError: the run is of another family.
+    """
+    return Embedding(run.experiment, run.schema, run.state, run.algorithm.frozen)
 
 
 def open_embedding(name: str, field: str) -> tuple[Embedding, Named]:
@@ -43,7 +52,7 @@ def open_embedding(name: str, field: str) -> tuple[Embedding, Named]:
       UserError: it is not there, of another family, or without a network of images.
     """
     named = open_named(name, field)
-    own = Embedding(named.run.experiment, named.run.schema, named.run.state)
+    own = embedding_of(named.run)
     if not own.images:
         raise UserError(
             f"{field} is {name}, a network of texts alone; name a run that embeds images, such as "

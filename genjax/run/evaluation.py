@@ -44,6 +44,7 @@ from genjax.run.conditions import (
     order_in,
 )
 from genjax.run.directory import check_data
+from genjax.run.embedded import embedding_of
 from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
 from genjax.run.sampling import HostCondition, samples_of
 from genjax.run.scoring import held_out_values
@@ -134,7 +135,7 @@ def evaluate_run(
     if run.algorithm.sample is None:
         network, why_none = None, ""
         fake = dataclasses.replace(real, name=name, count=0)
-        embedding = Embedding(run.experiment, run.schema, run.state)
+        embedding = embedding_of(run)
     else:
         condition = conditions_as_in(spec, given_by, protocol.samples)
         condition |= labels_of_rows(spec, given_by, order_in(given_by, protocol.samples))
@@ -261,7 +262,7 @@ def _given_by(spec: Spec, source: Source, prior: Prior | None) -> str | None:
 def _judge(name: str) -> Judge:
     named = open_named(name, "--clip")
     digest = named.name.rpartition("#")[2]
-    own = Embedding(named.run.experiment, named.run.schema, named.run.state)
+    own = embedding_of(named.run)
     return Judge(own, f"{named.run.experiment.name} {digest}")
 
 
@@ -334,7 +335,7 @@ def check_protocol(
     algorithm = open_algorithm(experiment, real.schema)
     spec = algorithm.spec
     if algorithm.sample is None:
-        embedding = Embedding(experiment, real.schema, None)
+        embedding = Embedding(experiment, real.schema, None, algorithm.frozen)
         fake = dataclasses.replace(real, count=0)
         check_metrics(Comparison(real, fake, held_out, None, embedding=embedding), protocol.metrics)
         return

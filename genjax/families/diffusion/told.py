@@ -22,7 +22,8 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
-from genjax.families.diffusion.conditions import ENCODER, LABEL, Conditions
+from genjax.families.contrastive import ENCODER
+from genjax.families.diffusion.conditions import LABEL, Conditions
 from genjax.nn.descriptions import Description
 from genjax.nn.sequences import Sequences, there
 from genjax.nn.text import Encoded, text_width

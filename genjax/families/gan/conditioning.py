@@ -14,13 +14,11 @@ from genjax.core.rng import example_keys, stream
 from genjax.core.schema import NO_LABELS, Field, Spec
 from genjax.core.types import Condition, Embedding, Index, Key, Labels, PerExample
 from genjax.errors import UserError, lookup
-from genjax.families.contrastive import TextEncoder, text_encoder
+from genjax.families.contrastive import ENCODER, TextEncoder, text_encoder
 from genjax.families.gan.networks import GENERATOR_CONDITIONING
 from genjax.nn.text import unit
 
 LABEL = "label"
-ENCODER = "text_encoder"
-"""The field of the model that names the run of a text encoder."""
 
 Auxiliary = Mapping[str, Float[Array, "batch size"]]
 Known: TypeAlias = Labels | Embedding
