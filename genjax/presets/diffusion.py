@@ -104,17 +104,21 @@ def _clothing() -> Experiment:
 def _captioned(name: str, data: str, caption_dropout: float | None = None) -> Experiment:
     """Text to image at 32 pixels, for two cores; target: none published of these data.
 
-    Words are learnt from the captions alone, by a transformer beside the U-Net, whose maps of 8
-    pixels attend to them. A tenth of the captions are left out, for guidance.
+    Flow matching by a thin U-Net, whose maps of 8 pixels attend to the captions. A transformer that
+    learns with it reads them, or the text tower of a run of clip-emoji with
+    ``--model.text-encoder runs/clip-emoji``, which is what was run: after 20 minutes of one core,
+    2,443 steps, a joint embedding of another seed tells 18 % of the captions of held-out emoji by
+    their samples, among 100, and 14 % by the emoji themselves (guidance 3, 12 steps of dpmpp_2m,
+    300 samples, 2026-11-29). A tenth of the captions are left out, for guidance.
     """
-    model = DiffusionConfig(
-        network=UNet(width=32, widths=(1, 2, 2), blocks=1, attention=(8,), dropout=0.1),
+    model = dataclasses.replace(
+        _flow(UNet(width=16, widths=(1, 2, 2), blocks=1, attention=(8,), dropout=0.1)),
         text=TextTransformer(width=128, depth=2, heads=4, dropout=0.1),
         conditional=True,
         label_dropout=0.1,
         caption_dropout=caption_dropout,
     )
-    made = experiment(name, data, model, batch_size=64, eval=_WATCHED)
+    made = experiment(name, data, model, batch_size=32, eval=_WATCHED)
     described = dataclasses.replace(made.data, resolution=32, given=("caption",))
     return dataclasses.replace(made, data=described)
 
