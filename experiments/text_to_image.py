@@ -2,7 +2,7 @@
 
 Command:   genjax data import emoji --from emoji64.tar
            python experiments/text_to_image.py
-Needs:     two CPU cores, for seven hours, and the extra plot
+Needs:     two CPU cores, for five hours, and the extra plot
 Writes:    runs/experiments/text_to_image/, one folder a run; a second call goes on
            the data set emoji_embedded, beside emoji
            experiments/results/text_to_image.jsonl, the records; text_to_image.md, a table;
@@ -10,12 +10,11 @@ Writes:    runs/experiments/text_to_image/, one folder a run; a second call goes
            text_to_image-WAY.png, and those that are nearest to training images,
            text_to_image-WAY-closest.png
 
-Each way has 90 minutes of one core: t2i-emoji, t2i-gan-emoji, and prior-emoji with unclip-emoji,
-which share them. Minutes are steps, by the images a second of `genjax train PRESET --steps 32` on
-one of two cores of an AMD EPYC (family 25) whose other core was busy, 2026-11-29. The joint
-embedding that the GAN and unCLIP read captions and images by comes on top; another one, of another
-seed, is the judge. Denoisers of images learn in batches of 32, with which diffusion on
-Fashion-MNIST fared better in equal time than with 64 (ablations/family_trials.py).
+Each way has an hour of one core: t2i-emoji, t2i-gan-emoji, and prior-emoji with unclip-emoji, which
+share it. Minutes are steps, by the images a second of `genjax train PRESET --steps 32` on one of
+two cores of an AMD EPYC (family 25) whose other core was busy, 2026-11-29. A joint embedding comes
+on top, whose network of texts reads the captions of all ways; another one, of another seed, is the
+judge.
 
 Samples are of the captions of held-out emoji, none of whose styles and skin tones was learnt from,
 drawn in 12 steps of dpmpp_2m; the prior draws two embeddings of each by its usual solver, heun.
@@ -36,6 +35,7 @@ from genjax.ablation.style import COLOURS, new_figure, save_figure, settings
 from genjax.data import stored
 from genjax.data.prepared import data_directory
 from genjax.evals.records import Record, read_records
+from genjax.presets import preset
 
 DIRECTORY = Path("runs/experiments/text_to_image")
 RESULTS = Path(__file__).parent / "results"
@@ -45,10 +45,9 @@ METRICS = "clip_score,fid,prdc,memorization"
 SAMPLES = 600
 GUIDANCES = (0, 1, 2, 3, 5, 8)
 USUAL = 3
-BATCH = 32
 # Images a second.
-DIRECT, GAN, PRIOR = 25, 125, 100
-SECONDS, FOR_PRIOR = 5400, 900
+DIRECT, DECODER, GAN, PRIOR = 72, 70, 125, 100
+SECONDS, FOR_PRIOR = 3600, 600
 SHARED = ("--steps", "12", "--solver", "dpmpp_2m")
 COLUMNS = ("clip_score", "caption_accuracy", "fid", "precision", "recall", "memorization")
 
@@ -72,11 +71,12 @@ def train(name: str, model: str, *flags: str) -> None:
         call("resume", run(name))
 
 
-def train_on(images: int, name: str, model: str, *flags: str, batch: int = BATCH) -> None:
-    """`train`, on so many images."""
-    steps = images // batch
+def train_on(images: int, name: str, model: str, *flags: str) -> None:
+    """`train`, on so many images, with captions that the joint embedding reads."""
+    steps = images // preset(model).batch_size
     every = ("--log-every", str(max(steps // 100, 1)), "--sample-every", str(max(steps // 4, 1)))
-    train(name, model, "--steps", str(steps), "--batch-size", str(batch), *every, *flags)
+    reader = ("--model.text-encoder", run("clip"))
+    train(name, model, "--steps", str(steps), *every, *reader, *flags)
 
 
 def train_all() -> None:
@@ -90,10 +90,9 @@ def train_all() -> None:
         (DIRECTORY / "classifier").touch()
     same = ("--data.name", DATA)
     train_on(DIRECT * SECONDS, "direct", "t2i-emoji", *same)
-    train_on(DIRECT * (SECONDS - FOR_PRIOR), "decoder", "unclip-emoji")
-    train_on(PRIOR * FOR_PRIOR, "prior", "prior-emoji", batch=128)
-    reader = ("--model.text-encoder", run("clip"))
-    train_on(GAN * SECONDS, "gan", "t2i-gan-emoji", *same, *reader, batch=64)
+    train_on(DECODER * (SECONDS - FOR_PRIOR), "decoder", "unclip-emoji")
+    train_on(PRIOR * FOR_PRIOR, "prior", "prior-emoji")
+    train_on(GAN * SECONDS, "gan", "t2i-gan-emoji", *same)
 
 
 def ways() -> Iterator[tuple[str, int | None, str, tuple[str, ...]]]:
