@@ -77,7 +77,7 @@ class ContrastiveConfig(Model):
 
     family: Literal["contrastive"] = "contrastive"
     text: TextTower = TextTransformer()
-    text_encoder: str | None = setting(None, since=9, run="always")
+    text_encoder: str | None = setting(None, since=10, run="always")
     """Run of this family whose text tower reads captions in place of one that learns, as it is
     (Zhai et al. 2022, LiT, with the other side locked): FOLDER, FOLDER@best or FOLDER@STEP."""
     image: ImageTower = ResNet()

@@ -14,7 +14,7 @@ from genjax.config.networks import DCGAN, MLP, SNGAN, DCGANTutorial, Goodfellow,
 from genjax.config.optimizers import SGD, Adam, Linear, RMSProp
 from genjax.errors import UserError
 
-FORMAT = 9
+FORMAT = 10
 """Of what is written now; a field that comes raises it."""
 
 Plain = dict[str, Any]
