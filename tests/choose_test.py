@@ -11,6 +11,7 @@ from in_process import genjax, refusal
 
 from genjax.config import MLP, Adam, Cosine, Linear, Network
 from genjax.config import plugins as plugin_files
+from genjax.config.formats import FORMAT
 from genjax.config.json import config_hash, from_json, to_dict
 from genjax.config.yaml import parse_yaml, to_yaml
 from genjax.errors import UserError
@@ -163,7 +164,7 @@ def test_flags_go_before_a_file_and_a_file_before_the_preset(tmp_path):
         ("steps: !!python/object/apply:os.getcwd []", "is not valid YAML"),
         ("name: &a [*a]", "it must be of type str"),
         ('name: "\\ud800"', "name is"),
-        ("format: 10", "is of format 10; this genjax reads up to 9"),
+        (f"format: {FORMAT + 1}", f"this genjax reads up to {FORMAT}"),
         ("format: 3", "lacks the field 'name'; a file that says its format has all fields"),
         ("steps: 3\nseed: 1\nsteps: 4", "is not valid YAML: 'steps' is there twice"),
         ("model: {generator: {name: mlp, name: sngan}}", "'name' is there twice"),

@@ -238,7 +238,7 @@ def edited(**changes):
         ({"model__generator_optimizer__schedule": "linear"}, "it must be an object"),
         ({"data": 3}, "data is 3; it must be an object"),
         ({"data__given": "label"}, "given is 'label'; it must be a list"),
-        ({"format": 10}, "is of format 10; this genjax reads up to 9"),
+        ({"format": FORMAT + 1}, f"this genjax reads up to {FORMAT}"),
         ({"format": "3"}, "format is '3'; it must be a number"),
         ({"plugins": ["/nowhere.py"]}, r"the plugin /nowhere\.py is gone"),
     ],
