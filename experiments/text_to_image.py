@@ -11,7 +11,7 @@ Writes:    runs/experiments/text_to_image/, one folder a run; a second call goes
            text_to_image-WAY-closest.png
 
 Each way has an hour of one core: t2i-emoji, t2i-gan-emoji, and prior-emoji with unclip-emoji, which
-share it. Minutes are steps, by the images a second of `genjax train PRESET --steps 32` on one of
+share it. Minutes are steps, by the images a second of `genjax train PRESET --steps 64` on one of
 two cores of an AMD EPYC (family 25) whose other core was busy, 2026-11-29. A joint embedding comes
 on top, whose network of texts reads the captions of all ways; another one, of another seed, is the
 judge.
@@ -46,7 +46,7 @@ SAMPLES = 600
 GUIDANCES = (0, 1, 2, 3, 5, 8)
 USUAL = 3
 # Images a second.
-DIRECT, DECODER, GAN, PRIOR = 72, 70, 125, 100
+DIRECT, DECODER, GAN, PRIOR = 72, 75, 115, 98
 SECONDS, FOR_PRIOR = 3600, 600
 SHARED = ("--steps", "12", "--solver", "dpmpp_2m")
 COLUMNS = ("clip_score", "caption_accuracy", "fid", "precision", "recall", "memorization")
