@@ -14,7 +14,7 @@ from genjax.core.parallel import compile_step, mapped_axis, step_once
 from genjax.core.rng import latents, stream
 from genjax.core.schema import Field, Spec
 from genjax.errors import UserError
-from genjax.families.contrastive import make_joint
+from genjax.families.contrastive.joint import make_joint
 from genjax.families.gan.algorithm import make_gan
 from genjax.families.gan.composition import make_networks
 

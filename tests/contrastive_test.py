@@ -31,7 +31,9 @@ from genjax.domains import tokenizers
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding, clip_score
 from genjax.evals.retrieval import chance, retrieval_ranks
-from genjax.families.contrastive import bounded, contrast, make_joint
+from genjax.families.contrastive.algorithm import bounded
+from genjax.families.contrastive.joint import make_joint
+from genjax.families.contrastive.loss import contrast
 from genjax.families.registry import make_algorithm, make_spec
 from genjax.presets import PRESETS
 from genjax.run.opening import open_run

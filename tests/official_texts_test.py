@@ -16,7 +16,7 @@ from genjax.core.schema import Field
 from genjax.domains import tokenizers
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding
-from genjax.families.contrastive import text_encoder
+from genjax.families.contrastive.reading import text_encoder
 from genjax.families.registry import make_spec
 from genjax.run.opening import open_named, open_run
 

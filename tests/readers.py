@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from genjax.config import ContrastiveConfig, NoImages, TextTransformer
 from genjax.core.frozen import Frozen
-from genjax.families.contrastive import make_joint, texts_of
+from genjax.families.contrastive.joint import make_joint, texts_of
 
 READER = ContrastiveConfig(text=TextTransformer(width=8, depth=1, heads=2), image=NoImages())
 

@@ -16,7 +16,8 @@ from genjax.core.types import State, Variables
 from genjax.domains.captions import encode_prompts
 from genjax.domains.image import scale_images
 from genjax.errors import UserError
-from genjax.families.contrastive import make_joint, reader_of, texts_of
+from genjax.families.contrastive.joint import make_joint, texts_of
+from genjax.families.contrastive.reading import encoder_of, read_texts
 from genjax.families.registry import make_spec
 
 _CHUNK = 100
@@ -61,7 +62,7 @@ class Embedding:
             )
         spec = make_spec(experiment, schema)
         joint: Any = make_joint(config, spec)
-        reader = reader_of(config, spec, networks)
+        encoder = encoder_of(config, spec, networks)
         self.name = experiment.name
         self.images = not isinstance(config.image, NoImages)
         self.shape = spec.shape
@@ -73,7 +74,7 @@ class Embedding:
 
         def texts(variables: _Networks, tokens: Array) -> Array:
             own, frozen = variables
-            read = reader.read(frozen, tokens)
+            read = read_texts(encoder, frozen, tokens)
             found: Array = joint.apply(own, read, False, method="embed_texts")
             return found
 

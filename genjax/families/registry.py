@@ -33,7 +33,7 @@ from genjax.domains.derivations import derive, derived_fields
 from genjax.domains.domain import Domain
 from genjax.errors import UserError, lookup
 from genjax.families.autoregressive import make_autoregressive
-from genjax.families.contrastive import make_contrastive
+from genjax.families.contrastive.algorithm import make_contrastive
 from genjax.families.diffusion.algorithm import make_diffusion
 from genjax.families.diffusion.consistency import make_consistency
 from genjax.families.diffusion.mean_flow import make_mean_flow

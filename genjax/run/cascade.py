@@ -13,7 +13,7 @@ from genjax.core.rng import stream
 from genjax.domains.vectors import VECTORS
 from genjax.errors import UserError
 from genjax.evals.embedding import Embedding
-from genjax.families.contrastive import check_texts
+from genjax.families.contrastive.reading import check_texts
 from genjax.families.registry import FAMILIES, make_spec
 from genjax.run.directory import read_config
 from genjax.run.embedded import open_embedding

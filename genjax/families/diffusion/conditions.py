@@ -11,7 +11,7 @@ from genjax.core.captions import CAPTION
 from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.schema import NO_LABELS, Field, Spec, check_continuous
 from genjax.errors import UserError
-from genjax.families.contrastive import ENCODER, TextEncoder, text_encoder
+from genjax.families.contrastive.reading import ENCODER, TextEncoder, text_encoder
 from genjax.nn.denoisers import make_denoiser
 from genjax.nn.described import Described
 from genjax.nn.sequences import make_sequence_encoder

@@ -12,7 +12,7 @@ from genjax.core.frozen import Frozen, Networks
 from genjax.core.schema import Spec
 from genjax.core.types import Examples
 from genjax.errors import UserError
-from genjax.families.contrastive import check_texts
+from genjax.families.contrastive.reading import check_texts
 from genjax.families.diffusion.conditions import Conditions, conditions_of, make_network
 from genjax.families.diffusion.paths import PATHS, Course, Time, over, ratio
 from genjax.families.diffusion.predictions import PREDICTIONS, recover

@@ -22,7 +22,7 @@ from genjax.core.types import (
     PerExample,
     Variables,
 )
-from genjax.families.contrastive import ENCODER
+from genjax.families.contrastive.reading import ENCODER
 from genjax.families.diffusion.conditions import LABEL, Conditions
 from genjax.nn.descriptions import Description
 from genjax.nn.sequences import Sequences, there

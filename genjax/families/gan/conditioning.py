@@ -14,7 +14,7 @@ from genjax.core.rng import example_keys, stream
 from genjax.core.schema import NO_LABELS, Field, Spec
 from genjax.core.types import Condition, Embedding, Index, Key, Labels, PerExample
 from genjax.errors import UserError, lookup
-from genjax.families.contrastive import ENCODER, TextEncoder, text_encoder
+from genjax.families.contrastive.reading import ENCODER, TextEncoder, text_encoder
 from genjax.families.gan.networks import GENERATOR_CONDITIONING
 from genjax.nn.text import unit
 
