@@ -2,8 +2,8 @@
 
 Command:   python experiments/preset_scores.py [PRESET ...]
 Needs:     MNIST (`genjax data prepare mnist`) and Fashion-MNIST, and two CPU cores, ten minutes for
-           a DCGAN and an hour for the others; the classifiers come with genjax
-Writes:    runs/experiments/preset_scores/, one folder a run; a second call goes on, or only scores
+           a DCGAN and 70 for the others; the classifiers come with genjax
+Writes:    runs/experiments/preset_scores/, one folder a run; a second call goes on
            experiments/results/preset_scores/, of each preset the records as PRESET.jsonl, a table
            as PRESET.md and 64 samples as PRESET.png
 
@@ -31,7 +31,7 @@ from genjax.data.sources import load
 from genjax.domains.previews import save_previews
 from genjax.errors import lookup
 from genjax.evals.classifier import load_classifier
-from genjax.evals.records import FILE, Record, append_records, rank, read_records
+from genjax.evals.records import Record, append_records, rank, read_records
 from genjax.presets import preset
 from genjax.run.evaluation import Protocol, evaluate_images, evaluate_run, save_closest
 from genjax.run.loop import train
@@ -98,11 +98,12 @@ def score(name: str, console: Console) -> None:
     directory = train_run(name, console)
     protocol = Protocol(load_classifier, samples=SAMPLES)
     # Samples of a denoiser take half an hour.
-    if not (directory / FILE).exists():
+    scored = DIRECTORY / f"{name}.jsonl"
+    if not scored.exists():
         result = evaluate_run(directory, "last", protocol, progress=progress)
         save_closest(directory / "closest.png", result.compared)
-        append_records(directory / FILE, result.records)
-    own = read_records(directory / FILE)
+        append_records(scored, result.records)
+    own = read_records(scored)
     groups = {f"step {own[0]['step']}": own}
     for title, file in make_controls(directory, preset(name).data.name).items():
         controls = evaluate_images(preset(name).data.name, str(file), protocol, progress=progress)
