@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from genjax.errors import UserError
 
+LABEL = "label"
+"""The field of class labels."""
 NO_LABELS = "the data have none, or data.given leaves them out"
 """Why a conditional model can't be, for the end of an error message."""
 

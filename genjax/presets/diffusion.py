@@ -1,6 +1,7 @@
 """Diffusion and flow matching."""
 
 import dataclasses
+from typing import Any
 
 from genjax.config import (
     Adam,
@@ -8,6 +9,7 @@ from genjax.config import (
     Constant,
     CosinePath,
     DataConfig,
+    Denoising,
     DiffusionConfig,
     DiT,
     EvalConfig,
@@ -24,9 +26,14 @@ from genjax.config import (
 )
 from genjax.presets.base import experiment, on_digits
 
-# Samples take a network dozens of calls each, which would cost as much as the training; a loss on
-# held-out data takes few.
-_WATCHED = EvalConfig(rank="held_out")
+
+def _denoiser(name: str, data: str, model: Denoising, **fields: Any) -> Experiment:
+    """An experiment that is watched by its loss on held-out data.
+
+    Samples take the network dozens of calls each, which would cost as much as the training.
+    """
+    watched = EvalConfig(rank="held_out")
+    return experiment(name, data, model, **{"batch_size": 32, "eval": watched, **fields})
 
 
 def _flow(network: UNet) -> DiffusionConfig:
@@ -90,14 +97,8 @@ def _clothing() -> Experiment:
     To compare with is stylegan2-clothing, by the same scores of the same images.
     """
     network = UNet(width=32, widths=(1, 2, 2), blocks=1, dropout=0.1)
-    made = experiment(
-        "diffusion-clothing",
-        "clothing",
-        DiffusionConfig(network=network),
-        flip=True,
-        batch_size=64,
-        eval=_WATCHED,
-    )
+    model = DiffusionConfig(network=network)
+    made = _denoiser("diffusion-clothing", "clothing", model, flip=True, batch_size=64)
     return dataclasses.replace(made, data=dataclasses.replace(made.data, resolution=32))
 
 
@@ -118,7 +119,7 @@ def _captioned(name: str, data: str, caption_dropout: float | None = None) -> Ex
         label_dropout=0.1,
         caption_dropout=caption_dropout,
     )
-    made = experiment(name, data, model, batch_size=32, eval=_WATCHED)
+    made = _denoiser(name, data, model)
     described = dataclasses.replace(made.data, resolution=32, given=("caption",))
     return dataclasses.replace(made, data=described)
 
@@ -135,7 +136,7 @@ def _speech() -> Experiment:
         conditional=True,
         label_dropout=0.1,
     )
-    made = experiment("speech2mnist", "speech2mnist", model, batch_size=32, eval=_WATCHED)
+    made = _denoiser("speech2mnist", "speech2mnist", model)
     return dataclasses.replace(made, data=dataclasses.replace(made.data, given=("speech",)))
 
 
@@ -154,7 +155,7 @@ def _unclip() -> tuple[Experiment, Experiment]:
     decoder = _captioned("unclip-emoji", "emoji_embedded", 0.5)
     given = dataclasses.replace(decoder.data, given=("caption", "embedding"))
     decoder = dataclasses.replace(decoder, data=given)
-    prior = experiment(
+    prior = _denoiser(
         "prior-emoji",
         "emoji_embedded",
         DiffusionConfig(
@@ -167,7 +168,6 @@ def _unclip() -> tuple[Experiment, Experiment]:
             label_dropout=0.1,
         ),
         batch_size=128,
-        eval=_WATCHED,
     )
     data = DataConfig("emoji_embedded", target="embedding", given=("caption",))
     return decoder, dataclasses.replace(prior, data=data)
@@ -185,7 +185,7 @@ def _upsample(name: str, data: str, flip: bool) -> Experiment:
         conditional=True,
         condition_noise=0.2,
     )
-    made = experiment(name, data, model, flip=flip, batch_size=16, eval=_WATCHED)
+    made = _denoiser(name, data, model, flip=flip, batch_size=16)
     described = dataclasses.replace(
         made.data, resolution=64, derive=("downsample:2",), given=("downsample",)
     )
@@ -200,25 +200,11 @@ _DIGITS = UNet(width=32, widths=(1, 2), blocks=1)
 _FASHION = UNet(width=16, widths=(1, 2, 2), blocks=1)
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    on_digits(
-        experiment("diffusion-digits", "digits", DiffusionConfig(network=_DIGITS), eval=_WATCHED)
-    ),
+    on_digits(_denoiser("diffusion-digits", "digits", DiffusionConfig(network=_DIGITS))),
     on_digits(experiment("consistency-digits", "digits", _consistency(_DIGITS))),
     experiment("consistency-fashion", "fashion_mnist", _consistency(_FASHION), batch_size=32),
-    experiment(
-        "diffusion-mnist",
-        "mnist",
-        DiffusionConfig(network=_FASHION),
-        batch_size=32,
-        eval=_WATCHED,
-    ),
-    experiment(
-        "diffusion-fashion",
-        "fashion_mnist",
-        DiffusionConfig(network=_FASHION),
-        batch_size=32,
-        eval=_WATCHED,
-    ),
+    _denoiser("diffusion-mnist", "mnist", DiffusionConfig(network=_FASHION)),
+    _denoiser("diffusion-fashion", "fashion_mnist", DiffusionConfig(network=_FASHION)),
     _clothing(),
     _captioned("t2i-emoji", "emoji"),
     _captioned("t2i-crawl", "crawl"),
@@ -238,5 +224,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     experiment(
         "meanflow-fashion", "fashion_mnist", MeanFlowConfig(network=_FASHION), batch_size=32
     ),
-    experiment("flow-fashion", "fashion_mnist", _flow(_FASHION), batch_size=32, eval=_WATCHED),
+    _denoiser("flow-fashion", "fashion_mnist", _flow(_FASHION)),
 )

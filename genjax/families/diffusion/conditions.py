@@ -9,15 +9,13 @@ import jax.numpy as jnp
 from genjax.config import Denoising
 from genjax.core.captions import CAPTION
 from genjax.core.frozen import NO_NETWORKS, Networks
-from genjax.core.schema import NO_LABELS, Field, Spec, check_continuous
+from genjax.core.schema import LABEL, NO_LABELS, Field, Spec, check_continuous
 from genjax.errors import UserError
 from genjax.families.contrastive.reading import ENCODER, TextEncoder, text_encoder
 from genjax.nn.denoisers import make_denoiser
 from genjax.nn.described import Described
 from genjax.nn.sequences import make_sequence_encoder
 from genjax.nn.text import make_text_tower
-
-LABEL = "label"
 
 _NOTHING: Mapping[str, Field] = MappingProxyType({})
 # What is about conditions alone, with what it is where there are none.

@@ -11,6 +11,7 @@ from genjax.core.captions import CAPTION, drawn
 from genjax.core.from_loss import Context
 from genjax.core.magnitude import unit_magnitude
 from genjax.core.rng import example_keys, stream
+from genjax.core.schema import LABEL
 from genjax.core.types import (
     Batch,
     Condition,
@@ -23,7 +24,7 @@ from genjax.core.types import (
     Variables,
 )
 from genjax.families.contrastive.reading import ENCODER
-from genjax.families.diffusion.conditions import LABEL, Conditions
+from genjax.families.diffusion.conditions import Conditions
 from genjax.nn.descriptions import Description
 from genjax.nn.sequences import Sequences, there
 from genjax.nn.text import Encoded, text_width

@@ -11,14 +11,12 @@ from genjax.config import GANConfig
 from genjax.core.captions import CAPTION, drawn
 from genjax.core.frozen import NO_NETWORKS, Networks
 from genjax.core.rng import example_keys, stream
-from genjax.core.schema import NO_LABELS, Field, Spec
+from genjax.core.schema import LABEL, NO_LABELS, Field, Spec
 from genjax.core.types import Condition, Embedding, Index, Key, Labels, PerExample
 from genjax.errors import UserError, lookup
 from genjax.families.contrastive.reading import ENCODER, TextEncoder, text_encoder
 from genjax.families.gan.networks import GENERATOR_CONDITIONING
 from genjax.nn.text import unit
-
-LABEL = "label"
 
 Auxiliary = Mapping[str, Float[Array, "batch size"]]
 Known: TypeAlias = Labels | Embedding
