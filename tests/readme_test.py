@@ -64,7 +64,7 @@ def small(command):
             words += [word for name, size in network for word in (f"--model.network.{name}", size)]
         if {"diffusion-digits", "t2i-emoji", "upsample-emoji"} & set(words):
             words += ["--model.network.name", "mlp"]
-        if {"t2i-emoji", "upsample-emoji", "clip-emoji"} & set(words):
+        if {"upsample-emoji", "clip-emoji"} & set(words):
             words += ["--model.text.depth", "1"]
         if "clip-emoji" in words:
             words += ["--model.image.widths", "8"]

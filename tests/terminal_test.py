@@ -72,6 +72,14 @@ def test_a_help_breaks_lines_where_its_column_ends_alone():
     assert "ganspace, the principal components of w" in plain
 
 
+def test_a_help_shows_no_marks_of_a_docstring():
+    printed, status = in_terminal("train", "clip-emoji", "--help")
+    assert status == 0
+    plain = Text.from_ansi(printed.replace("\r", "")).plain
+    assert "Network of the captions, which learns with that of the images" in plain
+    assert "`" not in plain
+
+
 def test_a_reader_that_has_enough_is_no_error():
     process = subprocess.Popen(
         [sys.executable, "-m", "genjax", "train", "--help"],

@@ -122,7 +122,7 @@ def _make_registry(explain: bool) -> ConstructorRegistry:
             return _make(config, **hidden, **values)
 
         # The help says above the flags of a part what this is.
-        make.__doc__ = inspect.getdoc(kind)
+        make.__doc__ = _plain(inspect.getdoc(kind) or "")
         return StructConstructorSpec(make, tuple(fields))
 
     return registry
@@ -131,10 +131,11 @@ def _make_registry(explain: bool) -> ConstructorRegistry:
 def _make(base: Any, **values: Any) -> Any:
     """A part of the configuration, whose fields off those of `base` are what flags ask for."""
     made = type(base)(**values)
-    for name, wanted in made.unread().items() if isinstance(made, Model) else ():
+    for name, why in made.unread().items() if isinstance(made, Model) else ():
         value = getattr(made, name)
         if value != getattr(base, name):
-            raise UserError(f"{name} is {value} without {wanted}; set that, or leave it out")
+            shown = getattr(value, value.tag) if isinstance(value, Tagged) else value
+            raise UserError(f"{name} is {shown} {why}")
     return made
 
 
@@ -151,9 +152,15 @@ def _of_any_names(table: Any) -> Any:
     return Annotated[table, dataclasses.replace(spec, instance_from_str=parse)]
 
 
+def _plain(text: str) -> str:
+    """A docstring as a terminal shows it."""
+    return text.replace("``", "").replace("`", "")
+
+
 def _explain(kind: type[Any], field: "dataclasses.Field[Any]") -> str | None:
     """What a field is, and the words that it may hold."""
     text = next((docs[field.name] for docs in map(_docs, kind.__mro__) if field.name in docs), None)
+    text = text and _plain(text)
     words = choices_of(field)
     return text if words is None else f"{text} Choices: {', '.join(words)}."
 

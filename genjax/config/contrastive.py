@@ -4,10 +4,10 @@ import dataclasses
 from typing import Literal
 
 from genjax.config.fields import check_numbers, require, setting
-from genjax.config.model import Model, check_average
+from genjax.config.model import Model, check_average, without
 from genjax.config.optimizers import Adam, Optimizer
 from genjax.config.tags import Tagged, register
-from genjax.config.text import TextTower, TextTransformer
+from genjax.config.text import TextTower, TextTransformer, read_by_another
 
 LEAST_TEMPERATURE = 0.01
 """Of a joint embedding, in the paper."""
@@ -77,10 +77,12 @@ class ContrastiveConfig(Model):
 
     family: Literal["contrastive"] = "contrastive"
     text: TextTower = TextTransformer()
+    """Network of the captions, which learns with that of the images."""
     text_encoder: str | None = setting(None, since=10, run="always")
     """Run of this family whose text tower reads captions in place of one that learns, as it is
     (Zhai et al. 2022, LiT, with the other side locked): FOLDER, FOLDER@best or FOLDER@STEP."""
     image: ImageTower = ResNet()
+    """Network of the images."""
     size: int = 128
     """Dimensions of the embedding; 512 in the paper."""
     temperature: float = 0.07
@@ -104,9 +106,11 @@ class ContrastiveConfig(Model):
 
     def unread(self) -> dict[str, str]:
         """See `Model.unread`."""
-        if not isinstance(self.image, NoImages):
-            return {}
-        return dict.fromkeys(("text_encoder", "size", "temperature", "shift"), "an image tower")
+        found = read_by_another(self.text_encoder)
+        if isinstance(self.image, NoImages):
+            of_images = ("text_encoder", "size", "temperature", "shift")
+            found |= dict.fromkeys(of_images, without("an image tower"))
+        return found
 
     def untrained(self) -> str | None:
         """See `Model.untrained`."""

@@ -9,7 +9,7 @@ from genjax.config.model import Model, check_average
 from genjax.config.optimizers import Adam, Constant, Optimizer
 from genjax.config.sequences import SequenceTower, SequenceTransformer
 from genjax.config.tags import Tagged, register
-from genjax.config.text import TextTower, TextTransformer
+from genjax.config.text import TextTower, TextTransformer, read_by_another
 
 SMALLEST_RHO = 0.1
 """Of the exponents by which noise grows; roots of smaller ones are beyond float32."""
@@ -170,6 +170,10 @@ class Denoising(Model):
         captions = self.caption_dropout
         require(captions is None or 0 <= captions < 1, self, "caption_dropout", "in [0, 1)")
         require(self.condition_noise >= 0, self, "condition_noise", "at least 0")
+
+    def unread(self) -> dict[str, str]:
+        """See `Model.unread`."""
+        return read_by_another(self.text_encoder)
 
 
 @register

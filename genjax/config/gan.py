@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 from genjax.config.fields import LARGEST_BATCH, check_numbers, require, setting
-from genjax.config.model import Model, check_average
+from genjax.config.model import Model, check_average, without
 from genjax.config.networks import DCGAN, Network, NoiseMode
 from genjax.config.optimizers import Adam, Constant, Optimizer, Schedule
 from genjax.config.tags import register
@@ -194,12 +194,14 @@ class GANConfig(Model):
         """See the base class."""
         found: dict[str, str] = {}
         if self.generator_conditioning == "none":
-            found["condition_width"] = "a generator_conditioning"
+            found["condition_width"] = without("a generator_conditioning")
         if self.ada_target is None:
-            found |= dict.fromkeys(("ada_speed", "ada_interval"), "an ada_target")
+            found |= dict.fromkeys(("ada_speed", "ada_interval"), without("an ada_target"))
         terms = (*self.penalties.values(), *self.generator_penalties.values())
         if self.lazy_updates and all(every == 1 for _, every in terms):
-            found["lazy_updates"] = "an interval above 1 in penalties or generator_penalties"
+            found["lazy_updates"] = without(
+                "an interval above 1 in penalties or generator_penalties"
+            )
         return found
 
 

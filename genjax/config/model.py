@@ -19,7 +19,7 @@ class Model(Tagged, what="family", tag="family"):
     """Type of the computation; parameters, statistics and losses stay float32."""
 
     def unread(self) -> dict[str, str]:
-        """Fields that change nothing as the others are, each with what would make them count.
+        """Fields that change nothing as the others are, each with why and what to do.
 
         A preset may have them for those who fill in the rest, so they are no mistake in themselves.
         """
@@ -28,6 +28,11 @@ class Model(Tagged, what="family", tag="family"):
     def untrained(self) -> str | None:
         """Why there is no training it, in words; None where there is."""
         return None
+
+
+def without(what: str) -> str:
+    """Why a field is not read, for `Model.unread`, where something else would let it count."""
+    return f"without {what}; set that, or leave it out"
 
 
 WIDEST = 0.288

@@ -88,3 +88,10 @@ class CLIPText(TextTower):
         super().__post_init__()
         fits = self.projection is None or self.projection >= 1
         require(fits, self, "projection", "at least 1")
+
+
+def read_by_another(text_encoder: str | None) -> dict[str, str]:
+    """What `Model.unread` has of ``text``, where perhaps another run's network reads captions."""
+    if text_encoder is None:
+        return {}
+    return {"text": "beside text_encoder, whose network reads captions; leave one of the two out"}
