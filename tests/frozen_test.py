@@ -9,7 +9,8 @@ from in_process import contents, genjax, refusal
 from safetensors.numpy import load_file
 
 from genjax.config import DiffusionSampling
-from genjax.run.opening import open_run, parse_run, pinned
+from genjax.errors import UserError
+from genjax.run.opening import open_named, open_run, parse_run, pinned
 
 TINY = ("--model.network.name", "mlp", "--model.network.width", "16", "--batch-size", "16")
 EVERY = ("--sample-every", "4", "--checkpoint-every", "2", "--log-every", "2")
@@ -33,9 +34,9 @@ def student(teacher):
 
 def test_a_teacher_is_named_by_its_weights_and_stays_out_of_checkpoints(teacher, student):
     config = json.loads((student / "config.json").read_text())
-    name, digest = config["model"]["teacher"].split("#")
+    name, digests = config["model"]["teacher"].split("#")
     assert name == f"{teacher}@4"
-    assert len(digest) == 16
+    assert [len(digest) for digest in digests.split(".")] == [16, 12]
     saved = contents(student / "checkpoints")
     assert any(b"network" in (data or b"") for data in saved.values())
     assert not any(b"frozen" in (data or b"") for data in saved.values())
@@ -60,9 +61,31 @@ def test_without_its_teacher_a_student_samples_and_no_more(teacher, student, tmp
     run = train("consistency-digits", tmp_path / "run", "--model.teacher", moved)
     shutil.rmtree(moved)
     assert genjax("sample", run, "--n", "4", "--npz", tmp_path / "a.npz").status == 0
-    assert f"teacher is {moved}@4#" in refusal("resume", run, "--steps", "6")
+    gone = refusal("resume", run, "--steps", "6")
+    assert f"teacher is {moved}@4#" in gone
+    assert "no such folder any more; move it back" in gone
     train("diffusion-digits", moved, "--seed", "1")
     assert "are now those of #" in refusal("resume", run, "--steps", "6")
+
+
+def test_a_named_run_is_the_same_weights_and_the_same_model(teacher, tmp_path):
+    """Weights alone do not say what a network computes."""
+    copy = tmp_path / "copy"
+    shutil.copytree(teacher, copy)
+    name = open_named(str(copy), "teacher").name
+    before_models = name.partition(".")[0]
+    assert open_named(before_models, "teacher").name == name
+    train("diffusion-digits", tmp_path / "other", "--model.data-std", "0.25")
+    for file in ("config.json", "manifest.json"):
+        shutil.copy(tmp_path / "other" / file, copy / file)
+    with pytest.raises(
+        UserError, match=r"model there is now configured as \.\w{12}, with the same"
+    ):
+        open_named(name, "teacher")
+    assert open_named(before_models, "teacher").name.startswith(before_models)
+    shutil.rmtree(copy / "checkpoints" / "4")
+    with pytest.raises(UserError, match="whose checkpoint of step 4 is gone; bring it back"):
+        open_named(name, "teacher")
 
 
 @pytest.mark.full
@@ -83,7 +106,7 @@ def test_a_student_begins_with_a_teacher_that_had_more(tmp_path):
 def test_a_hash_may_be_part_of_a_name(teacher, tmp_path):
     folder = tmp_path / "a#1"
     shutil.copytree(teacher, folder)
-    assert parse_run(f"{folder}@2") == (folder, 2, "")
+    assert parse_run(f"{folder}@2") == (folder, 2, "", "")
     assert pinned(DiffusionSampling(guide=f"{folder}@2")).guide.startswith(f"{folder}@2#")
     message = "but the weights there are now those of #"
     assert message in refusal(

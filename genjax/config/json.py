@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genjax.config.experiment import Experiment
-from genjax.config.fields import default_of, since
+from genjax.config.fields import default_of, named_runs, since
 from genjax.config.formats import FORMAT, hashed, hashed_before, upgrade
+from genjax.config.model import Model
 from genjax.config.plugins import load_plugins
 from genjax.config.tags import is_base, other
 from genjax.errors import UserError, reason, suggest
@@ -52,6 +53,20 @@ def config_hash(experiment: Experiment) -> str:
       The first digits of the SHA-256 of what `genjax.config.formats.hashed` gives, as JSON.
     """
     return _digest(hashed(experiment))
+
+
+def model_hash(model: Model) -> str:
+    """Names a model of another run, wherever the runs lie that it names itself: 12 hex digits.
+
+    Args:
+      model: the configuration, whose own runs are named with digests.
+
+    Returns:
+      As `config_hash`.
+    """
+    plain = hashed(model)
+    named = {field: name.rpartition("#")[2] for field, name in named_runs(model, True).items()}
+    return _digest({**plain, **named})
 
 
 def former_hashes(experiment: Experiment) -> list[str]:

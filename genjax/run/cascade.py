@@ -134,4 +134,4 @@ class Prior:
 
 
 def _digest(name: str) -> str:
-    return name.rpartition("#")[2]
+    return parse_run(name).digest

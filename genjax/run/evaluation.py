@@ -45,7 +45,7 @@ from genjax.run.conditions import (
 )
 from genjax.run.directory import check_data
 from genjax.run.embedded import embedding_of
-from genjax.run.opening import Run, open_algorithm, open_named, open_run, pinned
+from genjax.run.opening import Run, open_algorithm, open_named, open_run, parse_run, pinned
 from genjax.run.sampling import HostCondition, samples_of
 from genjax.run.scoring import held_out_values
 
@@ -261,7 +261,7 @@ def _given_by(spec: Spec, source: Source, prior: Prior | None) -> str | None:
 
 def _judge(name: str) -> Judge:
     named = open_named(name, "--clip")
-    digest = named.name.rpartition("#")[2]
+    digest = parse_run(named.name).digest
     own = embedding_of(named.run)
     return Judge(own, f"{named.run.experiment.name} {digest}")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from genjax.config import Experiment
 from genjax.config.fields import default_of, named_runs, since
+from genjax.config.json import model_hash
 from genjax.core.algorithm import Algorithm
 from genjax.core.frozen import Frozen, with_frozen
 from genjax.core.players import players, sampling_variables
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 _DIGITS = 16
 """Of the digest of the networks of another run."""
-_DIGEST = rf"[0-9a-f]{{8,{_DIGITS}}}"
+_DIGESTS = rf"[0-9a-f]{{8,{_DIGITS}}}(\.[0-9a-f]{{12}})?"
 
 
 class Run(NamedTuple):
@@ -108,34 +109,37 @@ class RunName(NamedTuple):
       folder: of the run.
       which: the checkpoint.
       digest: of its weights, hexadecimal; empty where any will do.
+      model: of the configuration of its model, likewise; empty in names of before there was one.
     """
 
     folder: Path
     which: checkpoint.Which
     digest: str
+    model: str = ""
 
 
 def parse_run(name: str) -> RunName:
-    """Reads FOLDER, FOLDER@best or FOLDER@STEP, perhaps with # and a digest after it.
+    """Reads FOLDER, FOLDER@best or FOLDER@STEP, perhaps with # and a digest or two after it.
 
     Example:
       >>> parse_run("runs/vae@best")
-      RunName(folder=PosixPath('runs/vae'), which='best', digest='')
+      RunName(folder=PosixPath('runs/vae'), which='best', digest='', model='')
     """
     # A folder's own name may have these signs in it.
     if Path(name).is_dir():
         return RunName(Path(name), "last", "")
-    base, _, digest = name.rpartition("#")
-    if not re.fullmatch(_DIGEST, digest):
-        base, digest = name, ""
+    base, _, digests = name.rpartition("#")
+    if not re.fullmatch(_DIGESTS, digests):
+        base, digests = name, ""
+    digest, _, model = digests.partition(".")
     if Path(base).is_dir():
-        return RunName(Path(base), "last", digest)
+        return RunName(Path(base), "last", digest, model)
     folder, at, which = base.rpartition("@")
     if at and which in ("last", "best"):
-        return RunName(Path(folder), "last" if which == "last" else "best", digest)
+        return RunName(Path(folder), "last" if which == "last" else "best", digest, model)
     if at and which.isdecimal() and len(which) < 20:
-        return RunName(Path(folder), int(which), digest)
-    return RunName(Path(base), "last", digest)
+        return RunName(Path(folder), int(which), digest, model)
+    return RunName(Path(base), "last", digest, model)
 
 
 def weights_digest(networks: Mapping[str, Any]) -> str:
@@ -192,7 +196,7 @@ def check_trained(experiment: Experiment) -> None:
 
 
 def pinned(config: T) -> T:
-    """A configuration whose runs are named with their step and the digest of their weights.
+    """A configuration whose runs are named with their step and the digests of what they are.
 
     Args:
       config: a dataclass; of an experiment the model is changed.
@@ -216,7 +220,7 @@ class Named(NamedTuple):
     """A run that a configuration names.
 
     Attributes:
-      name: absolute, with the step and the digest of the weights.
+      name: absolute, with the step and the digests of the weights and of the model.
       run: as `open_run` opens it.
       variables: of its networks, by player, what samples come from; on the host.
     """
@@ -227,7 +231,7 @@ class Named(NamedTuple):
 
 
 def open_named(name: str, field: str, sampling: Any = None) -> Named:
-    """Opens a run, and refuses other weights than those of the digest in its name, if it has one.
+    """Opens a run, and refuses another network than the digests in its name are of, if any.
 
     Args:
       name: see `parse_run`.
@@ -240,7 +244,17 @@ def open_named(name: str, field: str, sampling: Any = None) -> Named:
     Raises:
       UserError: it is not there, or not the same any more.
     """
-    folder, which, wanted = parse_run(name)
+    folder, which, wanted, wanted_model = parse_run(name)
+    if wanted and not folder.is_dir():
+        raise UserError(
+            f"{field} is {name}, and there is no such folder any more; move it back, or link it "
+            "there"
+        )
+    if wanted and isinstance(which, int) and not (folder / "checkpoints" / str(which)).is_dir():
+        raise UserError(
+            f"{field} is {name}, whose checkpoint of step {which} is gone; bring it back, and give "
+            "a run that goes on while others use it more --keep-checkpoints"
+        )
     try:
         run = open_run(folder, which, sampling=sampling)
     except UserError as error:
@@ -253,7 +267,13 @@ def open_named(name: str, field: str, sampling: Any = None) -> Named:
             f"{field} is {name}, but the weights there are now those of #{found}; bring those back "
             "that were used"
         )
-    return Named(f"{folder.absolute()}@{run.step}#{found}", run, variables)
+    model = model_hash(run.experiment.model)
+    if wanted_model not in ("", model):
+        raise UserError(
+            f"{field} is {name}, but the model there is now configured as .{model}, with the same "
+            "weights; bring back what was used"
+        )
+    return Named(f"{folder.absolute()}@{run.step}#{found}.{model}", run, variables)
 
 
 def _read(name: str, field: str) -> Frozen:

@@ -141,8 +141,8 @@ def enlarge(drawn: RunSamples, then: str, seed: int, average: bool) -> RunSample
 
     Reference: Ho et al. 2022 (Cascaded Diffusion Models).
     """
-    folder, which, _ = parse_run(then)
-    spec, schema = next_stage(then), read_schema(folder)
+    stage = parse_run(then)
+    spec, schema = next_stage(then), read_schema(stage.folder)
     if drawn.schema.domain != "image":
         raise UserError(f"--then is {then}, which takes images, not {drawn.schema.domain}")
     names = [f"sample {number}" for number in range(len(drawn.samples))]
@@ -155,7 +155,7 @@ def enlarge(drawn: RunSamples, then: str, seed: int, average: bool) -> RunSample
         raise UserError(f"--then is {then}, which needs captions that the samples do not have")
     prompts = drawn.prompts if CAPTION in spec.given else ()
     made = sample_run(
-        folder, seed, which, len(names), average=average, prompts=prompts, given=given
+        stage.folder, seed, stage.which, len(names), average=average, prompts=prompts, given=given
     )
     return made._replace(labels=drawn.labels, names=drawn.names, prompts=drawn.prompts)
 

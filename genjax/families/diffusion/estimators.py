@@ -239,4 +239,4 @@ def _space(model: Denoising) -> str:
 
 def _weights(run: str) -> str:
     """What a name of a run says of its weights."""
-    return run.rpartition("#")[2]
+    return run.rpartition("#")[2].partition(".")[0]
