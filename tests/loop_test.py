@@ -219,7 +219,10 @@ def test_a_misfit_writes_nothing(small_experiment, tmp_path, console):
 @pytest.mark.parametrize(
     ("rank", "message"),
     [
-        ("foo", "unknown eval.rank 'foo'; choices: diversity, held_out, none, pixel_frechet"),
+        (
+            "foo",
+            "choices: diversity, none, pixel_frechet; held_out is no choice, as this model has no loss",
+        ),
         ("Diversity", "did you mean 'diversity'"),
         ("", "unknown eval.rank ''"),
         ("elbo", "unknown eval.rank 'elbo'"),

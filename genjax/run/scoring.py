@@ -122,8 +122,14 @@ def check_rank(
         names += [name.removeprefix("evaluation/") for name in found]
     if config.rank == "held_out" and missing is not None:
         raise UserError(f"eval.rank is 'held_out', but {missing}; set it to none")
-    if config.rank is not None:
-        lookup(dict.fromkeys([*names, "held_out", "none"]), config.rank, "eval.rank")
+    if config.rank is None:
+        return
+    names += ["none"] if missing else ["held_out", "none"]
+    try:
+        lookup(dict.fromkeys(names), config.rank, "eval.rank")
+    except UserError as error:
+        why = f"; held_out is no choice, as {missing}" if missing else ""
+        raise UserError(f"{error}{why}") from None
 
 
 def _held_out_means(
