@@ -284,6 +284,10 @@ def test_a_run_whose_captions_another_one_reads(run, tmp_path):
     again = ("train", "clip-colours", "--out", tmp_path / "no", "--model.text-encoder")
     alone = refusal(*again, run, "--model.image.name", "none")
     assert f"text_encoder is {run} without an image tower" in alone
+    deeper = refusal(*again, run, "--model.text.depth", 3)
+    assert "text is transformer beside text_encoder, whose network reads captions" in deeper
+    exported = refusal("weights", "export", "clip", own, "--out", tmp_path / "a.safetensors")
+    assert f"reads texts by the network of another run; export that, {run}@150#" in exported
     said = refusal(*again, own)
     assert f"reads texts by the network of another one; name that, {run}@150#" in said
 

@@ -320,6 +320,11 @@ def _check_texts(
         raise UserError(
             f"{directory} is of family {model.family}, not a joint embedding, and has no {name}"
         )
+    if model.text_encoder is not None:
+        raise UserError(
+            f"{directory} reads texts by the network of another run; export that, "
+            f"{model.text_encoder}"
+        )
     if type(model.text) is not architecture.network:
         raise UserError(
             f"the network of texts of {directory} is a {model.text.name}, not that of {name}; "
