@@ -133,6 +133,9 @@ def test_what_is_no_next_stage_is_refused_before_the_first_is_drawn(first, run, 
     said = refusal("sample", first, *nothing, "--then", first)
     assert "which makes nothing of images" in said
     assert "is not a run" in refusal("sample", first, *nothing, "--then", tmp_path)
+    later = refusal("sample", first, *nothing, "--then", f"{run}@7")
+    assert f"--then is {run}@7: " in later
+    assert "no checkpoint of step 7" in later
     other = refusal("sample", first, *nothing, "--then", f"{run}#{16 * '0'}")
     assert "but the weights there are now those of" in other
 

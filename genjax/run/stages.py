@@ -110,7 +110,7 @@ def next_stage(then: str) -> Spec:
       The spec.
 
     Raises:
-      UserError: it is no run, or takes no images, or its weights are not those of the digest.
+      UserError: it is no run, takes no images, lacks the checkpoint, or has other weights.
     """
     named = parse_run(then)
     spec = spec_of(named.folder)
@@ -118,9 +118,8 @@ def next_stage(then: str) -> Spec:
         raise UserError(
             f"--then is {then}, which makes nothing of images; name a run whose data.derive is set"
         )
-    if named.digest:
-        # Refuses other weights.
-        open_named(then, "--then")
+    # Refuses a missing checkpoint and other weights before anything is drawn.
+    open_named(then, "--then")
     return spec
 
 
