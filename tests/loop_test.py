@@ -221,7 +221,7 @@ def test_a_misfit_writes_nothing(small_experiment, tmp_path, console):
     [
         (
             "foo",
-            "choices: diversity, none, pixel_frechet; held_out is no choice, as this model has no loss",
+            "choices: diversity, none, pixel_frechet; held_out is no choice, as this model has no",
         ),
         ("Diversity", "did you mean 'diversity'"),
         ("", "unknown eval.rank ''"),
