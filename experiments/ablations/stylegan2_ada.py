@@ -12,16 +12,18 @@ augmentation (+ ada: bgc, target 0.6) and without, on all 3,068 training images 
 steps. The augmentation's strength grows from 0 to 1 in 500,000 images at the fastest, as in the
 paper, so that it can come to 0.77 here.
 
-The first of two seeds is at its end (results/stylegan2_ada, 2026-11-28 to 29, one core of an AMD
-EPYC of family 25); a further call with --records goes on. FID and recall are 1.65 and 0.48 of a
-tenth, 1.42 and 0.68 of a tenth with an augmentation, 1.00 and 0.78 of all images, and 0.72 and 0.78
-of all with one. There the strength never rose above 0.0051 and was 0 at the end, so that 1.00 and
-0.72 are nearly the same training twice: chance alone makes such a difference of FID, and the gain
-of 0.22 on a tenth is less than that. The gain of recall on a tenth is more. Without an augmentation
-D comes to tell the 307 images of a tenth (loss 0.95 in the first 2,000 steps, 0.27 in the last
-2,000), though the FID of samples still falls (4.5, 2.7, 2.1, 1.9 by 2,000 samples each); with one,
-whose strength came to 0.08, the loss is 0.80 in the last. The last samples of these runs are beside
-the table: kinds of clothes and their colours are plain, textures coarse.
+Two seeds of a tenth and one of all images are at their end (results/stylegan2_ada, 2026-11-28 to
+29, one core of an AMD EPYC of family 25); a further call with --records goes on. On a tenth the
+augmentation helps recall: 0.475 and 0.515 without, 0.677 and 0.701 with it, by seed. FID is lower
+with it by both seeds, too (1.65 and 1.35, 1.42 and 1.19), but by less than seeds differ; KID is a
+little higher and precision lower. All images have FID 1.00 and recall 0.78, and 0.72 and 0.78 with
+an augmentation whose strength never rose above 0.0051 and was 0 at the end, so that these are
+nearly the same training twice: chance alone makes such a difference of FID.
+
+Without an augmentation D comes to tell the 307 images of a tenth (loss 0.95 and 0.97 in the first
+2,000 steps, 0.27 and 0.23 in the last 2,000), though the FID of samples still falls; with one,
+whose strength came to 0.08, the loss is 0.80 and 0.79 in the last. The last samples of seed 0,
+beside the table: kinds of clothes and their colours are plain, textures coarse.
 """
 
 import dataclasses

@@ -91,7 +91,8 @@ def _clothing(name: str, side: int, batch_size: int) -> Experiment:
     """Photographs of clothes at a size for two cores, with an augmentation that adapts faster.
 
     At 32 pixels 12,000 steps have come to FID 0.72 (classifier, 2,000 samples) with recall 0.78,
-    and to 1.42 and 0.68 of a tenth of the images (experiments/ablations/stylegan2_ada.py).
+    and of a tenth of the images to 1.31 and 0.69, the means of two seeds
+    (experiments/ablations/stylegan2_ada.py).
     """
     model = _with_ada(_small(side, batch_size), speed=100_000)
     made = experiment(name, "clothing", model, flip=True, batch_size=batch_size)
