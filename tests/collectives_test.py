@@ -1,5 +1,6 @@
 """Collectives are found in the text of programs, each once, with the bytes of its result."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from genjax.core.parallel import spread
 from genjax.core.types import AXIS
+from genjax.nn.conv import conv
 from genjax.targets.hlo import shape_bytes
 from genjax.targets.runs import Traffic, count_collectives
 
@@ -73,6 +75,34 @@ def test_compiled_sum_over_eight_devices() -> None:
     assert count_collectives(jax.jit(mapped).lower(x).compile().as_text()) == {
         "all-reduce": Traffic(1, 30 * 4)
     }
+
+
+@pytest.mark.parametrize(("examples", "kinds"), [(16, {"all-reduce"}), (12, None)], ids=str)
+def test_grouped_convolutions_of_several_devices_gather_no_examples(
+    examples: int, kinds: set[str] | None
+) -> None:
+    """With the gradient of a penalty on the gradient, equal to that of one device."""
+    devices = spread(jax.devices())
+    x = jax.random.normal(jax.random.key(0), (examples, 6, 6, 8))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 12))
+
+    def total(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.sin(conv(jnp.tanh(x), kernel, 1, "stock", groups=4)))
+
+    def penalised(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        return total(kernel, x) + jnp.sum(jax.grad(total, 1)(kernel, x) ** 2)
+
+    def on_mesh(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        with jax.sharding.use_abstract_mesh(devices.split.mesh.abstract_mesh):
+            return jax.value_and_grad(penalised)(kernel, x)
+
+    given = devices.split if kinds else devices.whole
+    compiled = jax.jit(on_mesh, in_shardings=(devices.whole, given)).lower(kernel, x).compile()
+    if kinds is not None:
+        assert set(count_collectives(compiled.as_text())) == kinds
+    found = compiled(jax.device_put(kernel, devices.whole), jax.device_put(x, given))
+    wanted = jax.value_and_grad(penalised)(kernel, x)
+    chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_program_of_one_device_has_none() -> None:

@@ -35,6 +35,7 @@ from genjax.nn.conv_forms import (
     adjoint,
     adjoint1d,
     adjoint_conv_transpose,
+    grouped_conv,
     joined_conv_transpose1d,
     patch_conv,
     patch_conv_transpose,
@@ -278,7 +279,7 @@ def conv(
     """`stock_conv` in the platform's fastest form, or in XLA's; same arguments."""
     if groups > 1:
         if form == "stock" or target_platform() != "cpu":
-            return stock_conv(x, kernel, stride, groups)
+            return grouped_conv(x, kernel, stride, groups)
         pairs = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
         return jnp.concatenate([conv(part, own, stride) for part, own in pairs], -1)
     _, h, w, _ = x.shape

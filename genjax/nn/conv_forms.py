@@ -5,11 +5,15 @@ Kernels are [k, k, inputs, outputs], maps [batch, height, width, channels]; in o
 """
 
 import itertools
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
+
+from genjax.core.types import AXIS
 
 FeatureMap = Float[Array, "batch _ _ _"]
 Kernel = Float[Array, "_ _ _ _"]
@@ -43,6 +47,22 @@ def stock_conv(x: FeatureMap, kernel: Kernel, stride: int, groups: int = 1) -> F
         dimension_numbers=_LAYOUT,
         feature_group_count=groups,
     )
+
+
+def grouped_conv(x: FeatureMap, kernel: Kernel, stride: int, groups: int) -> FeatureMap:
+    """`stock_conv` of several groups; on several devices each one convolves its own examples.
+
+    Where XLA splits the program, it would gather the whole batch on every device for this.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if AXIS not in mesh.axis_names or len(x) % mesh.shape[AXIS]:
+        return stock_conv(x, kernel, stride, groups)
+    apart: FeatureMap = jax.shard_map(
+        partial(stock_conv, stride=stride, groups=groups),
+        in_specs=(PartitionSpec(AXIS), PartitionSpec()),
+        out_specs=PartitionSpec(AXIS),
+    )(x, kernel)
+    return apart
 
 
 def stock_conv_transpose(x: FeatureMap, kernel: Kernel, stride: int) -> FeatureMap:
