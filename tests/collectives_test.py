@@ -103,6 +103,9 @@ def test_grouped_convolutions_of_several_devices_gather_no_examples(
     found = compiled(jax.device_put(kernel, devices.whole), jax.device_put(x, given))
     wanted = jax.value_and_grad(penalised)(kernel, x)
     chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-4)
+    # Of as many examples on each device as there are devices.
+    mapped = jax.pmap(total, AXIS, in_axes=(None, 0))(kernel, jnp.stack([x[:8]] * 8))
+    chex.assert_trees_all_close(mapped, jnp.full(8, total(kernel, x[:8])), rtol=1e-4)
 
 
 def test_program_of_one_device_has_none() -> None:

@@ -55,7 +55,8 @@ def grouped_conv(x: FeatureMap, kernel: Kernel, stride: int, groups: int) -> Fea
     Where XLA splits the program, it would gather the whole batch on every device for this.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if AXIS not in mesh.axis_names or len(x) % mesh.shape[AXIS]:
+    # Under pmap the axis is there, too, but each device sees its own examples alone.
+    if AXIS not in mesh.auto_axes or len(x) % mesh.shape[AXIS]:
         return stock_conv(x, kernel, stride, groups)
     apart: FeatureMap = jax.shard_map(
         partial(stock_conv, stride=stride, groups=groups),
