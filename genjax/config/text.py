@@ -91,7 +91,14 @@ class CLIPText(TextTower):
 
 
 def read_by_another(text_encoder: str | None) -> dict[str, str]:
-    """What `Model.unread` has of ``text``, where perhaps another run's network reads captions."""
+    """What `Model.unread` says of ``text`` where another run's network reads captions.
+
+    Args:
+      text_encoder: that run; None where ``text`` does.
+
+    Returns:
+      Why it is not read, by the field's name; nothing where it is.
+    """
     if text_encoder is None:
         return {}
     return {"text": "beside text_encoder, whose network reads captions; leave one of the two out"}

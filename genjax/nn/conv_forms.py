@@ -50,9 +50,9 @@ def stock_conv(x: FeatureMap, kernel: Kernel, stride: int, groups: int = 1) -> F
 
 
 def grouped_conv(x: FeatureMap, kernel: Kernel, stride: int, groups: int) -> FeatureMap:
-    """`stock_conv` of several groups; on several devices each one convolves its own examples.
+    """`stock_conv`, same arguments; on several devices each one convolves its own examples.
 
-    Where XLA splits the program, it would gather the whole batch on every device for this.
+    Where XLA splits the program by examples, it would gather the whole batch on every device.
     """
     mesh = jax.sharding.get_abstract_mesh()
     # Under pmap the axis is there, too, but each device sees its own examples alone.
